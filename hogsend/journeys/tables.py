@@ -1,0 +1,117 @@
+"""Runs of journeys and their journal."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from hogsend.storage.metadata import instant, json, metadata, one_of, uuid
+
+LIVE_STATUSES = ("pending", "active", "waiting", "blocked")
+DRIVEN_STATUSES = ("pending", "active", "waiting")
+ENDED_STATUSES = ("completed", "exited", "failed")
+STATUSES = (*LIVE_STATUSES, *ENDED_STATUSES)
+
+_LIVE = text("status IN ('pending', 'active', 'waiting', 'blocked')")
+_DRIVEN = text("status IN ('pending', 'active', 'waiting')")
+
+journey_settings = Table(
+    "journey_settings",
+    metadata,
+    Column("journey_id", Text, primary_key=True),
+    Column("enabled", Boolean, nullable=False, comment="an operator's override; outranks the code"),
+    instant("updated_at", nullable=False),
+)
+
+journey_states = Table(
+    "journey_states",
+    metadata,
+    uuid("id", primary_key=True),
+    Column("journey_id", Text, nullable=False),
+    uuid("contact_id", ForeignKey("contacts.id"), nullable=False),
+    Column("email", Text, nullable=False, comment="the address at entry, for display"),
+    Column("status", Text, nullable=False, server_default=text("'pending'")),
+    Column("version", Text, nullable=False, comment="hash of the definition that the run began with"),
+    Column("epoch", BigInteger, nullable=False, server_default=text("0"), comment="who holds an older one is fenced"),
+    Column("generation", Integer, nullable=False, server_default=text("0"), comment="of its driver in the engine"),
+    Column("lease_owner", Text),
+    instant("lease_until", comment="real time"),
+    instant("wake_at", comment="product time at which it is due"),
+    Column("attempt", Integer, nullable=False, server_default=text("0"), comment="slices since the last progress"),
+    Column("cursor_seq", BigInteger, nullable=False, server_default=text("0"), comment="events up to here are past"),
+    Column("current_node", Text),
+    json("input", nullable=False, server_default=text("'{}'::jsonb"), comment="properties of the trigger event"),
+    json("context", nullable=False, server_default=text("'{}'::jsonb")),
+    Column("entry_key", Text, unique=True, comment="holds `once` and `once per period`"),
+    Column("entry_count", Integer, nullable=False, server_default=text("1")),
+    uuid("trigger_event_id"),
+    Column("engine_run_id", Text, comment="the engine's own id, for display and cancelling"),
+    Column("error", Text),
+    Column("ended_reason", Text),
+    instant("completed_at"),
+    instant("exited_at"),
+    instant("ended_at"),
+    instant("created_at", nullable=False),
+    instant("updated_at", nullable=False),
+    one_of("status", STATUSES),
+    Index("uq_journey_states_live", "journey_id", "contact_id", unique=True, postgresql_where=_LIVE),
+    Index("ix_journey_states_due", "wake_at", postgresql_where=_DRIVEN),
+    Index("ix_journey_states_journey", "journey_id", text("created_at DESC"), text("id DESC")),
+    Index("ix_journey_states_journey_status", "journey_id", "status", text("created_at DESC"), text("id DESC")),
+    Index("ix_journey_states_contact", "contact_id", text("created_at DESC"), text("id DESC")),
+    Index("ix_journey_states_created", text("created_at DESC"), text("id DESC")),
+    Index("ix_journey_states_trigger", "trigger_event_id"),
+)
+
+journey_steps = Table(
+    "journey_steps",
+    metadata,
+    uuid("id", nullable=False, unique=True),
+    uuid("state_id", ForeignKey("journey_states.id", ondelete="CASCADE"), nullable=False),
+    Column("key", Text, nullable=False, comment="<kind>:<label>#<n>"),
+    Column("seq", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False, comment="of the arguments; another one blocks the run"),
+    Column("status", Text, nullable=False),
+    json("args", nullable=False, server_default=text("'{}'::jsonb")),
+    json("result"),
+    instant("deadline"),
+    Column("since_seq", BigInteger),
+    Column("epoch", BigInteger, nullable=False),
+    instant("opened_at", nullable=False),
+    instant("closed_at"),
+    PrimaryKeyConstraint("state_id", "key"),
+    UniqueConstraint("state_id", "seq"),
+    one_of("status", ("open", "done")),
+)
+
+journey_waits = Table(
+    "journey_waits",
+    metadata,
+    uuid("state_id", ForeignKey("journey_states.id", ondelete="CASCADE"), primary_key=True),
+    Column("step_key", Text, nullable=False),
+    uuid("contact_id", nullable=False),
+    Column("event", Text, nullable=False),
+    json("conditions", comment="what the event's payload must satisfy"),
+    Column("since_seq", BigInteger, nullable=False),
+    instant("deadline", nullable=False),
+    Index("ix_journey_waits_contact_event", "contact_id", "event"),
+)
+
+journey_versions = Table(
+    "journey_versions",
+    metadata,
+    Column("journey_id", Text, primary_key=True),
+    Column("version", Text, primary_key=True),
+    instant("first_seen_at", nullable=False),
+)

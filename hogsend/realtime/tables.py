@@ -1,0 +1,35 @@
+"""The activity log: what live streams read."""
+
+from sqlalchemy import BigInteger, Column, FetchedValue, Identity, Index, Table, Text, text
+from sqlalchemy.types import UserDefinedType
+
+from hogsend.storage.metadata import instant, metadata, uuid
+
+
+class Xid8(UserDefinedType[int]):
+    """A 64-bit transaction id. Bound and read as text: asyncpg has no codec for it."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        return "xid8"
+
+
+activity = Table(
+    "activity",
+    metadata,
+    Column("seq", BigInteger, Identity(always=True), primary_key=True),
+    Column("txid", Xid8, FetchedValue(), nullable=False, server_default=text("pg_current_xact_id()")),
+    instant("at", nullable=False),
+    Column("kind", Text, nullable=False, comment="event, state, email, decision, dead_letter, audit, alert, import"),
+    Column("type", Text, nullable=False, comment="what happened to it: received, entered, queued, opened …"),
+    uuid("ref_id", nullable=False, comment="the row it speaks of"),
+    uuid("contact_id"),
+    Column("journey_id", Text),
+    Index("ix_activity_stream", "txid", "seq"),
+    Index("ix_activity_kind_stream", "kind", "txid", "seq"),
+    Index("ix_activity_timeline", "contact_id", text("at DESC"), text("seq DESC")),
+    Index("ix_activity_contact_stream", "contact_id", "txid", "seq"),
+    Index("ix_activity_ref", "ref_id"),
+    comment="One append-only row for each thing that happened; ordered for streams by (txid, seq)",
+)

@@ -1,0 +1,140 @@
+"""One `Settings`, read from the environment once, at boot; it fails with the whole list of what is wrong."""
+
+from __future__ import annotations
+
+import secrets
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class SettingsError(Exception):
+    """The environment cannot be used. `problems` holds one sentence a variable."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set. Field names are the environment variables, in lower case."""
+
+    model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True, populate_by_name=True)
+
+    # Where the data is.
+    database_url: str = Field(description="postgresql://user:password@host:port/database")
+    redis_url: str = Field("redis://127.0.0.1:6379/0", description="redis://…; streams and rate limits")
+    database_pool_size: int = Field(10, alias="HOGSEND_DATABASE_POOL_SIZE", ge=1, le=200)
+
+    # Who may come in.
+    admin_api_key: SecretStr | None = Field(None, description="A key that holds full-admin, actor `legacy`")
+    secret_key: SecretStr = Field(
+        default_factory=lambda: SecretStr(secrets.token_urlsafe(32)),
+        alias="HOGSEND_SECRET_KEY",
+        description="Signs unsubscribe and preference tokens; the same for every process",
+    )
+    rate_limit: int = Field(100, alias="HOGSEND_RATE_LIMIT", ge=1, description="Requests a minute a key")
+    introspection: bool = Field(True, alias="HOGSEND_INTROSPECTION")
+    trusted_documents: Literal["off", "allow", "require"] = Field("off", alias="HOGSEND_TRUSTED_DOCUMENTS")
+    trusted_documents_file: Path | None = Field(None, alias="HOGSEND_TRUSTED_DOCUMENTS_FILE")
+
+    # Where it is reached.
+    host: str = Field("127.0.0.1", alias="HOGSEND_HOST")
+    port: int = Field(3002, alias="HOGSEND_PORT", ge=1, le=65535)
+    public_url: str = Field("", alias="HOGSEND_PUBLIC_URL", description="Base of links, pixels and webhooks")
+    dev: bool = Field(False, alias="HOGSEND_DEV", description="Serves GraphiQL's demo tabs and /dev/inbox")
+
+    # What is sent.
+    email_provider: Literal["inbox", "resend", "smtp", "memory"] | None = Field(
+        None, alias="HOGSEND_EMAIL_PROVIDER", description="Default: resend where RESEND_API_KEY is set, else inbox"
+    )
+    email_from: str = Field("Hogsend <hello@example.com>", alias="HOGSEND_EMAIL_FROM")
+    resend_api_key: SecretStr | None = None
+    resend_api_url: str = Field("https://api.resend.com", description="Tests point it at a local stand-in")
+    resend_webhook_secret: SecretStr | None = None
+    smtp_url: SecretStr | None = Field(None, description="smtp://user:password@host:port")
+
+    # Who else hears of it.
+    posthog_api_key: SecretStr | None = None
+    posthog_host: str = "https://us.i.posthog.com"
+    posthog_webhook_secret: SecretStr | None = None
+
+    # What runs the journeys.
+    journeys: Annotated[list[str], NoDecode] = Field(["worker.journeys"], alias="HOGSEND_JOURNEYS")
+    templates: Annotated[list[Path], NoDecode] = Field([Path("worker/templates")], alias="HOGSEND_TEMPLATES")
+    hatchet_client_token: SecretStr | None = None
+    worker_concurrency: int = Field(20, alias="HOGSEND_WORKER_CONCURRENCY", ge=1, le=1000)
+    speed: float = Field(1.0, alias="HOGSEND_SPEED", gt=0, le=1_000_000, description="How fast journey time runs")
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", alias="HOGSEND_LOG_LEVEL")
+    log_format: Literal["console", "json"] = Field("json", alias="HOGSEND_LOG_FORMAT")
+
+    @field_validator("journeys", "templates", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return [part.strip() for part in value.split(",") if part.strip()]
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _database_url(cls, value: str) -> str:
+        scheme = value.split("://", 1)[0]
+        if scheme not in ("postgresql", "postgres", "postgresql+asyncpg"):
+            raise ValueError("must start with postgresql://")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_url(cls, value: str) -> str:
+        if value.split("://", 1)[0] not in ("redis", "rediss", "unix"):
+            raise ValueError("must start with redis://, rediss:// or unix://")
+        return value
+
+    @model_validator(mode="after")
+    def _provider_has_its_credentials(self) -> Settings:
+        if self.email_provider == "resend" and self.resend_api_key is None:
+            raise ValueError("HOGSEND_EMAIL_PROVIDER is resend, so RESEND_API_KEY must be set")
+        if self.email_provider == "smtp" and self.smtp_url is None:
+            raise ValueError("HOGSEND_EMAIL_PROVIDER is smtp, so SMTP_URL must be set")
+        return self
+
+    @cached_property
+    def sqlalchemy_url(self) -> str:
+        """`database_url` with the asyncpg driver named, as SQLAlchemy wants it."""
+        return "postgresql+asyncpg://" + self.database_url.split("://", 1)[1]
+
+    @cached_property
+    def base_url(self) -> str:
+        """What links in emails start with, without a trailing slash."""
+        return (self.public_url or f"http://localhost:{self.port}").rstrip("/")
+
+    @cached_property
+    def provider(self) -> Literal["inbox", "resend", "smtp", "memory"]:
+        if self.email_provider is not None:
+            return self.email_provider
+        return "resend" if self.resend_api_key is not None else "inbox"
+
+    @property
+    def engine(self) -> Literal["embedded", "hatchet"]:
+        return "hatchet" if self.hatchet_client_token is not None else "embedded"
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the environment. Raises `SettingsError` that lists every problem, by variable name."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise SettingsError([_sentence(e["loc"], e["msg"]) for e in error.errors()]) from None
+
+
+def _sentence(loc: tuple[int | str, ...], message: str) -> str:
+    text = message.removeprefix("Value error, ")
+    if not loc:
+        return text
+    field = Settings.model_fields.get(str(loc[0]))
+    name = (field.alias if field and field.alias else str(loc[0])).upper()
+    return f"{name}: {text[0].lower()}{text[1:]}"

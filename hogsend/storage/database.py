@@ -1,0 +1,74 @@
+"""The pool, transactions, and the lock that orders what happens to one person."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from hogsend.settings import Settings
+
+SUBJECT_LOCK_SPACE = 42
+
+
+def _dumps(value: Any) -> str:
+    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+class Database:
+    """One pool. Each method checks a connection out for the length of its block."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+
+    @classmethod
+    def open(cls, settings: Settings, *, application: str = "hogsend") -> Database:
+        """Make the pool; the first connection is made when it is first needed."""
+        engine = create_async_engine(
+            settings.sqlalchemy_url,
+            pool_size=settings.database_pool_size,
+            max_overflow=settings.database_pool_size // 2,
+            pool_timeout=10,
+            pool_pre_ping=True,
+            json_serializer=_dumps,
+            json_deserializer=orjson.loads,
+            connect_args={
+                "timeout": 5,
+                "command_timeout": 60,
+                "server_settings": {"application_name": application, "timezone": "UTC"},
+            },
+        )
+        return cls(engine)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction: committed at the end of the block, rolled back when it raises."""
+        async with self.engine.begin() as conn:
+            yield conn
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for reads; nothing done on it is kept."""
+        async with self.engine.connect() as conn:
+            yield conn
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+async def lock_subjects(conn: AsyncConnection, subjects: Iterable[UUID | str]) -> None:
+    """Lock people for the rest of this transaction, in one order everywhere, so that no two wait for each other.
+
+    Whatever decides about a person (ingestion, a wait that is armed, a merge, a deletion) holds this lock, so
+    a decision always sees everything that was committed about them before it.
+    """
+    for subject in sorted({str(subject) for subject in subjects}):
+        await conn.execute(
+            text("SELECT pg_advisory_xact_lock(hashtextextended(:subject, :space))"),
+            {"subject": subject, "space": SUBJECT_LOCK_SPACE},
+        )
