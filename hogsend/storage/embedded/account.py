@@ -40,5 +40,7 @@ def server_account() -> Account | None:
     try:
         entry = pwd.getpwnam("nobody")
     except KeyError:
-        raise EmbeddedError("Postgres refuses to run as root and this machine has no user `nobody`.") from None
+        raise EmbeddedError(
+            "Postgres refuses to run as root and this machine has no user `nobody`."
+        ) from None
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)

