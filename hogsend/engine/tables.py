@@ -1,6 +1,6 @@
 """The outbox, the job queue and the crons."""
 
-from sqlalchemy import BigInteger, Column, Identity, Index, Integer, Table, Text, text
+from sqlalchemy import BigInteger, Column, Float, Identity, Index, Integer, Table, Text, text
 
 from hogsend.storage.metadata import instant, json, metadata, one_of, uuid
 
@@ -54,7 +54,8 @@ clock = Table(
     Column("id", Integer, primary_key=True),
     instant("anchor_wall", nullable=False),
     instant("anchor_product", nullable=False),
-    Column("speed", Text, nullable=False),
-    instant("seen_product", nullable=False, comment="the latest product time any worker saw"),
+    Column("speed", Float, nullable=False),
+    instant("seen_product", nullable=False, comment="the latest product time that a worker noted"),
+    instant("noted_at", nullable=False, comment="real time"),
     comment="Where sped-up product time is anchored, so that every process agrees",
 )

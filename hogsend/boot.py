@@ -1,0 +1,55 @@
+"""Put one process together: the only place that knows every part."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from hogsend.clock import Clock
+from hogsend.emails.providers import EmailProvider, make_provider
+from hogsend.emails.render import Templates
+from hogsend.journeys.registry import Registry
+from hogsend.runtime import Runtime
+from hogsend.settings import Settings
+from hogsend.storage.anchor import anchored_clock
+from hogsend.storage.database import Database
+
+
+@asynccontextmanager
+async def open_runtime(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    registry: Registry | None = None,
+    provider: EmailProvider | None = None,
+    application: str = "hogsend",
+) -> AsyncIterator[Runtime]:
+    """Make every part, and close them at the end of the block. Neither Postgres nor Redis need answer yet."""
+    database = Database.open(settings, application=application)
+    redis = Redis.from_url(
+        settings.redis_url,
+        socket_timeout=2,
+        socket_connect_timeout=2,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=15,
+    )
+    the_clock = clock or await anchored_clock(database, settings.speed)
+    the_provider = provider or make_provider(settings, database, the_clock)
+    try:
+        yield Runtime(
+            settings=settings,
+            clock=the_clock,
+            database=database,
+            redis=redis,
+            registry=registry if registry is not None else Registry.load(settings.journeys),
+            templates=Templates.load(settings.templates),
+            provider=the_provider,
+        )
+    finally:
+        await the_provider.close()
+        await redis.aclose()
+        await database.close()
