@@ -1,0 +1,170 @@
+"""What every test can ask for.
+
+    settings      this worker's own database and Valkey, the memory provider, the key ADMIN_KEY
+    clock         a ManualClock; give it to what you test
+    clean         empties the database and Valkey first (`runtime` asks for it)
+    runtime       an open Runtime on `settings` and `clock`
+    app, client   the ASGI application on `runtime`; an httpx client that holds ADMIN_KEY
+    live_server   the same application on a real port, for WebSockets and SSE: its base URL
+    own_stack     a Postgres and a Valkey of the test's own, to stop and to kill
+
+One Postgres serves the whole run. The process that starts the run starts it, when it is first needed; xdist's
+workers are told where it is, and each copies the migrated template.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+import uvicorn
+from redis.asyncio import Redis
+
+from hogsend.clock import ManualClock
+from hogsend.settings import Settings
+from hogsend.storage.embedded import EmbeddedStack
+from tests.servers import RunServers, WorkerValkey, create_database, empty_database
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+    from hogsend.runtime import Runtime
+
+ADMIN_KEY = "test-admin-key"
+
+_SERVERS = pytest.StashKey[RunServers]()
+
+
+def pytest_configure() -> None:
+    """Keep what this shell has set out of the tests; HATCHET_CLIENT_TOKEN is for those marked `hatchet`."""
+    for name, field in Settings.model_fields.items():
+        variable = (field.alias or name).upper()
+        if variable != "HATCHET_CLIENT_TOKEN":
+            os.environ.pop(variable, None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: object) -> None:
+    """Runs in the process that starts xdist's workers, once for each."""
+    node.workerinput["postgres_url"] = _run_servers(node.config).postgres_url  # type: ignore[attr-defined]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if (servers := config.stash.get(_SERVERS, None)) is not None:
+        servers.stop()
+
+
+def _run_servers(config: pytest.Config) -> RunServers:
+    if _SERVERS not in config.stash:
+        config.stash[_SERVERS] = RunServers()
+    return config.stash[_SERVERS]
+
+
+@pytest.fixture(scope="session")
+def postgres_url(request: pytest.FixtureRequest) -> str:
+    """The run's Postgres, as superuser, in the database `postgres`."""
+    told: dict[str, str] = getattr(request.config, "workerinput", {})
+    return told.get("postgres_url") or _run_servers(request.config).postgres_url
+
+
+@pytest.fixture(scope="session")
+def database_url(request: pytest.FixtureRequest, postgres_url: str) -> str:
+    """This worker's own database, migrated."""
+    told: dict[str, str] = getattr(request.config, "workerinput", {})
+    return asyncio.run(create_database(postgres_url, f"test_{told.get('workerid', 'main')}"))
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """This worker's own Valkey."""
+    valkey = WorkerValkey()
+    yield valkey.url
+    valkey.stop()
+
+
+@pytest.fixture
+def settings(database_url: str, redis_url: str) -> Settings:
+    return Settings(
+        database_url=database_url,
+        redis_url=redis_url,
+        admin_api_key=ADMIN_KEY,
+        secret_key="test-secret-key",
+        email_provider="memory",
+        hatchet_client_token=None,
+        public_url="http://hogsend.test",
+        rate_limit=100_000,
+    )
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def clean(database_url: str, redis_url: str) -> None:
+    await empty_database(database_url)
+    async with Redis.from_url(redis_url) as redis:
+        await redis.flushall()
+
+
+@pytest.fixture
+async def runtime(settings: Settings, clock: ManualClock, clean: None) -> AsyncIterator[Runtime]:
+    from hogsend.boot import open_runtime
+
+    async with open_runtime(settings, clock=clock) as runtime:
+        yield runtime
+
+
+@pytest.fixture
+def app(settings: Settings, runtime: Runtime) -> Starlette:
+    from hogsend.app import create_app
+
+    return create_app(settings, runtime)
+
+
+@pytest.fixture
+async def client(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app),
+        base_url="http://hogsend.test",
+        headers={"Authorization": f"Bearer {ADMIN_KEY}"},
+    ) as client:
+        yield client
+
+
+class _Uvicorn(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave Ctrl-C to pytest."""
+        yield
+
+
+@pytest.fixture
+async def live_server(app: Starlette) -> AsyncIterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=2)
+        server = _Uvicorn(config)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.005)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = True
+        await serving
+
+
+@pytest.fixture
+def own_stack() -> Iterator[EmbeddedStack]:
+    with (
+        tempfile.TemporaryDirectory(prefix="hogsend-tests-") as directory,
+        EmbeddedStack(Path(directory), throwaway=True) as stack,
+    ):
+        yield stack
