@@ -250,13 +250,14 @@ def _create_tables(timescale: bool) -> None:
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("anchor_wall", sa.DateTime(timezone=True), nullable=False),
         sa.Column("anchor_product", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("speed", sa.Text(), nullable=False),
+        sa.Column("speed", sa.Float(), nullable=False),
         sa.Column(
             "seen_product",
             sa.DateTime(timezone=True),
             nullable=False,
-            comment="the latest product time any worker saw",
+            comment="the latest product time that a worker noted",
         ),
+        sa.Column("noted_at", sa.DateTime(timezone=True), nullable=False, comment="real time"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_clock")),
         comment="Where sped-up product time is anchored, so that every process agrees",
     )
@@ -765,7 +766,8 @@ def _create_tables(timescale: bool) -> None:
         ["contact_id", sa.text("occurred_at DESC"), sa.text("id DESC")],
         unique=False,
     )
-    op.create_index("ix_user_events_contact_seq", "user_events", ["contact_id", "name", "seq"], unique=False)
+    op.create_index("ix_user_events_contact_name", "user_events", ["contact_id", "name", "seq"], unique=False)
+    op.create_index("ix_user_events_contact_seq", "user_events", ["contact_id", "seq"], unique=False)
     op.create_index(
         "ix_user_events_name",
         "user_events",
