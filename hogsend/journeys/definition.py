@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from hogsend.journeys.conditions import Trigger, on
+from hogsend.journeys.errors import JourneyError
 
 if TYPE_CHECKING:
     from hogsend.journeys.context import Context, User
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
 EntryLimit = Literal["once", "once_per_period", "unlimited"]
 JourneyFunction = Callable[["User", "Context"], Awaitable[object]]
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-
-
-class JourneyError(Exception):
-    """An author's mistake, found before anything runs. The message says what to write instead."""
 
 
 @dataclass(frozen=True)

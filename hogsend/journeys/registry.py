@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 
-from hogsend.journeys.definition import Journey, JourneyError
+from hogsend.journeys.definition import Journey
+from hogsend.journeys.errors import JourneyError
 
 
 class Registry:

@@ -1,0 +1,56 @@
+"""Bury what could not be done, retry it, discard it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hogsend.clock import Clock
+from hogsend.deadletters.tables import dead_letters
+from hogsend.realtime import activity
+from hogsend.storage.metadata import new_id
+
+
+async def bury(
+    conn: AsyncConnection,
+    clock: Clock,
+    *,
+    source: str,
+    source_id: str | None,
+    error: str,
+    payload: Mapping[str, Any],
+) -> UUID:
+    """Keep one entry for what failed, in the transaction that recorded the failure.
+
+    A new failure of something that was retried brings its entry back as pending, its `retry_count` one higher.
+    """
+    now = clock.now()
+    entry = {
+        "id": new_id(),
+        "source": source,
+        "source_id": source_id,
+        "payload": dict(payload),
+        "error": error,
+        "status": "pending",
+        "created_at": now,
+        "updated_at": now,
+    }
+    letters = dead_letters.c
+    statement = insert(dead_letters).values(entry)
+    statement = statement.on_conflict_do_update(
+        index_elements=[letters.source, letters.source_id],
+        set_={
+            "error": error,
+            "payload": dict(payload),
+            "status": "pending",
+            "retry_count": letters.retry_count + 1,
+            "updated_at": now,
+        },
+    )
+    entry_id: UUID = (await conn.execute(statement.returning(letters.id))).scalar_one()
+    await activity.record(conn, at=now, kind="dead_letter", type="added", ref_id=entry_id)
+    return entry_id
