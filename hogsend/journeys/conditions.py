@@ -1,54 +1,50 @@
-"""Conditions that read like Python: `(prop("plan") == "pro") & ~event("project.created").happened()`.
+"""Conditions that read like Python: `(prop("plan") == "pro") & event("project.created").never()`.
 
-A condition is an immutable tree. It can be shown (`describe`), stored (`to_json`) and asked (`evaluate`), and it
-gives the same answer for the same facts. What it cannot do is be true or false by itself: there is no person yet
-when the module that holds it is imported.
+What authors write, and how it is asked. `condition_tree` is what it makes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, ClassVar, Literal, NoReturn, Protocol, cast
+from datetime import timedelta
+from typing import Any, NoReturn
 
-from hogsend.journeys import comparison
 from hogsend.journeys.comparison import Operator
+from hogsend.journeys.condition_json import from_json
+from hogsend.journeys.condition_tree import (
+    BRACKETS,
+    NO_TRUTH,
+    AllOf,
+    Condition,
+    EmailTest,
+    Engagement,
+    EventTest,
+    Facts,
+    Not,
+    PropertyTest,
+    Source,
+)
 from hogsend.journeys.errors import JourneyError
 
-Engagement = Literal["sent", "delivered", "opened", "clicked", "bounced"]
-Source = Literal["event", "contact"]
+__all__ = [
+    "Condition",
+    "Facts",
+    "Property",
+    "Trigger",
+    "Verdict",
+    "email",
+    "evaluate",
+    "event",
+    "from_json",
+    "matches_properties",
+    "on",
+    "prop",
+    "user_prop",
+]
 
-_ENGAGEMENTS: dict[str, Engagement] = {
-    "sent": "sent",
-    "delivered": "delivered",
-    "opened": "opened",
-    "clicked": "clicked",
-    "bounced": "bounced",
-}
-_BRACKETS = 'put each comparison in brackets: (prop("plan") == "pro") & (prop("seats") > 5)'
-_NO_TRUTH = (
-    "a condition is not true or false before there is a person to ask about: combine conditions with & | ~ instead of "
-    '`and`, `or`, `not`, and write 1 < x < 9 as (prop("x") > 1) & (prop("x") < 9)'
-)
-
-
-class Facts(Protocol):
-    """What conditions are asked about: one contact, as of one instant."""
-
-    @property
-    def now(self) -> datetime: ...
-    @property
-    def event_properties(self) -> Mapping[str, Any]: ...
-    @property
-    def contact_properties(self) -> Mapping[str, Any]: ...
-    async def count_events(self, name: str, since: datetime | None) -> int:
-        """How many events of that name the contact has, ever or not older than `since`."""
-        ...
-
-    async def email_engagement(self, template: str, what: str, since: datetime | None) -> bool:
-        """Whether any email made from `template` was sent, opened, … to the contact, ever or since then."""
-        ...
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -60,194 +56,241 @@ class Verdict:
     actual: str
 
 
-_Judging = Generator["EventTest | EmailTest", int, "tuple[bool, str]"]
-"""Yields what only the database knows, is sent a count, returns whether it held and what there was."""
-
-
-class Condition:
-    """Base of every node. Combine with `&`, `|` and `~`."""
-
-    def __and__(self, other: Condition) -> Condition:
-        return AllOf((*_parts(self, AllOf), *_parts(_condition(other), AllOf)))
-
-    def __or__(self, other: Condition) -> Condition:
-        return AnyOf((*_parts(self, AnyOf), *_parts(_condition(other), AnyOf)))
-
-    def __invert__(self) -> Condition:
-        return self.part if isinstance(self, Not) else Not(self)
-
-    def __bool__(self) -> NoReturn:
-        raise TypeError(_NO_TRUTH)
-
-    def describe(self, *, negated: bool = False) -> str:
-        """The condition, or its opposite, as a clause for people."""
-        raise NotImplementedError
-
-    def to_json(self) -> dict[str, Any]:
-        raise NotImplementedError
-
-    @staticmethod
-    def from_json(value: Mapping[str, Any]) -> Condition:
-        """The condition that `to_json` made `value` from. Raises `JourneyError` where it made no such thing."""
-        return _from_json(value)
-
-    def leaves(self) -> Iterator[PropertyTest | EventTest | EmailTest]:
-        """The single tests in the tree, left to right."""
-        raise NotImplementedError
-
-    @property
-    def needs_history(self) -> bool:
-        """Whether it asks for more than properties, so that only `evaluate` can answer."""
-        return any(not isinstance(leaf, PropertyTest) for leaf in self.leaves())
-
-    def _judge(self, event: Mapping[str, Any], contact: Mapping[str, Any]) -> _Judging:
-        raise NotImplementedError
-
-
 @dataclass(frozen=True)
-class PropertyTest(Condition):
-    """One property of the event or of the contact against one value."""
-
-    source: Source
-    path: str
-    operator: Operator
-    value: Any = None
-
-    def describe(self, *, negated: bool = False) -> str:
-        return f"{self._subject} {comparison.describe(self.operator, self.value, negated=negated)}"
-
-    def to_json(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"property": self.path, "of": self.source, "operator": self.operator.value}
-        if self.operator is not Operator.EXISTS:
-            found["value"] = list(self.value) if isinstance(self.value, tuple) else self.value
-        return found
-
-    def leaves(self) -> Iterator[PropertyTest | EventTest | EmailTest]:
-        yield self
-
-    @property
-    def _subject(self) -> str:
-        return f"{self.source} property {self.path}"
-
-    def _judge(self, event: Mapping[str, Any], contact: Mapping[str, Any]) -> _Judging:
-        actual = comparison.look_up(event if self.source == "event" else contact, self.path)
-        held = comparison.passes(self.operator, actual, self.value)
-        return held, f"{self._subject} is {comparison.show(actual)}"
-        yield  # A generator that never asks: properties are at hand.
-
-
-@dataclass(frozen=True)
-class EventTest(Condition):
-    """The contact has had at least `count` events of that name, ever or within the last `within`."""
+class Trigger:
+    """An event, and what must hold when it happens."""
 
     event: str
-    count: int = 1
-    within: timedelta | None = None
-
-    def describe(self, *, negated: bool = False) -> str:
-        if self.count == 1:
-            words = "never happened" if negated else "happened"
-        else:
-            words = f"happened {'fewer than' if negated else 'at least'} {self.count} times"
-        return f"{self.event} {words}{_period(self.within)}"
+    where: Condition | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {"event": self.event, "atLeast": self.count, **_seconds(self.within)}
+        """The wire form, `{event, where?}`."""
+        return (
+            {"event": self.event}
+            if self.where is None
+            else {"event": self.event, "where": self.where.to_json()}
+        )
 
-    def leaves(self) -> Iterator[PropertyTest | EventTest | EmailTest]:
-        yield self
+    def describe(self) -> str:
+        return self.event if self.where is None else f"{self.event} where {self.where.describe()}"
 
-    async def ask(self, facts: Facts) -> int:
-        return await facts.count_events(self.event, _since(facts, self.within))
 
-    def _judge(self, event: Mapping[str, Any], contact: Mapping[str, Any]) -> _Judging:
-        count = yield self
-        words = "never happened" if count == 0 else "happened once" if count == 1 else f"happened {count} times"
-        return count >= self.count, f"{self.event} {words}{_period(self.within)}"
+def on(event: str, where: Condition | Mapping[str, Any] | None = None) -> Trigger:
+    """That event, where the condition holds; `{"plan": "pro"}` asks that the event's properties equal these.
+
+    Raises `JourneyError` for a name that no event can have and for a `where` that is no condition.
+    """
+    return Trigger(_event_name(event), None if where is None else as_condition(where))
+
+
+def as_condition(where: object) -> Condition | None:
+    """A condition as it is, a dict as the condition that the event's properties equal it. An empty one is None."""
+    if isinstance(where, Condition):
+        return where
+    if isinstance(where, Property):
+        raise JourneyError(f"where={where!r} compares nothing; write {where!r} == … or {where!r}.exists()")
+    if not isinstance(where, Mapping):
+        raise JourneyError(f'where={where!r}: write where={{"plan": "pro"}} or where=prop("plan") == "pro"')
+    tests = tuple(prop(path) == value for path, value in where.items())
+    return None if not tests else tests[0] if len(tests) == 1 else AllOf(tests)
+
+
+class Property:
+    """A property that waits to be compared. It reaches into nested objects by dots: `address.city`."""
+
+    __slots__ = ("_path", "_source")
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, source: Source, path: str) -> None:
+        if not isinstance(path, str) or not all(path.split(".")):
+            raise JourneyError(f'{path!r} is no property: name it, e.g. "plan" or "address.city"')
+        self._source = source
+        self._path = path
+
+    def __eq__(self, value: object) -> Condition:  # type: ignore[override]
+        return self._test(Operator.EQ, self._scalar(value))
+
+    def __ne__(self, value: object) -> Condition:  # type: ignore[override]
+        return Not(self._test(Operator.EQ, self._scalar(value)))
+
+    def __gt__(self, value: float | str) -> Condition:
+        return self._test(Operator.GT, self._orderable(value))
+
+    def __ge__(self, value: float | str) -> Condition:
+        return self._test(Operator.GTE, self._orderable(value))
+
+    def __lt__(self, value: float | str) -> Condition:
+        return self._test(Operator.LT, self._orderable(value))
+
+    def __le__(self, value: float | str) -> Condition:
+        return self._test(Operator.LTE, self._orderable(value))
+
+    def in_(self, values: Iterable[object]) -> Condition:
+        """It equals one of them."""
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise JourneyError(f'{self!r}.in_({values!r}): give a list, e.g. in_(["pro", "team"])')
+        found = tuple(
+            self._scalar(value) for value in (sorted(values) if isinstance(values, set) else values)
+        )
+        if not found:
+            raise JourneyError(f"{self!r}.in_([]) never holds; give at least one value")
+        return self._test(Operator.IN, found)
+
+    def contains(self, value: object) -> Condition:
+        """A text that has this part, or a list that has this element."""
+        return self._test(Operator.CONTAINS, self._scalar(value))
+
+    def exists(self) -> Condition:
+        """It is there, and not null."""
+        return self._test(Operator.EXISTS, None)
+
+    def __repr__(self) -> str:
+        return f"{'prop' if self._source == 'event' else 'user_prop'}({self._path!r})"
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError(f"{self!r} is not compared with anything; {NO_TRUTH}")
+
+    def _unbracketed(self, _other: object) -> NoReturn:
+        raise JourneyError(f"& and | bind tighter than comparisons; {BRACKETS}")
+
+    __and__ = __rand__ = __or__ = __ror__ = _unbracketed
+
+    def _test(self, operator: Operator, value: object) -> Condition:
+        return PropertyTest(self._source, self._path, operator, value)
+
+    def _scalar(self, value: object) -> object:
+        if value is None:
+            raise JourneyError(
+                f"{self!r} is never equal to None; write {self!r}.exists() or ~{self!r}.exists()"
+            )
+        if not isinstance(value, str | bool | int | float) or (
+            isinstance(value, float) and not math.isfinite(value)
+        ):
+            raise JourneyError(
+                f"{self!r} can be compared with a text, a number, True or False, not with {value!r}"
+            )
+        return value
+
+    def _orderable(self, value: object) -> object:
+        if isinstance(value, bool):
+            raise JourneyError(f"{self!r}: {value} is neither more nor less than anything; write == {value}")
+        return self._scalar(value)
+
+
+def prop(path: str) -> Property:
+    """A property of the event."""
+    return Property("event", path)
+
+
+def user_prop(path: str) -> Property:
+    """A property of the contact."""
+    return Property("contact", path)
 
 
 @dataclass(frozen=True)
-class EmailTest(Condition):
-    """Some email made from `template` was sent to the contact, or opened …, ever or within the last `within`."""
+class EventHistory:
+    """The events of one name that the contact has had, the one that is being handled included."""
+
+    name: str
+
+    def happened(self, *, within: timedelta | None = None) -> Condition:
+        """At least once, ever or in the time just before: `happened(within=days(7))`."""
+        return EventTest(self.name, 1, _positive(within))
+
+    def never(self, *, within: timedelta | None = None) -> Condition:
+        """Not once."""
+        return Not(EventTest(self.name, 1, _positive(within)))
+
+    def at_least(self, count: int, *, within: timedelta | None = None) -> Condition:
+        """That many times or more."""
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise JourneyError(
+                f"event({self.name!r}).at_least({count!r}): the count is a whole number from 1 up"
+            )
+        return EventTest(self.name, count, _positive(within))
+
+
+@dataclass(frozen=True)
+class EmailHistory:
+    """The emails made from one template that the contact was sent."""
 
     template: str
-    what: Engagement
-    within: timedelta | None = None
 
-    def describe(self, *, negated: bool = False) -> str:
-        return f"email {self.template} was {'not ' if negated else ''}{self.what}{_period(self.within)}"
+    def sent(self, *, within: timedelta | None = None) -> Condition:
+        return self._test("sent", within)
 
-    def to_json(self) -> dict[str, Any]:
-        return {"email": self.template, "was": self.what, **_seconds(self.within)}
+    def delivered(self, *, within: timedelta | None = None) -> Condition:
+        return self._test("delivered", within)
 
-    def leaves(self) -> Iterator[PropertyTest | EventTest | EmailTest]:
-        yield self
+    def opened(self, *, within: timedelta | None = None) -> Condition:
+        return self._test("opened", within)
 
-    async def ask(self, facts: Facts) -> int:
-        return int(await facts.email_engagement(self.template, self.what, _since(facts, self.within)))
+    def clicked(self, *, within: timedelta | None = None) -> Condition:
+        return self._test("clicked", within)
 
-    def _judge(self, event: Mapping[str, Any], contact: Mapping[str, Any]) -> _Judging:
-        held = bool((yield self))
-        return held, self.describe(negated=not held)
+    def bounced(self, *, within: timedelta | None = None) -> Condition:
+        return self._test("bounced", within)
 
-
-@dataclass(frozen=True)
-class AllOf(Condition):
-    """Every part holds. Properties are looked at first, so that the database is asked only where it decides."""
-
-    parts: tuple[Condition, ...]
-    _joint: ClassVar[str] = "and"
-
-    def describe(self, *, negated: bool = False) -> str:
-        return _joined(self.parts, self._joint, negated)
-
-    def to_json(self) -> dict[str, Any]:
-        return {"all": [part.to_json() for part in self.parts]}
-
-    def leaves(self) -> Iterator[PropertyTest | EventTest | EmailTest]:
-        for part in self.parts:
-            yield from part.leaves()
-
-    def _judge(self, event: Mapping[str, Any], contact: Mapping[str, Any]) -> _Judging:
-        return (yield from _judge_until(False, self.parts, event, contact))
+    def _test(self, what: Engagement, within: timedelta | None) -> Condition:
+        return EmailTest(self.template, what, _positive(within))
 
 
-@dataclass(frozen=True)
-class AnyOf(Condition):
-    """At least one part holds."""
-
-    parts: tuple[Condition, ...]
-    _joint: ClassVar[str] = "or"
-
-    def describe(self, *, negated: bool = False) -> str:
-        return _joined(self.parts, self._joint, negated)
-
-    def to_json(self) -> dict[str, Any]:
-        return {"any": [part.to_json() for part in self.parts]}
-
-    def leaves(self) -> Iterator[PropertyTest | EventTest | EmailTest]:
-        for part in self.parts:
-            yield from part.leaves()
-
-    def _judge(self, event: Mapping[str, Any], contact: Mapping[str, Any]) -> _Judging:
-        return (yield from _judge_until(True, self.parts, event, contact))
+def event(name: str) -> EventHistory:
+    """The contact's events of that name: `event("project.created").happened(within=days(7))`."""
+    return EventHistory(_event_name(name))
 
 
-@dataclass(frozen=True)
-class Not(Condition):
-    """The part does not hold."""
+def email(template: str) -> EmailHistory:
+    """The contact's emails from that template: `email("welcome").opened()`."""
+    if not isinstance(template, str) or not template:
+        raise JourneyError(f'email({template!r}): name a template, e.g. email("welcome")')
+    return EmailHistory(template)
 
-    part: Condition
 
-    def describe(self, *, negated: bool = False) -> str:
-        return self.part.describe(negated=not negated)
+async def evaluate(condition: Condition, facts: Facts) -> Verdict:
+    """Ask a condition about one contact. What `facts` reads from the database it reads in its own transaction."""
+    judging = condition.judge(facts.event_properties, facts.contact_properties)
+    try:
+        leaf = next(judging)
+        while True:
+            leaf = judging.send(await leaf.ask(facts))
+    except StopIteration as done:
+        held, actual = done.value
+        return Verdict(held, condition.describe(), actual)
 
-    def to_json(self) -> dict[str, Any]:
-        return {"not": self.part.to_json()}
 
-    def leaves(self) -> Iterator[PropertyTest | EventTest | EmailTest]:
-        yield from self.part.leaves()
+def matches_properties(
+    condition: Condition, event_properties: Mapping[str, Any], contact_properties: Mapping[str, Any]
+) -> bool:
+    """Whether a condition that only looks at properties holds, without asking the database.
 
-    def _judge(self, event: Mapping[str, Any], contact: Mapping[str, Any]) -> _Judging:
-        held, actual = yield from self.part._judge(event, contact)
-        return not held, actual
+    Raises `JourneyError` where it asks for history: check `needs_history` where the author writes it.
+    """
+    if condition.needs_history:
+        raise JourneyError(
+            f"only properties can be asked about here, and this asks for more: {condition.describe()}"
+        )
+    try:
+        next(condition.judge(event_properties, contact_properties))
+    except StopIteration as done:
+        held, _ = done.value
+        return bool(held)
+    raise AssertionError("a condition on properties asked for history")
+
+
+def _event_name(name: object) -> str:
+    if not isinstance(name, str) or name != name.strip() or not name.isprintable() or not name:
+        raise JourneyError(
+            f"{name!r} is no event name: write it as your product sends it, e.g. 'user.signed_up'"
+        )
+    if len(name) > _LONGEST_NAME:
+        raise JourneyError(f"the event name {name[:40]!r}… is longer than {_LONGEST_NAME} characters")
+    return name
+
+
+def _positive(within: timedelta | None) -> timedelta | None:
+    if within is None:
+        return None
+    if not isinstance(within, timedelta) or within <= timedelta(0):
+        raise JourneyError(f"within={within!r}: give a length of time longer than zero, e.g. within=days(7)")
+    return within

@@ -81,12 +81,16 @@ def journey(
     preference category of its emails. Raises `JourneyError` for what can be seen to be wrong right here.
     """
     if not _ID.fullmatch(id):
-        raise JourneyError(f"journey id {id!r}: use lower-case words joined by hyphens, e.g. 'trial-expiring'")
+        raise JourneyError(
+            f"journey id {id!r}: use lower-case words joined by hyphens, e.g. 'trial-expiring'"
+        )
     exits = (exit_on,) if isinstance(exit_on, Trigger | str) else tuple(exit_on)
 
     def define(function: JourneyFunction) -> Journey:
         if not inspect.iscoroutinefunction(function):
-            raise JourneyError(f"journey {id!r}: write `async def {getattr(function, '__name__', 'run')}(user, ctx)`")
+            raise JourneyError(
+                f"journey {id!r}: write `async def {getattr(function, '__name__', 'run')}(user, ctx)`"
+            )
         if len(inspect.signature(function).parameters) != 2:
             raise JourneyError(f"journey {id!r}: the function takes two arguments, `(user, ctx)`")
         return Journey(

@@ -142,9 +142,7 @@ async def _close_wait(
     conn: AsyncConnection, runtime: Runtime, event: Event, state_id: UUID, step_key: str
 ) -> bool:
     now = runtime.clock.now()
-    state = (
-        await conn.execute(select(journey_states).where(_states.id == state_id).with_for_update())
-    ).one()
+    state = (await conn.execute(select(journey_states).where(_states.id == state_id).with_for_update())).one()
     if state.status not in LIVE_STATUSES:
         return False
     closed = await conn.execute(
@@ -238,6 +236,24 @@ async def _enrol(
     return Enrolment(journey.id, state_id is not None, reason, state_id, tuple(guards))
 
 
+def run_input(event: Event, contact: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run is about, frozen at entry: a replay must see the same person and event as the first time."""
+    return {
+        "event": {
+            "id": str(event.id),
+            "name": event.name,
+            "properties": dict(event.properties),
+            "occurred_at": event.occurred_at.isoformat(),
+        },
+        "user": {
+            "id": str(contact["id"]),
+            "external_id": contact["external_id"],
+            "email": contact["email"],
+            "properties": dict(contact["properties"]),
+        },
+    }
+
+
 async def _start(
     conn: AsyncConnection,
     runtime: Runtime,
@@ -259,7 +275,8 @@ async def _start(
             version=journey.version,
             wake_at=now,
             cursor_seq=event.seq,
-            input=dict(event.properties),
+            input=run_input(event, contact),
+            context=dict(event.properties),
             entry_key=f"{journey.id}:{contact['id']}" if journey.entry.limit == "once" else None,
             entry_count=standing.entries + 1,
             trigger_event_id=event.id,

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hogsend.emails.tables import email_sends
 from hogsend.events.tables import user_events
 
-_ENGAGEMENT = {
+ENGAGEMENT = {
     "sent": email_sends.c.sent_at,
     "delivered": email_sends.c.delivered_at,
     "opened": email_sends.c.opened_at,
@@ -49,7 +49,7 @@ class ContactFacts:
         return int((await self._conn.execute(query)).scalar_one())
 
     async def email_engagement(self, template: str, what: str, since: datetime | None) -> bool:
-        column: ColumnElement[Any] = _ENGAGEMENT[what]
+        column: ColumnElement[Any] = ENGAGEMENT[what]
         conditions = [
             email_sends.c.contact_id == self._contact_id,
             email_sends.c.template_key == template,

@@ -117,7 +117,9 @@ def _verdict(name: str, reason: Reason, skip: bool, held: bool, expected: str, a
     return Guard(name, reason, "passed" if held else "failed", expected, actual)
 
 
-async def _alive(_j: Journey, contact: Mapping[str, Any], _s: Standing, _f: ContactFacts, skip: bool) -> Guard:
+async def _alive(
+    _j: Journey, contact: Mapping[str, Any], _s: Standing, _f: ContactFacts, skip: bool
+) -> Guard:
     held = contact["deleted_at"] is None
     return _verdict(
         "contact exists",
@@ -129,7 +131,9 @@ async def _alive(_j: Journey, contact: Mapping[str, Any], _s: Standing, _f: Cont
     )
 
 
-async def _enabled(journey: Journey, _c: Mapping[str, Any], standing: Standing, _f: ContactFacts, skip: bool) -> Guard:
+async def _enabled(
+    journey: Journey, _c: Mapping[str, Any], standing: Standing, _f: ContactFacts, skip: bool
+) -> Guard:
     held = journey.enabled if standing.override is None else standing.override
     where = "in the code" if standing.override is None else "by an operator"
     return _verdict(
@@ -142,18 +146,24 @@ async def _enabled(journey: Journey, _c: Mapping[str, Any], standing: Standing, 
     )
 
 
-async def _trigger(journey: Journey, _c: Mapping[str, Any], _s: Standing, facts: ContactFacts, skip: bool) -> Guard:
+async def _trigger(
+    journey: Journey, _c: Mapping[str, Any], _s: Standing, facts: ContactFacts, skip: bool
+) -> Guard:
     where = journey.trigger.where
     expected = f"event {journey.trigger.event}" + (f" where {where.describe()}" if where else "")
     if skip or where is None:
-        return _verdict("trigger conditions", Reason.TRIGGER_NOT_MATCHED, skip, True, expected, "no conditions")
+        return _verdict(
+            "trigger conditions", Reason.TRIGGER_NOT_MATCHED, skip, True, expected, "no conditions"
+        )
     verdict = await evaluate(where, facts)
     return _verdict(
         "trigger conditions", Reason.TRIGGER_NOT_MATCHED, skip, verdict.held, expected, verdict.actual
     )
 
 
-async def _address(_j: Journey, contact: Mapping[str, Any], _s: Standing, _f: ContactFacts, skip: bool) -> Guard:
+async def _address(
+    _j: Journey, contact: Mapping[str, Any], _s: Standing, _f: ContactFacts, skip: bool
+) -> Guard:
     held = bool(contact["email"])
     return _verdict(
         "email address",
@@ -165,7 +175,9 @@ async def _address(_j: Journey, contact: Mapping[str, Any], _s: Standing, _f: Co
     )
 
 
-async def _not_inside(_j: Journey, _c: Mapping[str, Any], standing: Standing, _f: ContactFacts, skip: bool) -> Guard:
+async def _not_inside(
+    _j: Journey, _c: Mapping[str, Any], standing: Standing, _f: ContactFacts, skip: bool
+) -> Guard:
     held = standing.live_state_id is None
     return _verdict(
         "not in the journey",
@@ -184,13 +196,20 @@ async def _entry_limit(
     actual = f"entered {standing.entries} times, last {last}"
     if journey.entry.limit == "once":
         return _verdict(
-            "entry limit", Reason.ALREADY_ENTERED, skip, standing.entries == 0, "at most one entry ever", actual
+            "entry limit",
+            Reason.ALREADY_ENTERED,
+            skip,
+            standing.entries == 0,
+            "at most one entry ever",
+            actual,
         )
     period = journey.entry.period
     if period is None:
         return _verdict("entry limit", Reason.ENTERED_RECENTLY, skip, True, "no limit", actual)
     held = standing.last_entered_at is None or facts.now - standing.last_entered_at >= period
-    return _verdict("entry limit", Reason.ENTERED_RECENTLY, skip, held, f"at most one entry in {period}", actual)
+    return _verdict(
+        "entry limit", Reason.ENTERED_RECENTLY, skip, held, f"at most one entry in {period}", actual
+    )
 
 
 async def _suppress(

@@ -41,16 +41,34 @@ journey_states = Table(
     Column("email", Text, nullable=False, comment="the address at entry, for display"),
     Column("status", Text, nullable=False, server_default=text("'pending'")),
     Column("version", Text, nullable=False, comment="hash of the definition that the run began with"),
-    Column("epoch", BigInteger, nullable=False, server_default=text("0"), comment="who holds an older one is fenced"),
-    Column("generation", Integer, nullable=False, server_default=text("0"), comment="of its driver in the engine"),
+    Column(
+        "epoch",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="who holds an older one is fenced",
+    ),
+    Column(
+        "generation", Integer, nullable=False, server_default=text("0"), comment="of its driver in the engine"
+    ),
     Column("lease_owner", Text),
     instant("lease_until", comment="real time"),
     instant("wake_at", comment="product time at which it is due"),
-    Column("attempt", Integer, nullable=False, server_default=text("0"), comment="slices since the last progress"),
-    Column("cursor_seq", BigInteger, nullable=False, server_default=text("0"), comment="events up to here are past"),
+    Column(
+        "attempt", Integer, nullable=False, server_default=text("0"), comment="slices since the last progress"
+    ),
+    Column(
+        "cursor_seq",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="events up to here are past",
+    ),
     Column("current_node", Text),
-    json("input", nullable=False, server_default=text("'{}'::jsonb"), comment="properties of the trigger event"),
-    json("context", nullable=False, server_default=text("'{}'::jsonb")),
+    json(
+        "input", nullable=False, server_default=text("'{}'::jsonb"), comment="the event and the person at entry, frozen"
+    ),
+    json("context", nullable=False, server_default=text("'{}'::jsonb"), comment="the trigger event's properties"),
     Column("entry_key", Text, unique=True, comment="holds `once` and `once per period`"),
     Column("entry_count", Integer, nullable=False, server_default=text("1")),
     uuid("trigger_event_id"),
@@ -66,7 +84,9 @@ journey_states = Table(
     Index("uq_journey_states_live", "journey_id", "contact_id", unique=True, postgresql_where=_LIVE),
     Index("ix_journey_states_due", "wake_at", postgresql_where=_DRIVEN),
     Index("ix_journey_states_journey", "journey_id", text("created_at DESC"), text("id DESC")),
-    Index("ix_journey_states_journey_status", "journey_id", "status", text("created_at DESC"), text("id DESC")),
+    Index(
+        "ix_journey_states_journey_status", "journey_id", "status", text("created_at DESC"), text("id DESC")
+    ),
     Index("ix_journey_states_contact", "contact_id", text("created_at DESC"), text("id DESC")),
     Index("ix_journey_states_created", text("created_at DESC"), text("id DESC")),
     Index("ix_journey_states_trigger", "trigger_event_id"),

@@ -1,0 +1,435 @@
+"""What a journey's function is handed: the person, and everything it may do to them.
+
+Each method is one step: journaled once, replayed verbatim. The context knows keys and arguments; a `Driver` makes
+steps happen, in the database (`hogsend.journeys.driver`) or in memory (`hogsend.testing`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Any, Protocol, TypeVar
+from zoneinfo import ZoneInfo
+
+from hogsend.decisions.reasons import Kind, Reason
+from hogsend.journeys.conditions import Condition, on
+from hogsend.journeys.errors import JourneyError
+from hogsend.journeys.interrupts import Hiccup, Interrupt
+from hogsend.journeys.journal import Journal, Step, plain
+from hogsend.journeys.when import Moment, timezone_of
+
+T = TypeVar("T")
+
+LONGEST_WAIT = timedelta(days=366)
+
+
+@dataclass(frozen=True)
+class User:
+    """The person as they were when the run began; a replay sees the same. `ctx.current_user()` reads anew."""
+
+    id: str
+    external_id: str | None
+    email: str
+    properties: Mapping[str, Any]
+
+    @property
+    def timezone(self) -> ZoneInfo:
+        """From the property `timezone`; UTC where there is none or it is not a zone."""
+        return timezone_of(self.properties)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> User:
+        return cls(
+            value["id"], value["external_id"], value["email"] or "", MappingProxyType(dict(value["properties"]))
+        )
+
+
+@dataclass(frozen=True)
+class TriggerEvent:
+    """The event that began the run."""
+
+    id: str
+    name: str
+    properties: Mapping[str, Any]
+    occurred_at: datetime
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> TriggerEvent:
+        return cls(
+            value["id"],
+            value["name"],
+            MappingProxyType(dict(value["properties"])),
+            datetime.fromisoformat(value["occurred_at"]),
+        )
+
+
+@dataclass(frozen=True)
+class SendResult:
+    """`status` is sent, suppressed or failed; `reason` says why it was not sent."""
+
+    status: str
+    email_id: str
+    reason: str | None = None
+
+    @property
+    def sent(self) -> bool:
+        return self.status == "sent"
+
+
+@dataclass(frozen=True)
+class WaitResult:
+    """What ended a wait. `properties` are the event's, empty where it timed out."""
+
+    timed_out: bool
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    event_id: str | None = None
+    occurred_at: datetime | None = None
+
+    def __bool__(self) -> bool:
+        """True where the event arrived."""
+        return not self.timed_out
+
+
+@dataclass(frozen=True)
+class CollectedEvent:
+    """One event that a digest collected."""
+
+    id: str
+    properties: Mapping[str, Any]
+    occurred_at: datetime
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A send as the author asked for it."""
+
+    template: str
+    props: Mapping[str, Any]
+    subject: str | None
+    category: str | None
+
+
+@dataclass(frozen=True)
+class Branch:
+    """What the ledger keeps of a step that only decides something."""
+
+    reason: Reason
+    detail: Mapping[str, Any]
+    kind: Kind = Kind.BRANCHED
+
+
+class Driver(Protocol):
+    """Makes steps happen. Each method answers a recorded step from the journal, or raises an `Interrupt`."""
+
+    async def decide(self, step: Step, ask: str, branch: Callable[[Any], Branch | None]) -> Any:
+        """Answer a question about now (`ask` names it, `step.args` holds its arguments) and keep the answer."""
+        ...
+
+    async def call(self, step: Step, function: Callable[[], Awaitable[Any]]) -> Any: ...
+    async def sleep(self, step: Step, until: Callable[[datetime], datetime]) -> None: ...
+    async def wait(self, step: Step, event: str, where: Condition | None, timeout: timedelta) -> dict[str, Any]: ...
+    async def digest(self, step: Step, event: str, where: Condition | None, window: timedelta) -> list[Any]: ...
+    async def send(self, step: Step, outgoing: Outgoing) -> dict[str, Any]: ...
+    async def trigger(self, step: Step, event: str, properties: Mapping[str, Any]) -> None: ...
+
+
+class Context:
+    """The steps that a journey can take. Await one at a time."""
+
+    def __init__(self, driver: Driver, journal: Journal, user: User, event: TriggerEvent) -> None:
+        self.user = user
+        self.event = event
+        self.history = History(self)
+        self.guard = Guards(self)
+        self.interrupt: Interrupt | None = None
+        self._driver = driver
+        self._journal = journal
+        self._inside: str | None = None
+
+    async def send(
+        self,
+        template: str,
+        *,
+        props: Mapping[str, Any] | None = None,
+        subject: str | None = None,
+        category: str | None = None,
+        label: str | None = None,
+    ) -> SendResult:
+        """Send `template` to the person, once. Answers when the provider took it, or why it was not sent."""
+        outgoing = Outgoing(template, plain(dict(props or {})), subject, category)
+        args = {
+            "template": template,
+            "props": outgoing.props,
+            "subject": subject,
+            "category": category,
+        }
+        result = await self.step("send", label or template, args, lambda s: self._driver.send(s, outgoing))
+        return SendResult(result["status"], result["email_id"], result.get("reason"))
+
+    async def sleep(self, duration: timedelta, *, label: str | None = None) -> None:
+        """Do nothing for `duration`, counted from now."""
+        _check_span("sleep", duration)
+        seconds = duration.total_seconds()
+        args = {"seconds": seconds}
+        await self.step(
+            "sleep", label or _span(duration), args, lambda s: self._driver.sleep(s, lambda now: now + duration)
+        )
+
+    async def sleep_until(self, moment: datetime | Moment, *, label: str | None = None) -> None:
+        """Do nothing until an aware instant, or until a moment such as `when.next("monday", at="09:00")`.
+
+        A moment is meant in the person's time zone. One that is past does not wait.
+        """
+        if isinstance(moment, datetime):
+            if moment.tzinfo is None:
+                raise JourneyError("ctx.sleep_until(…): give an aware datetime, e.g. datetime(2026, 3, 1, tzinfo=UTC)")
+            instant = moment
+            args: dict[str, Any] = {"at": instant.isoformat()}
+            await self.step(
+                "sleep", label or args["at"], args, lambda s: self._driver.sleep(s, lambda _now: instant)
+            )
+            return
+        spec, zone = moment, self.user.timezone
+        args = {"moment": spec.to_json(), "timezone": str(zone)}
+        await self.step(
+            "sleep",
+            label or spec.describe(),
+            args,
+            lambda s: self._driver.sleep(s, lambda now: spec.resolve(now, zone)),
+        )
+
+    async def wait_for_event(
+        self,
+        event: str,
+        *,
+        timeout: timedelta,
+        where: Condition | Mapping[str, Any] | None = None,
+        label: str | None = None,
+    ) -> WaitResult:
+        """Wait until the person does `event`, for at most `timeout`.
+
+        What counts is what arrives after the previous step ended, so nothing falls between two steps.
+        """
+        _check_span("wait_for_event", timeout)
+        condition = on(event, where).where
+        if condition is not None and not condition.only_properties:
+            raise JourneyError(
+                f"ctx.wait_for_event({event!r}, where=…): a wait can look at properties only, with prop() and user_prop()"
+            )
+        args = {
+            "event": event,
+            "seconds": timeout.total_seconds(),
+            "where": condition.to_json() if condition else None,
+        }
+        found = await self.step(
+            "wait", label or event, args, lambda s: self._driver.wait(s, event, condition, timeout)
+        )
+        if found["timed_out"]:
+            return WaitResult(timed_out=True)
+        at = datetime.fromisoformat(found["occurred_at"])
+        return WaitResult(False, MappingProxyType(found["properties"]), found["event_id"], at)
+
+    async def digest(
+        self,
+        event: str,
+        *,
+        window: timedelta,
+        where: Condition | Mapping[str, Any] | None = None,
+        label: str | None = None,
+    ) -> list[CollectedEvent]:
+        """Collect what arrives of `event` for `window`, then go on with all of it, oldest first."""
+        _check_span("digest", window)
+        condition = on(event, where).where
+        args = {
+            "event": event,
+            "seconds": window.total_seconds(),
+            "where": condition.to_json() if condition else None,
+        }
+        found = await self.step(
+            "digest", label or event, args, lambda s: self._driver.digest(s, event, condition, window)
+        )
+        return [
+            CollectedEvent(
+                item["event_id"],
+                MappingProxyType(item["properties"]),
+                datetime.fromisoformat(item["occurred_at"]),
+            )
+            for item in found
+        ]
+
+    async def checkpoint(self, label: str) -> None:
+        """Name the place that the run has reached: operators see it, funnels count it."""
+        branch = Branch(Reason.CHECKPOINT_REACHED, {"checkpoint": label})
+        await self.decide("checkpoint", label, {}, "nothing", lambda _answer: branch)
+
+    async def trigger(
+        self, event: str, properties: Mapping[str, Any] | None = None, *, label: str | None = None
+    ) -> None:
+        """Let an event happen to this person, once; it goes through ingestion like any other."""
+        values = plain(dict(properties or {}))
+        args = {"event": event, "properties": values}
+        await self.step("trigger", label or event, args, lambda s: self._driver.trigger(s, event, values))
+
+    async def once(self, label: str, function: Callable[[], Awaitable[T]]) -> T:
+        """Call `function` and keep what it returns (JSON), for everything that is not a step of its own.
+
+        It runs at least once: a crash between its effect and the journal runs it again. What it raises is kept
+        too and comes out as `StepFailed`, so that a replay takes the same branch.
+        """
+        answer: T = await self.step("once", label, {}, lambda s: self._driver.call(s, function))
+        return answer
+
+    async def variant(
+        self, name: str, arms: Sequence[str], *, weights: Sequence[float] | None = None
+    ) -> str:
+        """One of `arms`, the same for this person and `name` every time, spread evenly or by `weights`."""
+        if not arms or (weights is not None and (len(weights) != len(arms) or sum(weights) <= 0)):
+            raise JourneyError(f"ctx.variant({name!r}, …): give at least one arm, and as many weights as arms")
+        chosen = _arm(f"{name}:{self.user.id}", list(arms), list(weights or [1.0] * len(arms)))
+        args = {"arms": list(arms), "weights": list(weights) if weights else None, "arm": chosen}
+        branch = Branch(Reason.VARIANT_CHOSEN, {"variant": name, "arm": chosen})
+        await self.decide("variant", name, args, "nothing", lambda _answer: branch)
+        return chosen
+
+    async def throttle(self, *, limit: int, per: timedelta, label: str | None = None) -> bool:
+        """True where the person got fewer than `limit` emails of any kind within the last `per`."""
+        _check_span("throttle", per)
+        args = {"limit": limit, "seconds": per.total_seconds()}
+
+        def branch(allowed: Any) -> Branch:
+            reason = Reason.CONDITION_HELD if allowed else Reason.THROTTLED
+            return Branch(reason, {"limit": limit, "per_seconds": per.total_seconds()})
+
+        return bool(await self.decide("throttle", label or f"{limit} per {_span(per)}", args, "throttle", branch))
+
+    async def now(self) -> datetime:
+        """The time, in UTC, as it was when this line first ran."""
+        return datetime.fromisoformat(await self.decide("now", "now", {}, "now", lambda _answer: None))
+
+    async def current_user(self) -> User:
+        """The person as they are when this line first runs."""
+        return User.from_json(await self.decide("user", "current", {}, "user", lambda _answer: None))
+
+    async def decide(
+        self,
+        kind: str,
+        label: str,
+        args: Mapping[str, Any],
+        ask: str,
+        branch: Callable[[Any], Branch | None],
+    ) -> Any:
+        """One step that answers a question at once; authors use the named methods above."""
+        return await self.step(kind, label, args, lambda s: self._driver.decide(s, ask, branch))
+
+    async def step(
+        self, kind: str, label: str, args: Mapping[str, Any], run: Callable[[Step], Awaitable[Any]]
+    ) -> Any:
+        """Take the next step of the journal. Raises the `Interrupt` that stopped an earlier one."""
+        if self.interrupt is not None:
+            raise self.interrupt
+        if self._inside is not None:
+            raise JourneyError(
+                f"ctx.{kind}(…) was called while {self._inside} was under way: await one step at a time, "
+                "without asyncio.gather or tasks"
+            )
+        step = self._journal.next(kind, label, args)
+        self._inside = step.key
+        try:
+            return await run(step)
+        except Interrupt as interrupt:
+            self.interrupt = interrupt
+            raise
+        except StepFailed:
+            raise
+        except Exception as error:
+            self.interrupt = Hiccup(step.key)
+            raise self.interrupt from error
+        finally:
+            self._inside = None
+
+
+class StepFailed(Exception):
+    """The function that `ctx.once` called raised. The failure is journaled: a replay raises it again."""
+
+
+class History:
+    """What the person did before; each answer is kept as it was when first asked."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def has_event(
+        self,
+        event: str,
+        *,
+        within: timedelta | None = None,
+        where: Condition | Mapping[str, Any] | None = None,
+    ) -> bool:
+        """True where the person ever did `event`, or did it within the last `within`."""
+        condition = on(event, where).where
+        return await self._ask("event", event, within, {"where": condition.to_json() if condition else None})
+
+    async def journey(self, journey_id: str, *, status: str | None = None, within: timedelta | None = None) -> bool:
+        """True where the person was ever in that journey; with `status`, where a run of theirs has it."""
+        return await self._ask("journey", journey_id, within, {"status": status})
+
+    async def email(self, template: str, *, what: str = "sent", within: timedelta | None = None) -> bool:
+        """True where that template was sent to, or delivered, opened or clicked by the person."""
+        if what not in ("sent", "delivered", "opened", "clicked", "bounced"):
+            raise JourneyError(f"ctx.history.email(what={what!r}): sent, delivered, opened, clicked or bounced")
+        return await self._ask("email", template, within, {"what": what})
+
+    async def _ask(self, about: str, name: str, within: timedelta | None, more: Mapping[str, Any]) -> bool:
+        args = {"name": name, "within": within.total_seconds() if within else None, **more}
+
+        def branch(held: Any) -> Branch:
+            reason = Reason.CONDITION_HELD if held else Reason.CONDITION_DID_NOT_HOLD
+            return Branch(reason, {"asked": about, **args})
+
+        return bool(await self._context.decide("history", f"{about} {name}", args, f"has_{about}", branch))
+
+
+class Guards:
+    """What an author may ask before writing to someone; sends ask it again by themselves."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def is_subscribed(self, category: str | None = None) -> bool:
+        """True where an email of `category` (or of none) would not be suppressed now."""
+
+        def branch(held: Any) -> Branch:
+            reason = Reason.CONDITION_HELD if held else Reason.CONDITION_DID_NOT_HOLD
+            return Branch(reason, {"asked": "is_subscribed", "category": category})
+
+        args = {"category": category}
+        return bool(
+            await self._context.decide("subscribed", category or "any", args, "is_subscribed", branch)
+        )
+
+
+def _check_span(method: str, span: timedelta) -> None:
+    if not isinstance(span, timedelta) or span <= timedelta(0):
+        raise JourneyError(f"ctx.{method}(…): give a length of time above zero, e.g. days(3)")
+    if span > LONGEST_WAIT:
+        raise JourneyError(f"ctx.{method}(…): at most {LONGEST_WAIT.days} days; split a longer one into steps")
+
+
+def _span(duration: timedelta) -> str:
+    seconds = int(duration.total_seconds())
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds and seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{duration.total_seconds():g}s"
+
+
+def _arm(key: str, arms: list[str], weights: list[float]) -> str:
+    point = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64 * sum(weights)
+    for arm, weight in zip(arms, weights, strict=True):
+        point -= weight
+        if point < 0:
+            return arm
+    return arms[-1]

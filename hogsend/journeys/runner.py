@@ -1,0 +1,269 @@
+"""`advance`: one bounded, fenced, repeatable slice of a journey. Anyone may call it at any time."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+from uuid import UUID
+
+import structlog
+from sqlalchemy import RowMapping, exists, or_, select, update
+
+from hogsend.deadletters.actions import bury
+from hogsend.decisions.reasons import Kind, Reason
+from hogsend.journeys.context import Context, TriggerEvent, User
+from hogsend.journeys.definition import Journey
+from hogsend.journeys.driver import RUN_LEASE, LiveDriver
+from hogsend.journeys.ending import end_run
+from hogsend.journeys.interrupts import Blocked, Broken, Fenced, Hiccup, Interrupt, RunEnded, Suspend
+from hogsend.journeys.journal import CodeChanged, Journal, Step
+from hogsend.journeys.tables import DRIVEN_STATUSES, LIVE_STATUSES, journey_states, journey_steps
+from hogsend.runtime import Runtime
+
+log = structlog.get_logger(__name__)
+
+MAX_FRUITLESS_SLICES = 30
+_states = journey_states.c
+_steps = journey_steps.c
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """What a slice came to. `wake_at` (product time) says when to call again where the run is not done."""
+
+    state: Literal["done", "waiting", "busy", "superseded"]
+    status: str
+    wake_at: datetime | None = None
+
+
+async def advance(runtime: Runtime, run_id: UUID, owner: str, generation: int | None = None) -> Advanced:
+    """Claim the run, replay its function over the journal until it ends or must wait, persist, release.
+
+    A run that another caller holds answers `busy`; one of another `generation` answers `superseded`.
+    """
+    run = await _claim(runtime, run_id, owner, generation)
+    if isinstance(run, Advanced):
+        return run
+    runtime.crash_at("after_claim")
+    journey = runtime.registry.get(run["journey_id"])
+    if journey is None:
+        message = f"no journey {run['journey_id']!r} in this deployment"
+        return await _block(runtime, run, Reason.JOURNEY_MISSING, message)
+    return await _replay(runtime, journey, run)
+
+
+async def _claim(
+    runtime: Runtime, run_id: UUID, owner: str, generation: int | None
+) -> RowMapping | Advanced:
+    wall = runtime.clock.wall()
+    free = [
+        _states.id == run_id,
+        _states.status.in_(DRIVEN_STATUSES),
+        or_(_states.lease_until.is_(None), _states.lease_until <= wall),
+    ]
+    if generation is not None:
+        free.append(_states.generation == generation)
+    async with runtime.database.transaction() as conn:
+        claimed = await conn.execute(
+            update(journey_states)
+            .where(*free)
+            .values(
+                epoch=_states.epoch + 1,
+                lease_owner=owner,
+                lease_until=wall + RUN_LEASE,
+                status="active",
+                attempt=_states.attempt + 1,
+            )
+            .returning(journey_states)
+        )
+        run = claimed.mappings().one_or_none()
+        if run is not None:
+            return run
+        found = (
+            await conn.execute(
+                select(_states.status, _states.generation, _states.lease_until).where(_states.id == run_id)
+            )
+        ).one_or_none()
+    if found is None:
+        return Advanced("done", "missing")
+    if found.status not in DRIVEN_STATUSES:
+        return Advanced("done", found.status)
+    if generation is not None and found.generation != generation:
+        return Advanced("superseded", found.status)
+    left = max(found.lease_until - wall, timedelta(0)) if found.lease_until else timedelta(0)
+    return Advanced("busy", found.status, runtime.clock.now() + runtime.clock.product(left))
+
+
+async def _replay(runtime: Runtime, journey: Journey, run: RowMapping) -> Advanced:
+    journal = Journal(await _recorded(runtime, run["id"]))
+    driver = LiveDriver(runtime, run)
+    context = Context(
+        driver, journal, User.from_json(run["input"]["user"]), TriggerEvent.from_json(run["input"]["event"])
+    )
+    try:
+        if run["attempt"] > MAX_FRUITLESS_SLICES:
+            raise Broken(Reason.RETRIES_EXHAUSTED, f"{run['attempt'] - 1} slices without progress")
+        try:
+            await journey.run(context.user, context)
+        except Exception as error:
+            if context.interrupt is None:
+                log.warning("journey_raised", run_id=str(run["id"]), journey=journey.id, exc_info=True)
+                raise Broken(Reason.JOURNEY_RAISED, _where(error)) from error
+        if context.interrupt is not None:
+            raise context.interrupt
+        journal.check_finished()
+    except CodeChanged as changed:
+        return await _block(runtime, run, Reason.CODE_CHANGED, str(changed))
+    except Interrupt as interrupt:
+        return await _stopped(runtime, run, interrupt)
+    runtime.crash_at("before_complete")
+    return await _complete(runtime, run)
+
+
+def _where(error: Exception) -> str:
+    """The error and the author's own line, which is what an operator needs to see."""
+    frames = traceback.extract_tb(error.__traceback__)
+    last = next((f for f in reversed(frames) if "hogsend/journeys" not in f.filename), None)
+    place = f" (in {last.name}, line {last.lineno})" if last else ""
+    return f"{type(error).__name__}: {error}{place}"
+
+
+async def _recorded(runtime: Runtime, run_id: UUID) -> list[Step]:
+    async with runtime.database.read() as conn:
+        rows = await conn.execute(select(journey_steps).where(_steps.state_id == run_id))
+        return [
+            Step(
+                key=row.key,
+                seq=row.seq,
+                kind=row.kind,
+                label=row.label,
+                fingerprint=row.fingerprint,
+                args=row.args,
+                status=row.status,
+                result=row.result,
+                deadline=row.deadline,
+                since_seq=row.since_seq,
+            )
+            for row in rows
+        ]
+
+
+async def _stopped(runtime: Runtime, run: RowMapping, interrupt: Interrupt) -> Advanced:
+    match interrupt:
+        case Suspend():
+            return await _suspend(runtime, run, interrupt.wake_at)
+        case RunEnded():
+            return Advanced("done", "ended")
+        case Fenced():
+            return Advanced("superseded", "active")
+        case Blocked():
+            return await _block(runtime, run, interrupt.reason, interrupt.message)
+        case Broken():
+            return await _fail(runtime, run, interrupt.reason, interrupt.message)
+    log.warning("slice_tried_again", run_id=str(run["id"]), exc_info=interrupt.__cause__ or interrupt)
+    delay = timedelta(seconds=min(2 ** min(run["attempt"], 8), 300))
+    return await _release(runtime, run, runtime.clock.now() + runtime.clock.product(delay))
+
+
+async def _suspend(runtime: Runtime, run: RowMapping, wake_at: datetime) -> Advanced:
+    """Park the run, unless what it waits for came meanwhile.
+
+    The run row is locked before its open step is looked at: an event that closed the step in between is either
+    seen here, or waits for this lock and then makes the run due.
+    """
+    async with runtime.database.transaction() as conn:
+        await conn.execute(select(_states.id).where(_states.id == run["id"]).with_for_update())
+        still_open = (
+            await conn.execute(
+                select(exists().where(_steps.state_id == run["id"], _steps.status == "open"))
+            )
+        ).scalar_one()
+        until = wake_at if still_open else runtime.clock.now()
+        parked = await conn.execute(
+            update(journey_states)
+            .where(_states.id == run["id"], _states.epoch == run["epoch"], _states.status == "active")
+            .values(
+                status="waiting",
+                wake_at=until,
+                attempt=0,
+                lease_owner=None,
+                lease_until=None,
+                updated_at=runtime.clock.now(),
+            )
+        )
+    runtime.crash_at("after_suspend")
+    if parked.rowcount == 0:
+        return Advanced("superseded", "active")
+    return Advanced("waiting", "waiting", until)
+
+
+async def _release(runtime: Runtime, run: RowMapping, wake_at: datetime) -> Advanced:
+    """Give the run back after a hiccup; `attempt` stays, so that one which never moves is noticed."""
+    async with runtime.database.transaction() as conn:
+        await conn.execute(
+            update(journey_states)
+            .where(_states.id == run["id"], _states.epoch == run["epoch"], _states.status == "active")
+            .values(status="waiting", wake_at=wake_at, lease_owner=None, lease_until=None)
+        )
+    return Advanced("waiting", "waiting", wake_at)
+
+
+async def _complete(runtime: Runtime, run: RowMapping) -> Advanced:
+    async with runtime.database.transaction() as conn:
+        ended = await end_run(
+            conn,
+            runtime,
+            state_id=run["id"],
+            status="completed",
+            kind=Kind.COMPLETED,
+            reason=Reason.JOURNEY_ENDED,
+            epoch=run["epoch"],
+        )
+    runtime.crash_at("after_complete")
+    return Advanced("done", "completed") if ended else Advanced("superseded", "active")
+
+
+async def _fail(runtime: Runtime, run: RowMapping, reason: Reason, message: str) -> Advanced:
+    return await _end_badly(runtime, run, "failed", Kind.FAILED, reason, message)
+
+
+async def _block(runtime: Runtime, run: RowMapping, reason: Reason, message: str) -> Advanced:
+    log.warning("run_blocked", run_id=str(run["id"]), journey=run["journey_id"], reason=reason.value)
+    return await _end_badly(runtime, run, "blocked", Kind.BLOCKED, reason, message)
+
+
+async def _end_badly(
+    runtime: Runtime,
+    run: RowMapping,
+    status: Literal["failed", "blocked"],
+    kind: Kind,
+    reason: Reason,
+    message: str,
+) -> Advanced:
+    async with runtime.database.transaction() as conn:
+        ended = await end_run(
+            conn,
+            runtime,
+            state_id=run["id"],
+            status=status,
+            kind=kind,
+            reason=reason,
+            detail={"error": message},
+            error=message,
+            epoch=run["epoch"],
+        )
+        if ended:
+            await bury(
+                conn,
+                runtime.clock,
+                source="journey",
+                source_id=str(run["id"]),
+                error=message,
+                payload={"stateId": str(run["id"]), "journeyId": run["journey_id"], "reason": reason.value},
+            )
+    return Advanced("done", status) if ended else Advanced("superseded", "active")
+
+
+__all__ = ["LIVE_STATUSES", "Advanced", "Hiccup", "advance"]
