@@ -39,17 +39,19 @@ async def open_runtime(
     )
     the_clock = clock or await anchored_clock(database, settings.speed)
     the_provider = provider or make_provider(settings, database, the_clock)
+    runtime = Runtime(
+        settings=settings,
+        clock=the_clock,
+        database=database,
+        redis=redis,
+        registry=registry if registry is not None else Registry.load(settings.journeys),
+        templates=Templates.load(settings.templates),
+        provider=the_provider,
+    )
     try:
-        yield Runtime(
-            settings=settings,
-            clock=the_clock,
-            database=database,
-            redis=redis,
-            registry=registry if registry is not None else Registry.load(settings.journeys),
-            templates=Templates.load(settings.templates),
-            provider=the_provider,
-        )
+        yield runtime
     finally:
+        await runtime.close_parts()
         await the_provider.close()
         await redis.aclose()
         await database.close()

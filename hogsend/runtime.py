@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from hogsend.clock import Clock
 from hogsend.settings import Settings
@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from hogsend.emails.providers import EmailProvider
     from hogsend.emails.render import Templates
     from hogsend.journeys.registry import Registry
+
+
+class Part(Protocol):
+    """What a feature keeps for one process: a cache, a listener."""
+
+    async def close(self) -> None: ...
+
+
+P = TypeVar("P", bound=Part)
 
 
 def no_fault(_point: str) -> None:
@@ -34,3 +43,16 @@ class Runtime:
     templates: Templates
     provider: EmailProvider
     crash_at: Callable[[str], None] = field(default=no_fault)
+    _parts: dict[type, Any] = field(default_factory=dict, repr=False)
+
+    def part(self, kind: Callable[[Runtime], P]) -> P:
+        """This process's one `kind`, made from the runtime when it is first asked for."""
+        key = cast(type, kind)
+        if key not in self._parts:
+            self._parts[key] = kind(self)
+        return cast(P, self._parts[key])
+
+    async def close_parts(self) -> None:
+        """Close what `part` made, the last one first."""
+        while self._parts:
+            await self._parts.popitem()[1].close()

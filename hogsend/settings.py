@@ -37,6 +37,9 @@ class Settings(BaseSettings):
         description="Signs unsubscribe and preference tokens; the same for every process",
     )
     rate_limit: int = Field(100, alias="HOGSEND_RATE_LIMIT", ge=1, description="Requests a minute a key")
+    ingest_rate_limit: int = Field(
+        60_000, alias="HOGSEND_INGEST_RATE_LIMIT", ge=1, description="Data plane requests a minute a key"
+    )
     introspection: bool = Field(True, alias="HOGSEND_INTROSPECTION")
     trusted_documents: Literal["off", "allow", "require"] = Field("off", alias="HOGSEND_TRUSTED_DOCUMENTS")
     trusted_documents_file: Path | None = Field(None, alias="HOGSEND_TRUSTED_DOCUMENTS_FILE")
@@ -49,7 +52,9 @@ class Settings(BaseSettings):
 
     # What is sent.
     email_provider: Literal["inbox", "resend", "smtp", "memory"] | None = Field(
-        None, alias="HOGSEND_EMAIL_PROVIDER", description="Default: resend where RESEND_API_KEY is set, else inbox"
+        None,
+        alias="HOGSEND_EMAIL_PROVIDER",
+        description="Default: resend where RESEND_API_KEY is set, else inbox",
     )
     email_from: str = Field("Hogsend <hello@example.com>", alias="HOGSEND_EMAIL_FROM")
     resend_api_key: SecretStr | None = None
@@ -67,7 +72,9 @@ class Settings(BaseSettings):
     templates: Annotated[list[Path], NoDecode] = Field([Path("worker/templates")], alias="HOGSEND_TEMPLATES")
     hatchet_client_token: SecretStr | None = None
     worker_concurrency: int = Field(20, alias="HOGSEND_WORKER_CONCURRENCY", ge=1, le=1000)
-    speed: float = Field(1.0, alias="HOGSEND_SPEED", gt=0, le=1_000_000, description="How fast journey time runs")
+    speed: float = Field(
+        1.0, alias="HOGSEND_SPEED", gt=0, le=1_000_000, description="How fast journey time runs"
+    )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", alias="HOGSEND_LOG_LEVEL")
     log_format: Literal["console", "json"] = Field("json", alias="HOGSEND_LOG_FORMAT")

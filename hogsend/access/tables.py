@@ -10,7 +10,9 @@ api_keys = Table(
     metadata,
     uuid("id", primary_key=True),
     Column("name", Text, nullable=False),
-    Column("key_hash", Text, nullable=False, unique=True, comment="SHA-256 in hex; the key itself is not kept"),
+    Column(
+        "key_hash", Text, nullable=False, unique=True, comment="SHA-256 in hex; the key itself is not kept"
+    ),
     Column("key_prefix", Text, nullable=False),
     Column("scopes", ARRAY(Text), nullable=False),
     instant("expires_at", comment="real time"),

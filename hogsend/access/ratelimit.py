@@ -1,0 +1,134 @@
+"""How often a key may call: a sliding window of one minute, shared by all processes."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from itertools import count
+from uuid import uuid4
+
+import structlog
+from redis.exceptions import RedisError
+
+from hogsend.access.caller import Caller
+from hogsend.access.errors import RateLimited
+from hogsend.runtime import Runtime
+
+log = structlog.get_logger(__name__)
+
+WINDOW = 60.0
+REDIS_SECONDS = 0.5
+REDIS_AGAIN_AFTER = timedelta(seconds=1)
+MOST_KEYS = 10_000
+
+
+class Plane(StrEnum):
+    """Each plane counts for itself: what products send in does not use up what an operator may ask."""
+
+    ADMIN = "admin"
+    DATA = "data"
+
+
+@dataclass(frozen=True)
+class Rate:
+    """One caller's window after a request was counted. `reset_at` is when the oldest request leaves it."""
+
+    limit: int
+    remaining: int
+    reset_at: datetime
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"X-RateLimit-Limit": str(self.limit), "X-RateLimit-Remaining": str(self.remaining)}
+
+
+# Answers {allowed, requests in the window, the oldest one's time}. Instants further ahead than the window are
+# dropped: they come from a process whose clock is wrong, and would lock the key out until then.
+_SLIDE = """
+local key, now, window, limit = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+redis.call('ZREMRANGEBYSCORE', key, '-inf', now - window)
+redis.call('ZREMRANGEBYSCORE', key, '(' .. (now + window), '+inf')
+local used = redis.call('ZCARD', key)
+local allowed = 0
+if used < limit then
+    redis.call('ZADD', key, now, ARGV[4])
+    redis.call('PEXPIRE', key, math.ceil(window * 1000))
+    used = used + 1
+    allowed = 1
+end
+local oldest = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
+return {allowed, used, oldest[2] or tostring(now)}
+"""
+
+
+class RateLimiter:
+    """Counts in Redis; in this process's memory while Redis does not answer. Time is real time."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._slide = runtime.redis.register_script(_SLIDE)
+        self._local = LocalWindows()
+        self._redis_again_at: datetime | None = None
+        self._process = uuid4().hex[:12]
+        self._numbers = count()
+
+    async def count(self, caller: Caller, plane: Plane = Plane.ADMIN) -> Rate:
+        """Count one request of `caller`. Raises `RateLimited` where the window is full."""
+        settings = self._runtime.settings
+        limit = settings.rate_limit if plane is Plane.ADMIN else settings.ingest_rate_limit
+        key = f"{plane}:{caller.rate_key}"
+        now = self._runtime.clock.wall()
+        # Counted here too, so that the window is not empty at the moment Redis goes away.
+        local = self._local.count(key, now.timestamp(), limit)
+        shared = await self._count_shared(key, now, limit)
+        allowed, used, oldest = shared or local
+        if not allowed:
+            raise RateLimited(limit, max(1, math.ceil(oldest + WINDOW - now.timestamp())))
+        return Rate(limit, max(0, limit - used), datetime.fromtimestamp(oldest + WINDOW, UTC))
+
+    async def close(self) -> None:
+        """Nothing is held open."""
+
+    async def _count_shared(self, key: str, now: datetime, limit: int) -> tuple[bool, int, float] | None:
+        """The shared window's answer, or None while Redis is down: then it is asked once a second."""
+        if self._redis_again_at is not None and now < self._redis_again_at:
+            return None
+        try:
+            async with asyncio.timeout(REDIS_SECONDS):
+                allowed, used, oldest = await self._slide(
+                    keys=[f"hogsend:rate:{key}"],
+                    args=[repr(now.timestamp()), WINDOW, limit, f"{self._process}:{next(self._numbers)}"],
+                )
+        except (RedisError, OSError, TimeoutError) as error:
+            if self._redis_again_at is None:
+                log.warning("rate_limits_in_memory", error=type(error).__name__)
+            self._redis_again_at = now + REDIS_AGAIN_AFTER
+            return None
+        if self._redis_again_at is not None:
+            self._redis_again_at = None
+            log.info("rate_limits_in_redis_again")
+        return bool(allowed), int(used), float(oldest)
+
+
+class LocalWindows:
+    """The same window in memory, for the keys that called last; bounded."""
+
+    def __init__(self) -> None:
+        self._windows: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def count(self, key: str, now: float, limit: int) -> tuple[bool, int, float]:
+        """Whether a request at `now` is allowed, how many the window then holds, the oldest one's time."""
+        window = self._windows.setdefault(key, deque())
+        self._windows.move_to_end(key)
+        if len(self._windows) > MOST_KEYS:
+            self._windows.popitem(last=False)
+        while window and not now - WINDOW < window[0] <= now + WINDOW:
+            window.popleft()
+        allowed = len(window) < limit
+        if allowed:
+            window.append(now)
+        return allowed, len(window), window[0] if window else now
