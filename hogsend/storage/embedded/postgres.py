@@ -146,10 +146,7 @@ class PostgresServer(Server):
 
         Postgres itself clears the file of a dead process, but refuses to start while the number is alive.
         """
-        try:
-            pid = int(self.pid_file.read_text().split(maxsplit=1)[0])
-        except (OSError, ValueError, IndexError):
-            return
-        command = command_of(pid)
+        pid = self.recorded_pid()
+        command = command_of(pid) if pid is not None else ""
         if command and self.mark not in command:
             self.pid_file.unlink()

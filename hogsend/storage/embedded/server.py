@@ -67,11 +67,17 @@ class Server(ABC):
     @property
     def pid(self) -> int | None:
         """The server's process id while it runs, whoever started it."""
+        if self._process is not None and self._process.poll() is None:
+            return self._process.pid
+        pid = self.recorded_pid()
+        return pid if pid is not None and self.mark in command_of(pid) else None
+
+    def recorded_pid(self) -> int | None:
+        """What the pid file says, be it the number of a process that is gone."""
         try:
-            pid = int(self.pid_file.read_text().split(maxsplit=1)[0])
+            return int(self.pid_file.read_text().split(maxsplit=1)[0])
         except (OSError, ValueError, IndexError):
             return None
-        return pid if self.mark in command_of(pid) else None
 
     def start(self) -> None:
         """Return when the server takes clients. Raises `EmbeddedError` with the end of its log."""
@@ -106,8 +112,12 @@ class Server(ABC):
     def _adopt(self) -> None:
         self.adopted = True
         self.port = self.home.port(self.name, wanted=None)
-        if not wait_until(lambda: self.answers() or self.pid is None, _READY_SECONDS) or self.pid is None:
+        if not wait_until(lambda: self._is_ready() or self.pid is None, _READY_SECONDS) or self.pid is None:
             raise EmbeddedError(f"{self.name} was left running here and does not answer. See {self.log}.")
+
+    def _is_ready(self) -> bool:
+        """A killed server leaves a pid file that says it is ready; so it must be this process's."""
+        return self.recorded_pid() == self.pid is not None and self.answers()
 
     def _launch(self) -> str:
         """Start a process. Empty when it answers, else what it logged."""
@@ -119,8 +129,8 @@ class Server(ABC):
             account=self.home.account,
             dies_with_us=self.throwaway,
         )
-        wait_until(lambda: process.poll() is not None or self.answers(), _READY_SECONDS)
-        if process.poll() is None and self.answers():
+        wait_until(lambda: process.poll() is not None or self._is_ready(), _READY_SECONDS)
+        if process.poll() is None and self._is_ready():
             return ""
         process.kill()
         process.wait()

@@ -35,14 +35,13 @@ class ValkeyServer(Server):
 
     def prepare(self) -> None:
         self.home.directory("valkey")
+        self.pid_file.unlink(missing_ok=True)
 
     def command(self) -> Sequence[str | Path]:
         self._write_config()
         return [self.home.binaries.valkey, self._config]
 
     def answers(self) -> bool:
-        if not self.pid_file.exists():
-            return False
         try:
             with redis.Redis.from_url(self.url(), socket_timeout=2) as client:
                 return bool(client.ping())
