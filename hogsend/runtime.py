@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
@@ -31,9 +34,17 @@ def no_fault(_point: str) -> None:
     """What `crash_at` is in production: nothing happens at a named point."""
 
 
+def process_name() -> str:
+    """Names one life of one process: what its leases are held under."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
 @dataclass
 class Runtime:
-    """One process's parts. `crash_at` is called at named points; tests make it raise or kill there."""
+    """One process's parts.
+
+    `crash_at` is called at named points; tests make it raise or kill there. `owner` is what leases are held under.
+    """
 
     settings: Settings
     clock: Clock
@@ -43,6 +54,7 @@ class Runtime:
     templates: Templates
     provider: EmailProvider
     crash_at: Callable[[str], None] = field(default=no_fault)
+    owner: str = field(default_factory=process_name)
     _parts: dict[type, Any] = field(default_factory=dict, repr=False)
 
     def part(self, kind: Callable[[Runtime], P]) -> P:

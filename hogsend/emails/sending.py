@@ -256,6 +256,7 @@ async def _count_attempt(conn: AsyncConnection, runtime: Runtime, email_id: UUID
             attempts=sends.attempts + 1,
             first_attempt_at=func.coalesce(sends.first_attempt_at, wall),
             lease_until=wall + LEASE,
+            lease_owner=runtime.owner,
             outcome_unknown=True,
             updated_at=runtime.clock.now(),
         )
@@ -289,7 +290,12 @@ async def _record(
 ) -> None:
     now = runtime.clock.now()
     email_id: UUID = row["id"]
-    values: dict[str, Any] = {"lease_until": None, "updated_at": now, "error": outcome.error}
+    values: dict[str, Any] = {
+        "lease_until": None,
+        "lease_owner": None,
+        "updated_at": now,
+        "error": outcome.error,
+    }
     if outcome.state == "later":
         values |= {
             "next_attempt_at": runtime.clock.wall() + (outcome.retry_in or timedelta(0)),

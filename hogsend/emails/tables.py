@@ -68,6 +68,7 @@ email_sends = Table(
     Index("ix_email_sends_state", "state_id", text("created_at DESC"), text("id DESC")),
     Index("ix_email_sends_event", "event_id"),
     Index("ix_email_sends_message", "message_id"),
+    Index("ix_email_sends_leased", "lease_owner", postgresql_where=text("lease_owner IS NOT NULL")),
     Index(
         "ix_email_sends_due",
         "next_attempt_at",

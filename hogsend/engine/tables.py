@@ -37,6 +37,7 @@ jobs = Table(
     instant("created_at", nullable=False),
     instant("finished_at"),
     one_of("status", ("pending", "running", "done", "dead")),
+    Index("ix_jobs_leased", "lease_owner", postgresql_where=text("lease_owner IS NOT NULL")),
     Index("ix_jobs_due", "run_at", postgresql_where=text("status IN ('pending', 'running')")),
 )
 

@@ -40,7 +40,7 @@ _WORDS = {
 def look_up(properties: Mapping[str, object], path: str) -> object:
     """The value at `path`, or `MISSING`.
 
-    A key that is spelled like the whole path wins; else `address.city` is the `city` inside the object `address`.
+    A key that is spelled like the whole path wins; else `address.city` is the `city` in the object `address`.
     """
     value: object = properties.get(path, MISSING)
     if value is not MISSING or "." not in path:

@@ -1,11 +1,11 @@
-"""What a condition is: an immutable tree that can be shown, stored and judged, the same for the same facts."""
+"""What a condition is: an immutable tree that can be shown, stored and judged; same facts, same answer."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Literal, NoReturn, Protocol
+from typing import Any, ClassVar, Literal, NoReturn, Protocol, cast, get_args
 
 from hogsend.journeys import comparison
 from hogsend.journeys.comparison import Operator
@@ -16,8 +16,8 @@ Source = Literal["event", "contact"]
 
 BRACKETS = 'put each comparison in brackets: (prop("plan") == "pro") & (prop("seats") > 5)'
 NO_TRUTH = (
-    "a condition is not true or false before there is a person to ask about: combine conditions with & | ~ instead of "
-    '`and`, `or`, `not`, and write 1 < x < 9 as (prop("x") > 1) & (prop("x") < 9)'
+    "a condition is not true or false before there is a person to ask about: combine conditions with & | ~ "
+    'instead of `and`, `or`, `not`, and write 1 < x < 9 as (prop("x") > 1) & (prop("x") < 9)'
 )
 
 
@@ -40,7 +40,7 @@ class Facts(Protocol):
 
 
 Judging = Generator["EventTest | EmailTest", int, tuple[bool, str]]
-"""Yields what only the database knows, is sent a count, returns whether the condition held and what there was."""
+"""Yields what only the database knows, is sent a count, returns whether it held and what there was."""
 
 
 class Condition:
@@ -63,17 +63,22 @@ class Condition:
         raise NotImplementedError
 
     def to_json(self) -> dict[str, Any]:
-        """The form in which it is stored and shown on the wire; `conditions.from_json` reads it."""
+        """The form in which it is stored and shown on the wire."""
         raise NotImplementedError
+
+    @staticmethod
+    def from_json(value: object) -> Condition:
+        """The condition that `to_json` made `value` from. Raises `JourneyError` for anything else."""
+        return _from_json(value)
 
     def leaves(self) -> Iterator[Leaf]:
         """The single tests in the tree, left to right."""
         raise NotImplementedError
 
     @property
-    def needs_history(self) -> bool:
-        """Whether it asks for more than properties."""
-        return any(not isinstance(leaf, PropertyTest) for leaf in self.leaves())
+    def only_properties(self) -> bool:
+        """Whether it can be answered without asking the database."""
+        return all(isinstance(leaf, PropertyTest) for leaf in self.leaves())
 
     def judge(self, event: Mapping[str, Any], contact: Mapping[str, Any]) -> Judging:
         """Judge by the event's and the contact's properties, and by the answers to what is yielded."""
@@ -146,7 +151,7 @@ class EventTest(Condition):
 
 @dataclass(frozen=True)
 class EmailTest(Condition):
-    """Some email made from `template` was sent to the contact, or opened …, ever or within the last `within`."""
+    """Some email made from `template` was sent, or opened …, ever or within the last `within`."""
 
     template: str
     what: Engagement
@@ -196,7 +201,7 @@ class _Several(Condition):
     def judge(self, event: Mapping[str, Any], contact: Mapping[str, Any]) -> Judging:
         found: dict[int, str] = {}
         # Properties first: the database is asked only where they leave the matter open.
-        for index, part in sorted(enumerate(self.parts), key=lambda item: item[1].needs_history):
+        for index, part in sorted(enumerate(self.parts), key=lambda item: not item[1].only_properties):
             held, found[index] = yield from part.judge(event, contact)
             if held is self.decided_by:
                 return held, found[index]
@@ -275,3 +280,34 @@ def spoken(duration: timedelta) -> str:
     if left or not words:
         words.append(f"{left:g} second{'' if left == 1 else 's'}")
     return " ".join(words)
+
+
+def _from_json(value: object) -> Condition:
+    match value:
+        case {"all": list(parts)}:
+            return AllOf(tuple(_from_json(part) for part in parts))
+        case {"any": list(parts)}:
+            return AnyOf(tuple(_from_json(part) for part in parts))
+        case {"not": part}:
+            return Not(_from_json(part))
+        case {"property": str(path), "of": source, "operator": operator, **rest} if source in get_args(
+            Source
+        ):
+            expected = rest.get("value")
+            if operator in list(Operator):
+                return PropertyTest(
+                    cast(Source, source),
+                    path,
+                    Operator(operator),
+                    tuple(expected) if isinstance(expected, list) else expected,
+                )
+        case {"event": str(name), "atLeast": int(count), **rest}:
+            return EventTest(name, count, _within(rest))
+        case {"email": str(template), "was": what, **rest} if what in get_args(Engagement):
+            return EmailTest(template, cast(Engagement, what), _within(rest))
+    raise JourneyError(f"{value!r} is no stored condition")
+
+
+def _within(node: Mapping[Any, Any]) -> timedelta | None:
+    seconds = node.get("withinSeconds")
+    return None if seconds is None else timedelta(seconds=seconds)

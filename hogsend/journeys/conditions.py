@@ -12,7 +12,6 @@ from datetime import timedelta
 from typing import Any, NoReturn
 
 from hogsend.journeys.comparison import Operator
-from hogsend.journeys.condition_json import from_json
 from hogsend.journeys.condition_tree import (
     BRACKETS,
     NO_TRUTH,
@@ -37,7 +36,6 @@ __all__ = [
     "email",
     "evaluate",
     "event",
-    "from_json",
     "matches_properties",
     "on",
     "prop",
@@ -84,7 +82,7 @@ def on(event: str, where: Condition | Mapping[str, Any] | None = None) -> Trigge
 
 
 def as_condition(where: object) -> Condition | None:
-    """A condition as it is, a dict as the condition that the event's properties equal it. An empty one is None."""
+    """A condition as it is; a dict as the condition that the event's properties equal it; `{}` as None."""
     if isinstance(where, Condition):
         return where
     if isinstance(where, Property):
@@ -248,7 +246,7 @@ def email(template: str) -> EmailHistory:
 
 
 async def evaluate(condition: Condition, facts: Facts) -> Verdict:
-    """Ask a condition about one contact. What `facts` reads from the database it reads in its own transaction."""
+    """Ask a condition about one contact, in whatever transaction `facts` reads."""
     judging = condition.judge(facts.event_properties, facts.contact_properties)
     try:
         leaf = next(judging)
@@ -264,9 +262,9 @@ def matches_properties(
 ) -> bool:
     """Whether a condition that only looks at properties holds, without asking the database.
 
-    Raises `JourneyError` where it asks for history: check `needs_history` where the author writes it.
+    Raises `JourneyError` where it asks for history: check `only_properties` where the author writes it.
     """
-    if condition.needs_history:
+    if not condition.only_properties:
         raise JourneyError(
             f"only properties can be asked about here, and this asks for more: {condition.describe()}"
         )

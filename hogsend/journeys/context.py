@@ -335,17 +335,16 @@ class Context:
                 f"ctx.{kind}(…) was called while {self._inside} was under way: await one step at a time, "
                 "without asyncio.gather or tasks"
             )
-        step = self._journal.next(kind, label, args)
-        self._inside = step.key
+        self._inside = f"{kind}:{label}"
         try:
-            return await run(step)
+            return await run(self._journal.next(kind, label, args))
         except Interrupt as interrupt:
             self.interrupt = interrupt
             raise
         except StepFailed:
             raise
         except Exception as error:
-            self.interrupt = Hiccup(step.key)
+            self.interrupt = Hiccup(f"{kind}:{label}")
             raise self.interrupt from error
         finally:
             self._inside = None

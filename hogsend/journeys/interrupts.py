@@ -51,3 +51,7 @@ class Broken(Interrupt):
 
 class Hiccup(Interrupt):
     """A part that the step needs did not answer; the same slice is tried again later."""
+
+
+class CodeChanged(Interrupt):
+    """The code asks for another step than the one recorded. Nothing is done on a guess: the run is blocked."""

@@ -14,12 +14,7 @@ from typing import Any
 
 import orjson
 
-
-class CodeChanged(BaseException):
-    """The code asks for another step than the one recorded. Nothing is done on a guess: the run is blocked.
-
-    A `BaseException`, so that an author's `except Exception` does not swallow it.
-    """
+from hogsend.journeys.interrupts import CodeChanged
 
 
 @dataclass

@@ -17,9 +17,17 @@ from hogsend.journeys.context import Context, TriggerEvent, User
 from hogsend.journeys.definition import Journey
 from hogsend.journeys.driver import RUN_LEASE, LiveDriver
 from hogsend.journeys.ending import end_run
-from hogsend.journeys.interrupts import Blocked, Broken, Fenced, Hiccup, Interrupt, RunEnded, Suspend
-from hogsend.journeys.journal import CodeChanged, Journal, Step
-from hogsend.journeys.tables import DRIVEN_STATUSES, LIVE_STATUSES, journey_states, journey_steps
+from hogsend.journeys.interrupts import (
+    Blocked,
+    Broken,
+    CodeChanged,
+    Fenced,
+    Interrupt,
+    RunEnded,
+    Suspend,
+)
+from hogsend.journeys.journal import Journal, Step
+from hogsend.journeys.tables import DRIVEN_STATUSES, journey_states, journey_steps
 from hogsend.runtime import Runtime
 
 log = structlog.get_logger(__name__)
@@ -114,8 +122,6 @@ async def _replay(runtime: Runtime, journey: Journey, run: RowMapping) -> Advanc
         if context.interrupt is not None:
             raise context.interrupt
         journal.check_finished()
-    except CodeChanged as changed:
-        return await _block(runtime, run, Reason.CODE_CHANGED, str(changed))
     except Interrupt as interrupt:
         return await _stopped(runtime, run, interrupt)
     runtime.crash_at("before_complete")
@@ -158,6 +164,8 @@ async def _stopped(runtime: Runtime, run: RowMapping, interrupt: Interrupt) -> A
             return Advanced("done", "ended")
         case Fenced():
             return Advanced("superseded", "active")
+        case CodeChanged():
+            return await _block(runtime, run, Reason.CODE_CHANGED, str(interrupt))
         case Blocked():
             return await _block(runtime, run, interrupt.reason, interrupt.message)
         case Broken():
@@ -265,5 +273,3 @@ async def _end_badly(
             )
     return Advanced("done", status) if ended else Advanced("superseded", "active")
 
-
-__all__ = ["LIVE_STATUSES", "Advanced", "Hiccup", "advance"]

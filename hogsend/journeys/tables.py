@@ -83,6 +83,7 @@ journey_states = Table(
     one_of("status", STATUSES),
     Index("uq_journey_states_live", "journey_id", "contact_id", unique=True, postgresql_where=_LIVE),
     Index("ix_journey_states_due", "wake_at", postgresql_where=_DRIVEN),
+    Index("ix_journey_states_leased", "lease_owner", postgresql_where=text("lease_owner IS NOT NULL")),
     Index("ix_journey_states_journey", "journey_id", text("created_at DESC"), text("id DESC")),
     Index(
         "ix_journey_states_journey_status", "journey_id", "status", text("created_at DESC"), text("id DESC")

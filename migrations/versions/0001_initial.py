@@ -494,6 +494,13 @@ def _create_tables(timescale: bool) -> None:
         ["journey_id", sa.text("created_at DESC"), sa.text("id DESC")],
         unique=False,
     )
+    op.create_index(
+        "ix_email_sends_leased",
+        "email_sends",
+        ["lease_owner"],
+        unique=False,
+        postgresql_where=sa.text("lease_owner IS NOT NULL"),
+    )
     op.create_index("ix_email_sends_message", "email_sends", ["message_id"], unique=False)
     op.create_index(
         "ix_email_sends_opened",
@@ -640,6 +647,13 @@ def _create_tables(timescale: bool) -> None:
         ["run_at"],
         unique=False,
         postgresql_where=sa.text("status IN ('pending', 'running')"),
+    )
+    op.create_index(
+        "ix_jobs_leased",
+        "jobs",
+        ["lease_owner"],
+        unique=False,
+        postgresql_where=sa.text("lease_owner IS NOT NULL"),
     )
     op.create_table(
         "journey_settings",
@@ -932,13 +946,14 @@ def _create_tables(timescale: bool) -> None:
             postgresql.JSONB(none_as_null=True, astext_type=sa.Text()),
             server_default=sa.text("'{}'::jsonb"),
             nullable=False,
-            comment="properties of the trigger event",
+            comment="the event and the person at entry, frozen",
         ),
         sa.Column(
             "context",
             postgresql.JSONB(none_as_null=True, astext_type=sa.Text()),
             server_default=sa.text("'{}'::jsonb"),
             nullable=False,
+            comment="the trigger event's properties",
         ),
         sa.Column("entry_key", sa.Text(), nullable=True, comment="holds `once` and `once per period`"),
         sa.Column("entry_count", sa.Integer(), server_default=sa.text("1"), nullable=False),
@@ -994,6 +1009,13 @@ def _create_tables(timescale: bool) -> None:
         "journey_states",
         ["journey_id", "status", sa.text("created_at DESC"), sa.text("id DESC")],
         unique=False,
+    )
+    op.create_index(
+        "ix_journey_states_leased",
+        "journey_states",
+        ["lease_owner"],
+        unique=False,
+        postgresql_where=sa.text("lease_owner IS NOT NULL"),
     )
     op.create_index("ix_journey_states_trigger", "journey_states", ["trigger_event_id"], unique=False)
     op.create_index(

@@ -1,0 +1,73 @@
+"""What runs on a schedule, on every engine: each cron in one process at a time, under an advisory lock."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+from sqlalchemy import text
+
+from hogsend.runtime import Runtime
+
+log = structlog.get_logger(__name__)
+
+LOCK_SPACE = 7_310
+
+
+@dataclass(frozen=True)
+class Cron:
+    """`every` is real time. `run` must bear being called twice, or late."""
+
+    name: str
+    every: timedelta
+    run: Callable[[Runtime], Awaitable[None]]
+
+
+_CLAIM = text("""
+INSERT INTO crons (name, last_run_at) VALUES (:name, :wall)
+ON CONFLICT (name) DO UPDATE SET last_run_at = :wall
+    WHERE crons.last_run_at IS NULL OR crons.last_run_at <= :before
+RETURNING name
+""")
+
+
+async def run_cron(runtime: Runtime, cron: Cron) -> bool:
+    """Run it where it is due and nobody else does. An error is logged and kept in `crons.last_error`."""
+    wall = runtime.clock.wall()
+    async with runtime.database.engine.connect() as conn:
+        locked = await conn.execute(
+            text("SELECT pg_try_advisory_lock(:space, hashtext(:name))"), {"space": LOCK_SPACE, "name": cron.name}
+        )
+        if not locked.scalar_one():
+            return False
+        try:
+            claimed = await conn.execute(
+                _CLAIM, {"name": cron.name, "wall": wall, "before": wall - cron.every * 0.9}
+            )
+            due = claimed.first() is not None
+            await conn.commit()
+            if due:
+                await _run(runtime, cron)
+            return due
+        finally:
+            await conn.rollback()
+            await conn.execute(
+                text("SELECT pg_advisory_unlock(:space, hashtext(:name))"),
+                {"space": LOCK_SPACE, "name": cron.name},
+            )
+            await conn.commit()
+
+
+async def _run(runtime: Runtime, cron: Cron) -> None:
+    error: str | None = None
+    try:
+        await cron.run(runtime)
+    except Exception as failure:
+        log.exception("cron_failed", cron=cron.name)
+        error = f"{type(failure).__name__}: {failure}"
+    async with runtime.database.transaction() as conn:
+        await conn.execute(
+            text("UPDATE crons SET last_error = :error WHERE name = :name"), {"error": error, "name": cron.name}
+        )

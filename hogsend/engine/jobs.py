@@ -1,0 +1,140 @@
+"""Background work that is not a journey: rows of `jobs`, retried with backoff, a dead letter at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy import RowMapping, and_, or_, select, update
+
+from hogsend.engine.tables import jobs
+from hogsend.runtime import Runtime
+
+log = structlog.get_logger(__name__)
+
+JOB_LEASE = timedelta(minutes=5)
+_jobs = jobs.c
+
+Handler = Callable[[Runtime, Mapping[str, Any]], Awaitable[None]]
+Bury = Callable[[Runtime, RowMapping, str], Awaitable[None]]
+
+
+class RunAgain(Exception):
+    """Raised by a handler that is not done: the job runs again `after` (real time), and no attempt is counted."""
+
+    def __init__(self, after: timedelta) -> None:
+        super().__init__(f"again in {after}")
+        self.after = after
+
+
+@dataclass(frozen=True)
+class Work:
+    """What an engine can run beside journeys: handlers by job kind, and what buries a job that is given up."""
+
+    handlers: Mapping[str, Handler]
+    bury: Bury
+
+
+async def due_jobs(runtime: Runtime, limit: int) -> list[UUID]:
+    """Jobs that may run now: pending and due, or running with a lease that ended (their worker died)."""
+    wall = runtime.clock.wall()
+    async with runtime.database.read() as conn:
+        found = await conn.execute(
+            select(_jobs.id).where(_claimable(wall)).order_by(_jobs.run_at).limit(limit)
+        )
+        return list(found.scalars())
+
+
+async def run_job(runtime: Runtime, work: Work, job_id: UUID, owner: str) -> bool:
+    """Claim one job and run it. False where it was not due or somebody else has it."""
+    job = await _claim(runtime, job_id, owner)
+    if job is None:
+        return False
+    try:
+        await work.handlers[job["kind"]](runtime, job["payload"])
+    except RunAgain as again:
+        await _reschedule(runtime, job, again.after, job["attempts"] - 1, None)
+    except Exception as error:
+        log.exception("job_failed", job_id=str(job_id), kind=job["kind"], attempt=job["attempts"])
+        await _retry_or_bury(runtime, work, job, f"{type(error).__name__}: {error}")
+    else:
+        await _finish(runtime, job, "done", None)
+    return True
+
+
+async def extend_lease(runtime: Runtime, job_id: UUID) -> None:
+    """For long jobs, between batches."""
+    async with runtime.database.transaction() as conn:
+        await conn.execute(
+            update(jobs).where(_jobs.id == job_id).values(lease_until=runtime.clock.wall() + JOB_LEASE)
+        )
+
+
+def _claimable(wall: Any) -> Any:
+    return or_(
+        and_(_jobs.status == "pending", _jobs.run_at <= wall),
+        and_(_jobs.status == "running", _jobs.lease_until <= wall),
+    )
+
+
+async def _claim(runtime: Runtime, job_id: UUID, owner: str) -> RowMapping | None:
+    wall = runtime.clock.wall()
+    async with runtime.database.transaction() as conn:
+        claimed = await conn.execute(
+            update(jobs)
+            .where(_jobs.id == job_id, _claimable(wall))
+            .values(
+                status="running",
+                attempts=_jobs.attempts + 1,
+                lease_owner=owner,
+                lease_until=wall + JOB_LEASE,
+            )
+            .returning(jobs)
+        )
+        return claimed.mappings().one_or_none()
+
+
+async def _retry_or_bury(runtime: Runtime, work: Work, job: RowMapping, error: str) -> None:
+    if job["attempts"] < job["max_attempts"]:
+        delay = timedelta(seconds=min(2 ** job["attempts"], 600))
+        await _reschedule(runtime, job, delay, job["attempts"], error)
+        return
+    await work.bury(runtime, job, error)
+    await _finish(runtime, job, "dead", error)
+
+
+async def _reschedule(
+    runtime: Runtime, job: RowMapping, after: timedelta, attempts: int, error: str | None
+) -> None:
+    async with runtime.database.transaction() as conn:
+        await conn.execute(
+            update(jobs)
+            .where(_jobs.id == job["id"], _jobs.lease_owner == job["lease_owner"])
+            .values(
+                status="pending",
+                attempts=attempts,
+                run_at=runtime.clock.wall() + after,
+                lease_owner=None,
+                lease_until=None,
+                error=error,
+            )
+        )
+
+
+async def _finish(runtime: Runtime, job: RowMapping, status: str, error: str | None) -> None:
+    async with runtime.database.transaction() as conn:
+        await conn.execute(
+            update(jobs)
+            .where(_jobs.id == job["id"], _jobs.lease_owner == job["lease_owner"])
+            .values(
+                status=status,
+                error=error,
+                lease_owner=None,
+                lease_until=None,
+                finished_at=runtime.clock.wall(),
+            )
+        )

@@ -1,0 +1,60 @@
+"""Leases of processes that died are given back within seconds, not when they run out.
+
+Each worker holds an advisory lock that is named after it, on a session of its own. Postgres frees it when that
+session ends, whatever ended it; so whoever can take the lock knows that its holder is gone. Fencing by epoch and
+the provider's idempotency key keep this safe where a worker lost only its session.
+"""
+
+from __future__ import annotations
+
+import structlog
+from sqlalchemy import Table, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hogsend.emails.tables import email_sends
+from hogsend.engine.tables import jobs
+from hogsend.journeys.tables import journey_states
+from hogsend.runtime import Runtime
+
+log = structlog.get_logger(__name__)
+
+LOCK_SPACE = 7_311
+LEASED: tuple[Table, ...] = (journey_states, email_sends, jobs)
+
+
+async def sign_in(conn: AsyncConnection, owner: str) -> None:
+    """Hold this process's lock for as long as `conn` lives."""
+    await conn.execute(
+        text("SELECT pg_advisory_lock_shared(:space, hashtext(:owner))"), {"space": LOCK_SPACE, "owner": owner}
+    )
+    await conn.commit()
+
+
+async def release_dead_leases(runtime: Runtime) -> int:
+    """End the leases of owners that are gone. Returns how many rows may be taken up again."""
+    released = 0
+    wall = runtime.clock.wall()
+    async with runtime.database.transaction() as conn:
+        for table in LEASED:
+            owners = await conn.execute(
+                select(table.c.lease_owner)
+                .where(table.c.lease_owner.is_not(None), table.c.lease_until > wall)
+                .distinct()
+            )
+            for owner in owners.scalars().all():
+                if owner != runtime.owner and await _is_gone(conn, owner):
+                    freed = await conn.execute(
+                        update(table)
+                        .where(table.c.lease_owner == owner, table.c.lease_until > wall)
+                        .values(lease_until=wall, lease_owner=None)
+                    )
+                    log.info("dead_leases_released", owner=owner, table=table.name, rows=freed.rowcount)
+                    released += freed.rowcount
+    return released
+
+
+async def _is_gone(conn: AsyncConnection, owner: str) -> bool:
+    taken = await conn.execute(
+        text("SELECT pg_try_advisory_xact_lock(:space, hashtext(:owner))"), {"space": LOCK_SPACE, "owner": owner}
+    )
+    return bool(taken.scalar_one())

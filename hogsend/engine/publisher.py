@@ -1,0 +1,97 @@
+"""Deliver the outbox: at least once, in order of writing, a failed row pushed back and never in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy import RowMapping, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hogsend.engine.outbox import JOB, RUN_CANCEL, RUN_START, RUN_WAKE
+from hogsend.engine.port import Engine
+from hogsend.engine.tables import outbox
+from hogsend.journeys.tables import journey_states
+from hogsend.runtime import Runtime
+
+log = structlog.get_logger(__name__)
+
+BATCH = 100
+_rows = outbox.c
+
+Deliver = Callable[[Runtime, Mapping[str, Any]], Awaitable[None]]
+
+
+class Publisher:
+    """Hands outbox rows to the engine, and rows of other topics to `others` by topic."""
+
+    def __init__(self, runtime: Runtime, engine: Engine, others: Mapping[str, Deliver]) -> None:
+        self._runtime = runtime
+        self._engine = engine
+        self._others = others
+
+    async def publish_due(self) -> int:
+        """Deliver one batch. Rows stay locked meanwhile, so that two publishers share the work."""
+        wall = self._runtime.clock.wall()
+        async with self._runtime.database.transaction() as conn:
+            rows = (
+                (
+                    await conn.execute(
+                        select(outbox)
+                        .where(_rows.published_at.is_(None), _rows.available_at <= wall)
+                        .order_by(_rows.id)
+                        .limit(BATCH)
+                        .with_for_update(skip_locked=True)
+                    )
+                )
+                .mappings()
+                .all()
+            )
+            delivered = [row["id"] for row in rows if await self._deliver(conn, row)]
+            self._runtime.crash_at("before_outbox_marked")
+            if delivered:
+                await conn.execute(
+                    update(outbox).where(_rows.id.in_(delivered)).values(published_at=self._runtime.clock.wall())
+                )
+        return len(rows)
+
+    async def _deliver(self, conn: AsyncConnection, row: RowMapping) -> bool:
+        try:
+            await self._hand_over(conn, row["topic"], row["payload"])
+        except Exception as error:
+            delay = timedelta(seconds=min(2 ** min(row["attempts"], 8), 300))
+            log.warning("outbox_row_pushed_back", topic=row["topic"], id=row["id"], exc_info=True)
+            await conn.execute(
+                update(outbox)
+                .where(_rows.id == row["id"])
+                .values(
+                    attempts=row["attempts"] + 1,
+                    available_at=self._runtime.clock.wall() + delay,
+                    error=f"{type(error).__name__}: {error}",
+                )
+            )
+            return False
+        return True
+
+    async def _hand_over(self, conn: AsyncConnection, topic: str, payload: Mapping[str, Any]) -> None:
+        match topic:
+            case "run.start" if topic == RUN_START:
+                run_id = UUID(payload["run_id"])
+                engine_run_id = await self._engine.start_run(run_id, payload["generation"])
+                if engine_run_id is not None:
+                    await conn.execute(
+                        update(journey_states)
+                        .where(journey_states.c.id == run_id)
+                        .values(engine_run_id=engine_run_id)
+                    )
+            case "run.wake" if topic == RUN_WAKE:
+                await self._engine.wake_run(UUID(payload["run_id"]), payload["generation"], payload["reason"])
+            case "run.cancel" if topic == RUN_CANCEL:
+                await self._engine.cancel_run(UUID(payload["run_id"]), payload["engine_run_id"])
+            case "job" if topic == JOB:
+                await self._engine.enqueue(UUID(payload["job_id"]))
+            case _:
+                await self._others[topic](self._runtime, payload)

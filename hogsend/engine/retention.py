@@ -1,0 +1,21 @@
+"""Forget what is done: delivered outbox rows, finished jobs, old idempotency keys."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy import delete
+
+from hogsend.engine.tables import jobs, outbox
+from hogsend.runtime import Runtime
+
+OUTBOX_KEPT = timedelta(days=1)
+JOBS_KEPT = timedelta(days=7)
+
+
+async def forget_finished(runtime: Runtime) -> None:
+    """Dead jobs stay: their dead letters refer to them."""
+    wall = runtime.clock.wall()
+    async with runtime.database.transaction() as conn:
+        await conn.execute(delete(outbox).where(outbox.c.published_at < wall - OUTBOX_KEPT))
+        await conn.execute(delete(jobs).where(jobs.c.status == "done", jobs.c.finished_at < wall - JOBS_KEPT))

@@ -1,0 +1,56 @@
+"""The worker process: it puts an engine together, starts it, and drains it on SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from uuid import UUID
+
+import structlog
+
+from hogsend.boot import open_runtime
+from hogsend.engine.embedded import EmbeddedEngine, EmbeddedWorker
+from hogsend.engine.publisher import Publisher
+from hogsend.journeys.due import due_runs, seconds_to_next_run
+from hogsend.journeys.runner import advance
+from hogsend.runtime import Runtime
+from hogsend.settings import Settings
+from worker.work import OUTBOX, SCHEDULE, WORK
+
+log = structlog.get_logger(__name__)
+
+
+def embedded_worker(runtime: Runtime) -> EmbeddedWorker:
+    """A worker on the embedded engine, ready to run."""
+    engine = EmbeddedEngine(runtime)
+
+    async def advance_run(run_id: UUID) -> object:
+        return await advance(runtime, run_id, runtime.owner)
+
+    return EmbeddedWorker(
+        runtime,
+        engine,
+        Publisher(runtime, engine, OUTBOX),
+        WORK,
+        SCHEDULE,
+        advance=advance_run,
+        due_runs=lambda limit: due_runs(runtime, limit),
+        next_run=lambda: seconds_to_next_run(runtime),
+    )
+
+
+async def serve(settings: Settings) -> None:
+    """Work until SIGTERM or SIGINT, then finish what is under way."""
+    async with open_runtime(settings, application="hogsend-worker") as runtime:
+        worker = embedded_worker(runtime)
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, worker.stop)
+        log.info("worker_started", engine=settings.engine, journeys=[j.id for j in runtime.registry.all()])
+        await worker.run()
+        log.info("worker_stopped")
+
+
+def run(settings: Settings) -> None:
+    """Run the worker of this process to its end."""
+    asyncio.run(serve(settings))

@@ -1,0 +1,64 @@
+"""What the worker does: its jobs, its schedule, and where outbox rows go. The only list of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from hogsend.deadletters.actions import bury
+from hogsend.emails.delivery import DELIVER, deliver_job, sweep_sends
+from hogsend.engine.crons import Cron
+from hogsend.engine.embedded import HEARTBEAT
+from hogsend.engine.jobs import Handler, Work
+from hogsend.engine.liveness import release_dead_leases
+from hogsend.engine.publisher import Deliver
+from hogsend.engine.retention import forget_finished
+from hogsend.events.partitions import make_partitions
+from hogsend.runtime import Runtime
+from hogsend.storage.anchor import note_time
+
+HANDLERS: Mapping[str, Handler] = {
+    DELIVER: deliver_job,
+}
+
+OUTBOX: Mapping[str, Deliver] = {}
+
+
+async def heartbeat(runtime: Runtime) -> None:
+    """Running is all it does: its row in `crons` says that a worker lives."""
+    await note_time(runtime.database, runtime.clock)
+
+
+async def watchdog(runtime: Runtime) -> None:
+    """Find what stalled: leases of the dead. What is due and unleased, the workers' own polls find."""
+    await release_dead_leases(runtime)
+
+
+SCHEDULE: tuple[Cron, ...] = (
+    Cron(HEARTBEAT, timedelta(seconds=5), heartbeat),
+    Cron("watchdog", timedelta(seconds=2), watchdog),
+    Cron("sweep-sends", timedelta(minutes=1), sweep_sends),
+    Cron("partitions", timedelta(hours=1), make_partitions),
+    Cron("retention", timedelta(hours=1), forget_finished),
+)
+
+
+async def bury_job(runtime: Runtime, job: RowMapping, error: str) -> None:
+    """A job that failed every time becomes a dead letter of the thing that it stood for."""
+    payload: Mapping[str, Any] = job["payload"]
+    source, source_id = ("email", payload.get("email_id")) if "email_id" in payload else ("webhook", str(job["id"]))
+    async with runtime.database.transaction() as conn:
+        await bury(
+            conn,
+            runtime.clock,
+            source=source,
+            source_id=source_id,
+            error=error,
+            payload={"job": job["kind"], "jobId": str(job["id"]), **payload},
+        )
+
+
+WORK = Work(HANDLERS, bury_job)
