@@ -49,7 +49,9 @@ SCHEDULE: tuple[Cron, ...] = (
 async def bury_job(runtime: Runtime, job: RowMapping, error: str) -> None:
     """A job that failed every time becomes a dead letter of the thing that it stood for."""
     payload: Mapping[str, Any] = job["payload"]
-    source, source_id = ("email", payload.get("email_id")) if "email_id" in payload else ("webhook", str(job["id"]))
+    source, source_id = (
+        ("email", payload.get("email_id")) if "email_id" in payload else ("webhook", str(job["id"]))
+    )
     async with runtime.database.transaction() as conn:
         await bury(
             conn,

@@ -30,6 +30,7 @@ from hogsend.emails.providers import Message, OutcomeUnknown, Refused, TryLater
 from hogsend.emails.suppression import refusal
 from hogsend.emails.tables import email_links, email_sends
 from hogsend.runtime import Runtime
+from hogsend.storage.database import Record
 
 log = structlog.get_logger(__name__)
 
@@ -89,7 +90,7 @@ def email_id_for(send_key: str) -> UUID:
 
 
 async def prepare(
-    conn: AsyncConnection, runtime: Runtime, contact: Mapping[str, Any] | None, request: SendRequest
+    conn: AsyncConnection, runtime: Runtime, contact: Record | None, request: SendRequest
 ) -> Prepared:
     """Decide about one send and freeze its message, in the caller's transaction.
 
@@ -125,9 +126,11 @@ async def prepare(
 
 
 def _compose(
-    runtime: Runtime, email_id: UUID, contact: Mapping[str, Any] | None, to: str, request: SendRequest
+    runtime: Runtime, email_id: UUID, contact: Record | None, to: str, request: SendRequest
 ) -> Composed:
-    person: Mapping[str, Any] = contact or {"id": None, "external_id": None, "email": to, "properties": {}}
+    person: Record = (
+        contact if contact is not None else {"id": None, "external_id": None, "email": to, "properties": {}}
+    )
     return compose(
         runtime,
         email_id=email_id,
@@ -145,7 +148,7 @@ def _compose(
 def _row(
     runtime: Runtime,
     email_id: UUID,
-    contact: Mapping[str, Any] | None,
+    contact: Record | None,
     to: str,
     request: SendRequest,
     composed: Composed,
@@ -220,9 +223,7 @@ async def deliver(
     return outcome
 
 
-async def _settled_or_early(
-    conn: AsyncConnection, runtime: Runtime, row: Mapping[str, Any]
-) -> Outcome | None:
+async def _settled_or_early(conn: AsyncConnection, runtime: Runtime, row: Record) -> Outcome | None:
     """What is known of this send without calling anyone, or None where the wire is next."""
     wall = runtime.clock.wall()
     email_id = row["id"]
@@ -263,7 +264,7 @@ async def _count_attempt(conn: AsyncConnection, runtime: Runtime, email_id: UUID
     )
 
 
-async def _call_provider(runtime: Runtime, row: Mapping[str, Any]) -> tuple[Outcome, bool | None]:
+async def _call_provider(runtime: Runtime, row: Record) -> tuple[Outcome, bool | None]:
     """The outcome, and whether the provider took the message: None where that cannot be known."""
     email_id: UUID = row["id"]
     attempt = row["attempts"] + 1
@@ -277,7 +278,9 @@ async def _call_provider(runtime: Runtime, row: Mapping[str, Any]) -> tuple[Outc
         wait = max(_backoff(attempt), error.retry_after or timedelta(0))
         return Outcome("later", email_id, Reason.RETRYING_SEND, error.reason, retry_in=wait), False
     except OutcomeUnknown as error:
-        return Outcome("later", email_id, Reason.RETRYING_SEND, error.reason, retry_in=_backoff(attempt)), None
+        return Outcome(
+            "later", email_id, Reason.RETRYING_SEND, error.reason, retry_in=_backoff(attempt)
+        ), None
     return Outcome("sent", email_id, Reason.PROVIDER_ACCEPTED, message_id=message_id), True
 
 
@@ -286,7 +289,7 @@ def _backoff(attempt: int) -> timedelta:
 
 
 async def _record(
-    conn: AsyncConnection, runtime: Runtime, row: Mapping[str, Any], outcome: Outcome, *, unknown: bool
+    conn: AsyncConnection, runtime: Runtime, row: Record, outcome: Outcome, *, unknown: bool
 ) -> None:
     now = runtime.clock.now()
     email_id: UUID = row["id"]
@@ -315,7 +318,7 @@ async def _record(
         await _fail(conn, runtime, row, outcome)
 
 
-async def _fail(conn: AsyncConnection, runtime: Runtime, row: Mapping[str, Any], outcome: Outcome) -> None:
+async def _fail(conn: AsyncConnection, runtime: Runtime, row: Record, outcome: Outcome) -> None:
     now = runtime.clock.now()
     reason = outcome.reason or Reason.PROVIDER_REFUSED
     await _decide(conn, row, Kind.SEND_FAILED, reason, now, detail={"error": outcome.error or ""})
@@ -329,7 +332,7 @@ async def _fail(conn: AsyncConnection, runtime: Runtime, row: Mapping[str, Any],
     )
 
 
-async def _give_up(conn: AsyncConnection, runtime: Runtime, row: Mapping[str, Any]) -> Outcome:
+async def _give_up(conn: AsyncConnection, runtime: Runtime, row: Record) -> Outcome:
     """Past the life of the provider's key: one more try could be a second email, so a person settles it."""
     unknown = row["outcome_unknown"]
     reason = Reason.OUTCOME_UNKNOWN if unknown else Reason.RETRIES_EXHAUSTED
@@ -346,9 +349,7 @@ async def _give_up(conn: AsyncConnection, runtime: Runtime, row: Mapping[str, An
     return outcome
 
 
-async def _refuse(
-    conn: AsyncConnection, runtime: Runtime, row: Mapping[str, Any], refused: Reason
-) -> Outcome:
+async def _refuse(conn: AsyncConnection, runtime: Runtime, row: Record, refused: Reason) -> Outcome:
     now = runtime.clock.now()
     await conn.execute(
         update(email_sends)
@@ -363,7 +364,7 @@ async def _refuse(
 
 async def _decide(
     conn: AsyncConnection,
-    row: Mapping[str, Any],
+    row: Record,
     kind: Kind,
     reason: Reason,
     at: datetime,

@@ -38,7 +38,8 @@ async def run_cron(runtime: Runtime, cron: Cron) -> bool:
     wall = runtime.clock.wall()
     async with runtime.database.engine.connect() as conn:
         locked = await conn.execute(
-            text("SELECT pg_try_advisory_lock(:space, hashtext(:name))"), {"space": LOCK_SPACE, "name": cron.name}
+            text("SELECT pg_try_advisory_lock(:space, hashtext(:name))"),
+            {"space": LOCK_SPACE, "name": cron.name},
         )
         if not locked.scalar_one():
             return False
@@ -69,5 +70,6 @@ async def _run(runtime: Runtime, cron: Cron) -> None:
         error = f"{type(failure).__name__}: {failure}"
     async with runtime.database.transaction() as conn:
         await conn.execute(
-            text("UPDATE crons SET last_error = :error WHERE name = :name"), {"error": error, "name": cron.name}
+            text("UPDATE crons SET last_error = :error WHERE name = :name"),
+            {"error": error, "name": cron.name},
         )

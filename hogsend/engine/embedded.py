@@ -62,7 +62,9 @@ class EmbeddedEngine:
             ).scalar_one_or_none()
         latency = (time.perf_counter() - began) * 1000
         up = seen is not None and self._runtime.clock.wall() - seen < ALIVE_WITHIN
-        return EngineHealth("embedded", up, latency, "" if up else "no worker is running: start `hogsend worker`")
+        return EngineHealth(
+            "embedded", up, latency, "" if up else "no worker is running: start `hogsend worker`"
+        )
 
 
 class EmbeddedWorker:
@@ -203,4 +205,3 @@ async def _hint_or(event: asyncio.Event, seconds: float) -> None:
         await asyncio.wait_for(event.wait(), seconds)
     except TimeoutError:
         return
-

@@ -95,7 +95,8 @@ async def _claim(runtime: Runtime, job_id: UUID, owner: str) -> RowMapping | Non
             )
             .returning(jobs)
         )
-        return claimed.mappings().one_or_none()
+        job: RowMapping | None = claimed.mappings().one_or_none()
+    return job
 
 
 async def _retry_or_bury(runtime: Runtime, work: Work, job: RowMapping, error: str) -> None:

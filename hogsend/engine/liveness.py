@@ -25,7 +25,8 @@ LEASED: tuple[Table, ...] = (journey_states, email_sends, jobs)
 async def sign_in(conn: AsyncConnection, owner: str) -> None:
     """Hold this process's lock for as long as `conn` lives."""
     await conn.execute(
-        text("SELECT pg_advisory_lock_shared(:space, hashtext(:owner))"), {"space": LOCK_SPACE, "owner": owner}
+        text("SELECT pg_advisory_lock_shared(:space, hashtext(:owner))"),
+        {"space": LOCK_SPACE, "owner": owner},
     )
     await conn.commit()
 
@@ -55,6 +56,7 @@ async def release_dead_leases(runtime: Runtime) -> int:
 
 async def _is_gone(conn: AsyncConnection, owner: str) -> bool:
     taken = await conn.execute(
-        text("SELECT pg_try_advisory_xact_lock(:space, hashtext(:owner))"), {"space": LOCK_SPACE, "owner": owner}
+        text("SELECT pg_try_advisory_xact_lock(:space, hashtext(:owner))"),
+        {"space": LOCK_SPACE, "owner": owner},
     )
     return bool(taken.scalar_one())

@@ -67,7 +67,7 @@ async def enqueue_job(
         .on_conflict_do_nothing(index_elements=["dedupe_key"])
         .returning(jobs.c.id)
     )
-    written = (await conn.execute(statement)).scalar_one_or_none()
+    written: UUID | None = (await conn.execute(statement)).scalar_one_or_none()
     if written is not None:
         await publish_later(conn, clock, JOB, {"job_id": str(job_id)}, dedupe_key=f"job:{job_id}")
     return written

@@ -54,7 +54,9 @@ class Publisher:
             self._runtime.crash_at("before_outbox_marked")
             if delivered:
                 await conn.execute(
-                    update(outbox).where(_rows.id.in_(delivered)).values(published_at=self._runtime.clock.wall())
+                    update(outbox)
+                    .where(_rows.id.in_(delivered))
+                    .values(published_at=self._runtime.clock.wall())
                 )
         return len(rows)
 

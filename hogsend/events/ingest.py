@@ -21,7 +21,7 @@ from hogsend.events.validation import check_event
 from hogsend.journeys.enrolment import Enrolment, Exit, enrol_matching, exit_matching, satisfy_waits
 from hogsend.realtime import activity
 from hogsend.runtime import Runtime
-from hogsend.storage.database import lock_subjects
+from hogsend.storage.database import Record, lock_subjects
 from hogsend.storage.metadata import new_id
 
 
@@ -110,8 +110,10 @@ async def replay(runtime: Runtime, event_id: UUID) -> IngestResult:
     """
     async with runtime.database.transaction() as conn:
         row = (
-            await conn.execute(select(user_events).where(user_events.c.id == event_id))
-        ).mappings().one_or_none()
+            (await conn.execute(select(user_events).where(user_events.c.id == event_id)))
+            .mappings()
+            .one_or_none()
+        )
         if row is None or row["contact_id"] is None:
             raise InvalidInput("eventId", "Event not found", code="NOT_FOUND")
         contact = await _locked_contact(conn, row["contact_id"])
@@ -131,7 +133,7 @@ async def react(
     conn: AsyncConnection,
     runtime: Runtime,
     event: Event,
-    contact: Mapping[str, Any],
+    contact: Record,
     *,
     replayed: bool = False,
     only_journey: str | None = None,
@@ -150,7 +152,7 @@ async def react(
     return exits, enrolments
 
 
-async def _locked_contact(conn: AsyncConnection, contact_id: UUID) -> Mapping[str, Any]:
+async def _locked_contact(conn: AsyncConnection, contact_id: UUID) -> Record:
     """The contact that an event belongs to now, under its lock; a merge may have moved it."""
     while True:
         await lock_subjects(conn, [contact_id])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import structlog
 from sqlalchemy import text
@@ -21,7 +22,7 @@ def months_from(at: datetime, count: int) -> list[tuple[datetime, datetime]]:
         datetime(at.year + (at.month - 1 + i) // 12, (at.month - 1 + i) % 12 + 1, 1, tzinfo=UTC)
         for i in range(count + 1)
     ]
-    return list(zip(starts, starts[1:], strict=False))
+    return list(pairwise(starts))
 
 
 async def make_partitions(runtime: Runtime) -> None:
@@ -43,4 +44,6 @@ async def make_partitions(runtime: Runtime) -> None:
                         )
                     )
         except DBAPIError:
-            log.info("partition_not_made", partition=name, why="the default partition holds rows of that month")
+            log.info(
+                "partition_not_made", partition=name, why="the default partition holds rows of that month"
+            )

@@ -10,7 +10,11 @@ user_events = Table(
     uuid("id", primary_key=True),
     instant("occurred_at", primary_key=True, comment="product time; partitions are cut on it"),
     Column(
-        "seq", BigInteger, Identity(always=True), nullable=False, comment="the order in which a subject's arrived"
+        "seq",
+        BigInteger,
+        Identity(always=True),
+        nullable=False,
+        comment="the order in which a subject's arrived",
     ),
     uuid("contact_id"),
     Column("name", Text, nullable=False),

@@ -43,7 +43,10 @@ class User:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> User:
         return cls(
-            value["id"], value["external_id"], value["email"] or "", MappingProxyType(dict(value["properties"]))
+            value["id"],
+            value["external_id"],
+            value["email"] or "",
+            MappingProxyType(dict(value["properties"])),
         )
 
 
@@ -130,8 +133,12 @@ class Driver(Protocol):
 
     async def call(self, step: Step, function: Callable[[], Awaitable[Any]]) -> Any: ...
     async def sleep(self, step: Step, until: Callable[[datetime], datetime]) -> None: ...
-    async def wait(self, step: Step, event: str, where: Condition | None, timeout: timedelta) -> dict[str, Any]: ...
-    async def digest(self, step: Step, event: str, where: Condition | None, window: timedelta) -> list[Any]: ...
+    async def wait(
+        self, step: Step, event: str, where: Condition | None, timeout: timedelta
+    ) -> dict[str, Any]: ...
+    async def digest(
+        self, step: Step, event: str, where: Condition | None, window: timedelta
+    ) -> list[Any]: ...
     async def send(self, step: Step, outgoing: Outgoing) -> dict[str, Any]: ...
     async def trigger(self, step: Step, event: str, properties: Mapping[str, Any]) -> None: ...
 
@@ -175,7 +182,10 @@ class Context:
         seconds = duration.total_seconds()
         args = {"seconds": seconds}
         await self.step(
-            "sleep", label or _span(duration), args, lambda s: self._driver.sleep(s, lambda now: now + duration)
+            "sleep",
+            label or _span(duration),
+            args,
+            lambda s: self._driver.sleep(s, lambda now: now + duration),
         )
 
     async def sleep_until(self, moment: datetime | Moment, *, label: str | None = None) -> None:
@@ -185,7 +195,9 @@ class Context:
         """
         if isinstance(moment, datetime):
             if moment.tzinfo is None:
-                raise JourneyError("ctx.sleep_until(…): give an aware datetime, e.g. datetime(2026, 3, 1, tzinfo=UTC)")
+                raise JourneyError(
+                    "ctx.sleep_until(…): give an aware datetime, e.g. datetime(2026, 3, 1, tzinfo=UTC)"
+                )
             instant = moment
             args: dict[str, Any] = {"at": instant.isoformat()}
             await self.step(
@@ -217,12 +229,12 @@ class Context:
         condition = on(event, where).where
         if condition is not None and not condition.only_properties:
             raise JourneyError(
-                f"ctx.wait_for_event({event!r}, where=…): a wait can look at properties only, with prop() and user_prop()"
+                f"ctx.wait_for_event({event!r}, where=…): a wait looks at properties only: prop() and user_prop()"
             )
         args = {
             "event": event,
             "seconds": timeout.total_seconds(),
-            "where": condition.to_json() if condition else None,
+            "where": None if condition is None else condition.to_json(),
         }
         found = await self.step(
             "wait", label or event, args, lambda s: self._driver.wait(s, event, condition, timeout)
@@ -246,7 +258,7 @@ class Context:
         args = {
             "event": event,
             "seconds": window.total_seconds(),
-            "where": condition.to_json() if condition else None,
+            "where": None if condition is None else condition.to_json(),
         }
         found = await self.step(
             "digest", label or event, args, lambda s: self._driver.digest(s, event, condition, window)
@@ -282,12 +294,12 @@ class Context:
         answer: T = await self.step("once", label, {}, lambda s: self._driver.call(s, function))
         return answer
 
-    async def variant(
-        self, name: str, arms: Sequence[str], *, weights: Sequence[float] | None = None
-    ) -> str:
+    async def variant(self, name: str, arms: Sequence[str], *, weights: Sequence[float] | None = None) -> str:
         """One of `arms`, the same for this person and `name` every time, spread evenly or by `weights`."""
         if not arms or (weights is not None and (len(weights) != len(arms) or sum(weights) <= 0)):
-            raise JourneyError(f"ctx.variant({name!r}, …): give at least one arm, and as many weights as arms")
+            raise JourneyError(
+                f"ctx.variant({name!r}, …): give at least one arm, and as many weights as arms"
+            )
         chosen = _arm(f"{name}:{self.user.id}", list(arms), list(weights or [1.0] * len(arms)))
         args = {"arms": list(arms), "weights": list(weights) if weights else None, "arm": chosen}
         branch = Branch(Reason.VARIANT_CHOSEN, {"variant": name, "arm": chosen})
@@ -303,7 +315,9 @@ class Context:
             reason = Reason.CONDITION_HELD if allowed else Reason.THROTTLED
             return Branch(reason, {"limit": limit, "per_seconds": per.total_seconds()})
 
-        return bool(await self.decide("throttle", label or f"{limit} per {_span(per)}", args, "throttle", branch))
+        return bool(
+            await self.decide("throttle", label or f"{limit} per {_span(per)}", args, "throttle", branch)
+        )
 
     async def now(self) -> datetime:
         """The time, in UTC, as it was when this line first ran."""
@@ -369,16 +383,22 @@ class History:
     ) -> bool:
         """True where the person ever did `event`, or did it within the last `within`."""
         condition = on(event, where).where
-        return await self._ask("event", event, within, {"where": condition.to_json() if condition else None})
+        return await self._ask(
+            "event", event, within, {"where": None if condition is None else condition.to_json()}
+        )
 
-    async def journey(self, journey_id: str, *, status: str | None = None, within: timedelta | None = None) -> bool:
+    async def journey(
+        self, journey_id: str, *, status: str | None = None, within: timedelta | None = None
+    ) -> bool:
         """True where the person was ever in that journey; with `status`, where a run of theirs has it."""
         return await self._ask("journey", journey_id, within, {"status": status})
 
     async def email(self, template: str, *, what: str = "sent", within: timedelta | None = None) -> bool:
         """True where that template was sent to, or delivered, opened or clicked by the person."""
         if what not in ("sent", "delivered", "opened", "clicked", "bounced"):
-            raise JourneyError(f"ctx.history.email(what={what!r}): sent, delivered, opened, clicked or bounced")
+            raise JourneyError(
+                f"ctx.history.email(what={what!r}): sent, delivered, opened, clicked or bounced"
+            )
         return await self._ask("email", template, within, {"what": what})
 
     async def _ask(self, about: str, name: str, within: timedelta | None, more: Mapping[str, Any]) -> bool:
@@ -414,7 +434,9 @@ def _check_span(method: str, span: timedelta) -> None:
     if not isinstance(span, timedelta) or span <= timedelta(0):
         raise JourneyError(f"ctx.{method}(…): give a length of time above zero, e.g. days(3)")
     if span > LONGEST_WAIT:
-        raise JourneyError(f"ctx.{method}(…): at most {LONGEST_WAIT.days} days; split a longer one into steps")
+        raise JourneyError(
+            f"ctx.{method}(…): at most {LONGEST_WAIT.days} days; split a longer one into steps"
+        )
 
 
 def _span(duration: timedelta) -> str:

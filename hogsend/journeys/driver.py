@@ -54,7 +54,7 @@ class LiveDriver:
             .values(lease_until=self.runtime.clock.wall() + RUN_LEASE)
             .returning(journey_states)
         )
-        run = held.mappings().one_or_none()
+        run: RowMapping | None = held.mappings().one_or_none()
         if run is not None:
             self.contact_id = run["contact_id"]
             return run
@@ -110,7 +110,9 @@ class LiveDriver:
             await self._decide(conn, Kind.RESUMED, Reason.SLEEP_ENDED, {"step": step.key})
         self.runtime.crash_at(f"after_step:{step.key}")
 
-    async def wait(self, step: Step, event: str, where: Condition | None, timeout: timedelta) -> dict[str, Any]:
+    async def wait(
+        self, step: Step, event: str, where: Condition | None, timeout: timedelta
+    ) -> dict[str, Any]:
         if step.done:
             return dict(step.result)
         async with self.runtime.database.transaction() as conn:
@@ -172,10 +174,13 @@ class LiveDriver:
         outcome = await deliver(self.runtime, email_id, guard=fence, settle=settle)
         self.runtime.crash_at(f"after_step:{step.key}")
         if outcome.state == "later":
-            raise Suspend(self.runtime.clock.now() + self.runtime.clock.product(outcome.retry_in or timedelta(0)))
+            raise Suspend(
+                self.runtime.clock.now() + self.runtime.clock.product(outcome.retry_in or timedelta(0))
+            )
         if outcome.state == "unknown":
             raise Blocked(
-                Reason.OUTCOME_UNKNOWN, f"nobody knows whether {step.key} was sent: {outcome.error or 'no answer'}"
+                Reason.OUTCOME_UNKNOWN,
+                f"nobody knows whether {step.key} was sent: {outcome.error or 'no answer'}",
             )
         return _sent_json(outcome)
 
@@ -292,7 +297,7 @@ class LiveDriver:
             "step_key": step.key,
             "contact_id": self.contact_id,
             "event": event,
-            "conditions": where.to_json() if where else None,
+            "conditions": None if where is None else where.to_json(),
             "since_seq": step.since_seq,
             "deadline": step.deadline,
         }

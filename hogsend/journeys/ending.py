@@ -9,19 +9,19 @@ from uuid import UUID
 from sqlalchemy import delete, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hogsend.clock import Clock
 from hogsend.decisions.actions import decide
 from hogsend.decisions.reasons import Kind, Reason
 from hogsend.engine.outbox import RUN_CANCEL, publish_later
 from hogsend.journeys.tables import LIVE_STATUSES, journey_states, journey_waits
 from hogsend.realtime import activity
-from hogsend.runtime import Runtime
 
 End = Literal["completed", "exited", "failed", "blocked"]
 
 
 async def end_run(
     conn: AsyncConnection,
-    runtime: Runtime,
+    clock: Clock,
     *,
     state_id: UUID,
     status: End,
@@ -37,7 +37,7 @@ async def end_run(
     With `epoch`, only where the run still has it: the driver's own end. Without, whoever drives the run is
     fenced at its next touch. False, and nothing written, where the run was no longer live.
     """
-    now = runtime.clock.now()
+    now = clock.now()
     states = journey_states.c
     live = [states.id == state_id, states.status.in_(LIVE_STATUSES)]
     if epoch is not None:
@@ -85,7 +85,7 @@ async def end_run(
     if epoch is None:
         await publish_later(
             conn,
-            runtime.clock,
+            clock,
             RUN_CANCEL,
             {"run_id": str(state_id), "engine_run_id": ended.engine_run_id},
             dedupe_key=f"cancel:{state_id}:{ended.epoch}",

@@ -6,7 +6,7 @@ true when its verdict is written.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -26,6 +26,7 @@ from hogsend.journeys.guards import Guard, Standing, check_entry, refusal, stand
 from hogsend.journeys.tables import LIVE_STATUSES, journey_states, journey_steps, journey_waits
 from hogsend.realtime import activity
 from hogsend.runtime import Runtime
+from hogsend.storage.database import Record
 from hogsend.storage.metadata import new_id
 
 if TYPE_CHECKING:
@@ -54,9 +55,7 @@ class Enrolment:
     guards: tuple[Guard, ...]
 
 
-async def exit_matching(
-    conn: AsyncConnection, runtime: Runtime, event: Event, contact: Mapping[str, Any]
-) -> list[Exit]:
+async def exit_matching(conn: AsyncConnection, runtime: Runtime, event: Event, contact: Record) -> list[Exit]:
     """End the live runs whose `exit_on` matches. Raises their epoch, so whoever drives one is fenced."""
     listening = [j.id for j in runtime.registry.all() if j.exits_on(event.name)]
     if not listening:
@@ -79,7 +78,7 @@ async def exit_matching(
         if held:
             await end_run(
                 conn,
-                runtime,
+                runtime.clock,
                 state_id=row.id,
                 status="exited",
                 kind=Kind.EXITED,
@@ -92,7 +91,7 @@ async def exit_matching(
 
 
 async def _any_holds(
-    conn: AsyncConnection, runtime: Runtime, journey: Journey, event: Event, contact: Mapping[str, Any]
+    conn: AsyncConnection, runtime: Runtime, journey: Journey, event: Event, contact: Record
 ) -> bool:
     facts = _facts(conn, runtime, event, contact)
     for trigger in journey.exits_on(event.name):
@@ -101,9 +100,7 @@ async def _any_holds(
     return False
 
 
-async def satisfy_waits(
-    conn: AsyncConnection, runtime: Runtime, event: Event, contact: Mapping[str, Any]
-) -> list[UUID]:
+async def satisfy_waits(conn: AsyncConnection, runtime: Runtime, event: Event, contact: Record) -> list[UUID]:
     """Close the open waits that this event satisfies, and make their runs due. Returns the runs' ids."""
     waits = (
         await conn.execute(
@@ -120,7 +117,9 @@ async def satisfy_waits(
     woken: list[UUID] = []
     for wait in waits:
         condition = Condition.from_json(wait.conditions) if wait.conditions else None
-        if condition and not matches_properties(condition, event.properties, contact["properties"]):
+        if condition is not None and not matches_properties(
+            condition, event.properties, contact["properties"]
+        ):
             continue
         if await _close_wait(conn, runtime, event, wait.state_id, wait.step_key):
             woken.append(wait.state_id)
@@ -186,7 +185,7 @@ async def enrol_matching(
     conn: AsyncConnection,
     runtime: Runtime,
     event: Event,
-    contact: Mapping[str, Any],
+    contact: Record,
     *,
     replayed: bool = False,
     only_journey: str | None = None,
@@ -210,7 +209,7 @@ async def _enrol(
     runtime: Runtime,
     journey: Journey,
     event: Event,
-    contact: Mapping[str, Any],
+    contact: Record,
     standing: Standing,
     guards: Sequence[Guard],
     replayed: bool,
@@ -236,7 +235,7 @@ async def _enrol(
     return Enrolment(journey.id, state_id is not None, reason, state_id, tuple(guards))
 
 
-def run_input(event: Event, contact: Mapping[str, Any]) -> dict[str, Any]:
+def run_input(event: Event, contact: Record) -> dict[str, Any]:
     """What a run is about, frozen at entry: a replay must see the same person and event as the first time."""
     return {
         "event": {
@@ -259,7 +258,7 @@ async def _start(
     runtime: Runtime,
     journey: Journey,
     event: Event,
-    contact: Mapping[str, Any],
+    contact: Record,
     standing: Standing,
 ) -> UUID | None:
     now = runtime.clock.now()
@@ -307,7 +306,7 @@ async def _start(
     return state_id
 
 
-def _facts(conn: AsyncConnection, runtime: Runtime, event: Event, contact: Mapping[str, Any]) -> ContactFacts:
+def _facts(conn: AsyncConnection, runtime: Runtime, event: Event, contact: Record) -> ContactFacts:
     return ContactFacts(
         conn,
         contact["id"],

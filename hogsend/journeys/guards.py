@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 from sqlalchemy import text
@@ -15,6 +15,7 @@ from hogsend.decisions.reasons import Reason
 from hogsend.journeys.conditions import evaluate
 from hogsend.journeys.definition import Journey
 from hogsend.journeys.facts import ContactFacts
+from hogsend.storage.database import Record
 
 Outcome = Literal["passed", "failed", "not_reached"]
 
@@ -94,7 +95,7 @@ async def standings(
 
 
 async def check_entry(
-    journey: Journey, contact: Mapping[str, Any], standing: Standing, facts: ContactFacts
+    journey: Journey, contact: Record, standing: Standing, facts: ContactFacts
 ) -> list[Guard]:
     """Ask every guard in order; those behind the first that failed are `not_reached`."""
     verdicts: list[Guard] = []
@@ -117,9 +118,7 @@ def _verdict(name: str, reason: Reason, skip: bool, held: bool, expected: str, a
     return Guard(name, reason, "passed" if held else "failed", expected, actual)
 
 
-async def _alive(
-    _j: Journey, contact: Mapping[str, Any], _s: Standing, _f: ContactFacts, skip: bool
-) -> Guard:
+async def _alive(_j: Journey, contact: Record, _s: Standing, _f: ContactFacts, skip: bool) -> Guard:
     held = contact["deleted_at"] is None
     return _verdict(
         "contact exists",
@@ -131,9 +130,7 @@ async def _alive(
     )
 
 
-async def _enabled(
-    journey: Journey, _c: Mapping[str, Any], standing: Standing, _f: ContactFacts, skip: bool
-) -> Guard:
+async def _enabled(journey: Journey, _c: Record, standing: Standing, _f: ContactFacts, skip: bool) -> Guard:
     held = journey.enabled if standing.override is None else standing.override
     where = "in the code" if standing.override is None else "by an operator"
     return _verdict(
@@ -146,11 +143,9 @@ async def _enabled(
     )
 
 
-async def _trigger(
-    journey: Journey, _c: Mapping[str, Any], _s: Standing, facts: ContactFacts, skip: bool
-) -> Guard:
+async def _trigger(journey: Journey, _c: Record, _s: Standing, facts: ContactFacts, skip: bool) -> Guard:
     where = journey.trigger.where
-    expected = f"event {journey.trigger.event}" + (f" where {where.describe()}" if where else "")
+    expected = f"event {journey.trigger.event}" + (f" where {where.describe()}" if where is not None else "")
     if skip or where is None:
         return _verdict(
             "trigger conditions", Reason.TRIGGER_NOT_MATCHED, skip, True, expected, "no conditions"
@@ -161,9 +156,7 @@ async def _trigger(
     )
 
 
-async def _address(
-    _j: Journey, contact: Mapping[str, Any], _s: Standing, _f: ContactFacts, skip: bool
-) -> Guard:
+async def _address(_j: Journey, contact: Record, _s: Standing, _f: ContactFacts, skip: bool) -> Guard:
     held = bool(contact["email"])
     return _verdict(
         "email address",
@@ -175,9 +168,7 @@ async def _address(
     )
 
 
-async def _not_inside(
-    _j: Journey, _c: Mapping[str, Any], standing: Standing, _f: ContactFacts, skip: bool
-) -> Guard:
+async def _not_inside(_j: Journey, _c: Record, standing: Standing, _f: ContactFacts, skip: bool) -> Guard:
     held = standing.live_state_id is None
     return _verdict(
         "not in the journey",
@@ -190,7 +181,7 @@ async def _not_inside(
 
 
 async def _entry_limit(
-    journey: Journey, _c: Mapping[str, Any], standing: Standing, facts: ContactFacts, skip: bool
+    journey: Journey, _c: Record, standing: Standing, facts: ContactFacts, skip: bool
 ) -> Guard:
     last = standing.last_entered_at.isoformat() if standing.last_entered_at else "never"
     actual = f"entered {standing.entries} times, last {last}"
@@ -213,7 +204,7 @@ async def _entry_limit(
 
 
 async def _suppress(
-    journey: Journey, _c: Mapping[str, Any], standing: Standing, facts: ContactFacts, skip: bool
+    journey: Journey, _c: Record, standing: Standing, facts: ContactFacts, skip: bool
 ) -> Guard:
     last = standing.last_emailed_at
     if journey.suppress is None:

@@ -13,7 +13,7 @@ from hogsend.contacts.tables import contacts
 from hogsend.emails.suppression import refusal
 from hogsend.emails.tables import email_sends
 from hogsend.events.tables import user_events
-from hogsend.journeys.conditions import from_json, matches_properties
+from hogsend.journeys.conditions import Condition, matches_properties
 from hogsend.journeys.facts import ENGAGEMENT
 from hogsend.journeys.tables import journey_states
 from hogsend.runtime import Runtime
@@ -60,7 +60,7 @@ async def _has_event(
         query = query.where(events.occurred_at >= since)
     if not args["where"]:
         return (await conn.execute(query.limit(1))).first() is not None
-    condition = from_json(args["where"])
+    condition = Condition.from_json(args["where"])
     person = await _user(conn, runtime, run, args)
     async with conn.stream(query) as rows:
         async for row in rows:
@@ -73,7 +73,11 @@ async def _has_journey(
     conn: AsyncConnection, runtime: Runtime, run: RowMapping, args: Mapping[str, Any]
 ) -> bool:
     states = journey_states.c
-    found = [states.contact_id == run["contact_id"], states.journey_id == args["name"], states.id != run["id"]]
+    found = [
+        states.contact_id == run["contact_id"],
+        states.journey_id == args["name"],
+        states.id != run["id"],
+    ]
     if args["status"]:
         found.append(states.status == args["status"])
     since = _since(runtime, args)

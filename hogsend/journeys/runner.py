@@ -62,9 +62,7 @@ async def advance(runtime: Runtime, run_id: UUID, owner: str, generation: int | 
     return await _replay(runtime, journey, run)
 
 
-async def _claim(
-    runtime: Runtime, run_id: UUID, owner: str, generation: int | None
-) -> RowMapping | Advanced:
+async def _claim(runtime: Runtime, run_id: UUID, owner: str, generation: int | None) -> RowMapping | Advanced:
     wall = runtime.clock.wall()
     free = [
         _states.id == run_id,
@@ -86,7 +84,7 @@ async def _claim(
             )
             .returning(journey_states)
         )
-        run = claimed.mappings().one_or_none()
+        run: RowMapping | None = claimed.mappings().one_or_none()
         if run is not None:
             return run
         found = (
@@ -184,9 +182,7 @@ async def _suspend(runtime: Runtime, run: RowMapping, wake_at: datetime) -> Adva
     async with runtime.database.transaction() as conn:
         await conn.execute(select(_states.id).where(_states.id == run["id"]).with_for_update())
         still_open = (
-            await conn.execute(
-                select(exists().where(_steps.state_id == run["id"], _steps.status == "open"))
-            )
+            await conn.execute(select(exists().where(_steps.state_id == run["id"], _steps.status == "open")))
         ).scalar_one()
         until = wake_at if still_open else runtime.clock.now()
         parked = await conn.execute(
@@ -222,7 +218,7 @@ async def _complete(runtime: Runtime, run: RowMapping) -> Advanced:
     async with runtime.database.transaction() as conn:
         ended = await end_run(
             conn,
-            runtime,
+            runtime.clock,
             state_id=run["id"],
             status="completed",
             kind=Kind.COMPLETED,
@@ -253,7 +249,7 @@ async def _end_badly(
     async with runtime.database.transaction() as conn:
         ended = await end_run(
             conn,
-            runtime,
+            runtime.clock,
             state_id=run["id"],
             status=status,
             kind=kind,
@@ -272,4 +268,3 @@ async def _end_badly(
                 payload={"stateId": str(run["id"]), "journeyId": run["journey_id"], "reason": reason.value},
             )
     return Advanced("done", status) if ended else Advanced("superseded", "active")
-

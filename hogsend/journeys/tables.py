@@ -66,9 +66,17 @@ journey_states = Table(
     ),
     Column("current_node", Text),
     json(
-        "input", nullable=False, server_default=text("'{}'::jsonb"), comment="the event and the person at entry, frozen"
+        "input",
+        nullable=False,
+        server_default=text("'{}'::jsonb"),
+        comment="the event and the person at entry, frozen",
     ),
-    json("context", nullable=False, server_default=text("'{}'::jsonb"), comment="the trigger event's properties"),
+    json(
+        "context",
+        nullable=False,
+        server_default=text("'{}'::jsonb"),
+        comment="the trigger event's properties",
+    ),
     Column("entry_key", Text, unique=True, comment="holds `once` and `once per period`"),
     Column("entry_count", Integer, nullable=False, server_default=text("1")),
     uuid("trigger_event_id"),

@@ -1,7 +1,7 @@
 """Moments as people name them: `when.next("monday", at="09:00")`, meant in the person's own time zone.
 
-A moment is a plain value until it is resolved against an instant and a zone. A time that a zone skips in spring is
-as far behind the jump (02:30 becomes 03:30); a time that it has twice in autumn is the first of the two.
+A moment is a plain value until it is resolved against an instant and a zone. A time that a zone skips in
+spring is as far behind the jump (02:30 becomes 03:30); one that it has twice in autumn is the first of the two.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def _instant(day: date, at: time, tz: ZoneInfo, fold: Literal[0, 1] = 0) -> date
 
 def _ahead(day: date, at: time, tz: ZoneInfo, now: datetime) -> datetime:
     first = _instant(day, at, tz)
-    # Past already: it comes once more where the clock goes back. (In a skipped hour fold 1 is the earlier one.)
+    # Past already: it comes once more where the clock goes back. (In a skipped hour fold 1 is the earlier.)
     return first if first > now else max(first, _instant(day, at, tz, fold=1))
 
 

@@ -35,7 +35,9 @@ async def _join_or_anchor(conn: AsyncConnection, speed: float) -> Clock:
     wall = real.wall()
     row = (
         await conn.execute(
-            text("SELECT anchor_wall, anchor_product, speed, seen_product, noted_at FROM clock WHERE id = :id"),
+            text(
+                "SELECT anchor_wall, anchor_product, speed, seen_product, noted_at FROM clock WHERE id = :id"
+            ),
             {"id": ROW},
         )
     ).one_or_none()

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import orjson
-from sqlalchemy import text
+from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from hogsend.settings import Settings
 
 SUBJECT_LOCK_SPACE = 42
+
+Record: TypeAlias = Mapping[str, Any] | RowMapping
+"""A row by column name, fetched or built."""
+# One statement for all; OFFSET 0 keeps the planner from taking the locks before it has sorted them.
+_LOCK_SUBJECTS = text(
+    "SELECT pg_advisory_xact_lock(key) FROM ("
+    " SELECT DISTINCT hashtextextended(name, :space) AS key FROM unnest(CAST(:subjects AS text[])) AS name"
+    " ORDER BY 1 OFFSET 0) AS keys"
+)
+
+_TRY_LOCK_SUBJECTS = text(
+    "SELECT name FROM unnest(CAST(:subjects AS text[])) AS name"
+    " WHERE NOT pg_try_advisory_xact_lock(hashtextextended(name, :space))"
+)
 
 
 def _dumps(value: Any) -> str:
@@ -67,8 +81,14 @@ async def lock_subjects(conn: AsyncConnection, subjects: Iterable[UUID | str]) -
     Whatever decides about a person (ingestion, a wait that is armed, a merge, a deletion) holds this lock, so
     a decision always sees everything that was committed about them before it.
     """
-    for subject in sorted({str(subject) for subject in subjects}):
-        await conn.execute(
-            text("SELECT pg_advisory_xact_lock(hashtextextended(:subject, :space))"),
-            {"subject": subject, "space": SUBJECT_LOCK_SPACE},
-        )
+    names = sorted({str(subject) for subject in subjects})
+    if names:
+        await conn.execute(_LOCK_SUBJECTS, {"subjects": names, "space": SUBJECT_LOCK_SPACE})
+
+
+async def try_lock_subjects(conn: AsyncConnection, subjects: Iterable[UUID | str]) -> str | None:
+    """The same without waiting: None where all are now held, else one of those that someone else holds."""
+    names = sorted({str(subject) for subject in subjects})
+    missed = await conn.execute(_TRY_LOCK_SUBJECTS, {"subjects": names, "space": SUBJECT_LOCK_SPACE})
+    name: str | None = missed.scalars().first()
+    return name
