@@ -148,11 +148,12 @@ class KeyRing:
             try:
                 async with self._runtime.redis.pubsub() as pubsub:
                     await pubsub.subscribe(REVOKED_CHANNEL)
-                    self._forget(None)
                     while True:
                         message = await pubsub.get_message(timeout=5)
-                        self.listening.set()
-                        if message is not None and message["type"] == "message":
+                        if message is not None and message["type"] == "subscribe":
+                            self._forget(None)
+                            self.listening.set()
+                        elif message is not None and message["type"] == "message":
                             self._forget(UUID(message["data"].decode()))
             except (RedisError, OSError, ValueError) as error:
                 self.listening.clear()
