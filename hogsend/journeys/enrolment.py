@@ -188,12 +188,9 @@ async def enrol_matching(
     contact: Record,
     *,
     replayed: bool = False,
-    only_journey: str | None = None,
 ) -> list[Enrolment]:
     """Reach one verdict for each journey that listens for this event, and record it with its reason."""
-    journeys = [
-        j for j in runtime.registry.listening_to(event.name) if only_journey is None or j.id == only_journey
-    ]
+    journeys = runtime.registry.listening_to(event.name)
     known = await standings(conn, contact["id"], journeys)
     verdicts: list[Enrolment] = []
     for journey in journeys:

@@ -1,7 +1,7 @@
 """Moments as people name them: `when.next("monday", at="09:00")`, meant in the person's own time zone.
 
 A moment is a plain value until it is resolved against an instant and a zone. A time that a zone skips in
-spring is as far behind the jump (02:30 becomes 03:30); one that it has twice in autumn is the first of the two.
+spring is as far behind the jump (02:30 becomes 03:30); one it has twice in autumn is the first of the two.
 """
 
 from __future__ import annotations
