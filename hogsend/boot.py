@@ -12,6 +12,7 @@ from redis.backoff import NoBackoff
 from hogsend.clock import Clock
 from hogsend.emails.providers import EmailProvider, make_provider
 from hogsend.emails.render import Templates
+from hogsend.engine.embedded import EmbeddedEngine
 from hogsend.journeys.registry import Registry
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
@@ -48,6 +49,7 @@ async def open_runtime(
         templates=Templates.load(settings.templates),
         provider=the_provider,
     )
+    runtime.engine = EmbeddedEngine(runtime)
     try:
         yield runtime
     finally:

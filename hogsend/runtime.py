@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from hogsend.emails.providers import EmailProvider
+    from hogsend.engine.port import Engine
     from hogsend.emails.render import Templates
     from hogsend.journeys.registry import Registry
 
@@ -53,6 +54,7 @@ class Runtime:
     registry: Registry
     templates: Templates
     provider: EmailProvider
+    engine: Engine = field(init=False)
     crash_at: Callable[[str], None] = field(default=no_fault)
     owner: str = field(default_factory=process_name)
     _parts: dict[type, Any] = field(default_factory=dict, repr=False)

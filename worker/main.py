@@ -23,6 +23,7 @@ log = structlog.get_logger(__name__)
 def embedded_worker(runtime: Runtime) -> EmbeddedWorker:
     """A worker on the embedded engine, ready to run."""
     engine = EmbeddedEngine(runtime)
+    runtime.engine = engine
 
     async def advance_run(run_id: UUID) -> object:
         return await advance(runtime, run_id, runtime.owner)

@@ -382,3 +382,25 @@ async def _decide(
         event_id=row["event_id"],
         email_id=row["id"],
     )
+
+
+async def reopen(conn: AsyncConnection, runtime: Runtime, state_id: UUID) -> None:
+    """Let a run's send of unknown outcome be tried again, on a person's word that it did not arrive."""
+    sends = email_sends.c
+    await conn.execute(
+        update(email_sends)
+        .where(
+            sends.state_id == state_id,
+            sends.status == "failed",
+            sends.refusal == Reason.OUTCOME_UNKNOWN.value,
+        )
+        .values(
+            status="queued",
+            refusal=None,
+            error=None,
+            outcome_unknown=False,
+            first_attempt_at=None,
+            next_attempt_at=runtime.clock.wall(),
+            updated_at=runtime.clock.now(),
+        )
+    )

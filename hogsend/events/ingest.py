@@ -38,7 +38,6 @@ class IngestInput:
     occurred_at: datetime | None = None
     idempotency_key: str | None = None
     source: str = "api"
-    only_journey: str | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ async def ingest_in(conn: AsyncConnection, runtime: Runtime, event: IngestInput)
     contact = resolved.contact
     stored = await _store(conn, event, event_id, contact["id"], now)
     runtime.crash_at("ingest_after_event")
-    exits, enrolments = await react(conn, runtime, stored, contact, only_journey=event.only_journey)
+    exits, enrolments = await react(conn, runtime, stored, contact)
     if runtime.settings.posthog_api_key is not None and event.source != "posthog":
         await publish_later(conn, runtime.clock, CAPTURE, {"event_id": str(event_id)})
     runtime.crash_at("before_ingest_commit")
@@ -136,7 +135,6 @@ async def react(
     contact: Record,
     *,
     replayed: bool = False,
-    only_journey: str | None = None,
 ) -> tuple[list[Exit], list[Enrolment]]:
     """Everything a stored event sets in motion, under the subject's lock that `resolve` took.
 
@@ -146,9 +144,7 @@ async def react(
     exits = await exit_matching(conn, runtime, event, contact)
     if not replayed:
         await satisfy_waits(conn, runtime, event, contact)
-    enrolments = await enrol_matching(
-        conn, runtime, event, contact, replayed=replayed, only_journey=only_journey
-    )
+    enrolments = await enrol_matching(conn, runtime, event, contact, replayed=replayed)
     return exits, enrolments
 
 

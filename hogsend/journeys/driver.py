@@ -14,8 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hogsend.contacts.tables import contacts
 from hogsend.decisions.actions import decide
 from hogsend.decisions.reasons import Kind, Reason
-from hogsend.emails.render import RenderError
+from hogsend.emails.render import TemplateNotFound
 from hogsend.emails.sending import Outcome, SendRequest, deliver, email_id_for, prepare
+from hogsend.emails.templating import RenderError
 from hogsend.events.ingest import IngestInput, ingest_in
 from hogsend.events.tables import user_events
 from hogsend.journeys import questions
@@ -227,7 +228,7 @@ class LiveDriver:
             )
             try:
                 prepared = await prepare(conn, self.runtime, await _contact(conn, self.contact_id), request)
-            except RenderError as error:
+            except (RenderError, TemplateNotFound) as error:
                 raise Broken(Reason.RENDERING_FAILED, str(error)) from error
             if prepared.refusal is None:
                 await self._open(conn, step)
