@@ -1,0 +1,213 @@
+"""One row for each mutation of the admin plane, refused and failed ones too.
+
+`audited` surrounds a mutation. What carries it out calls `audit` in the transaction of its effect, so that the row
+is there exactly where the effect is. Whatever did not get that far is written down when the block ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hogsend.access.caller import Caller
+from hogsend.access.tables import audit_logs
+from hogsend.clock import Clock
+from hogsend.errors import HogsendError
+from hogsend.realtime import activity
+from hogsend.runtime import Runtime
+from hogsend.storage.metadata import new_id
+
+log = structlog.get_logger(__name__)
+
+
+class Action(StrEnum):
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+    REVOKE = "revoke"
+    ENROLL = "enroll"
+    CANCEL = "cancel"
+    IMPORT = "import"
+    EXPORT = "export"
+    REPLAY = "replay"
+    RESEND = "resend"
+    RETRY = "retry"
+    DISCARD = "discard"
+
+
+class Resource(StrEnum):
+    CONTACT = "contact"
+    JOURNEY = "journey"
+    API_KEY = "api-key"
+    ALERT_RULE = "alert-rule"
+    EMAIL = "email"
+    EVENT = "event"
+    DLQ = "dlq"
+
+
+class Outcome(StrEnum):
+    """`refused`: the caller got something wrong. `failed`: we did."""
+
+    OK = "ok"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Deed:
+    """What a mutation does, and to what."""
+
+    action: Action
+    resource: Resource
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Who asked, and from where."""
+
+    caller: Caller
+    ip_address: str | None = None
+    request_id: str | None = None
+
+
+@dataclass
+class Trail:
+    """The audit row of the mutation that is under way. `resource_id` is what was named, before it was looked up."""
+
+    clock: Clock
+    origin: Origin
+    deed: Deed
+    operation: str
+    resource_id: str | None = None
+    outcome: Outcome = Outcome.OK
+    detail: dict[str, Any] = field(default_factory=dict)
+    id: UUID = field(default_factory=new_id)
+    claimed: bool = False
+    written: bool = False
+
+    def refuse(self, errors: Sequence[Mapping[str, Any]]) -> None:
+        """Note what the caller got wrong."""
+        self.outcome = Outcome.REFUSED
+        self.detail["errors"] = [dict(error) for error in errors]
+
+
+_trail: ContextVar[Trail | None] = ContextVar("audit_trail", default=None)
+
+
+async def audit(
+    conn: AsyncConnection,
+    *,
+    resource_id: object = None,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+    detail: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the row of the mutation that is under way, in the transaction of its effect.
+
+    Does nothing outside the admin plane: a journey's own sends are in the decision ledger. The first call of a
+    mutation counts; `before` and `after` are what the resource's row says, without secrets.
+    """
+    trail = _trail.get()
+    if trail is None:
+        return
+    if resource_id is not None:
+        trail.resource_id = str(resource_id)
+    trail.detail.update(detail or {})
+    await _write(conn, trail, before, after)
+    trail.written = True
+
+
+@asynccontextmanager
+async def audited(
+    runtime: Runtime, origin: Origin, deed: Deed, operation: str, *, resource_id: str | None = None
+) -> AsyncIterator[Trail]:
+    """Surround one mutation: when the block ends, it has left its row.
+
+    Inside a REST route's block the GraphQL field that the route maps to shares the route's row.
+    """
+    outer = _trail.get()
+    if outer is not None and not outer.claimed:
+        outer.claimed = True
+        outer.resource_id = outer.resource_id or resource_id
+        with _noting_failure(outer):
+            yield outer
+        return
+    trail = Trail(runtime.clock, origin, deed, operation, resource_id)
+    token = _trail.set(trail)
+    try:
+        with _noting_failure(trail):
+            yield trail
+    except Exception:
+        await _close(runtime, trail)
+        raise
+    else:
+        await _close(runtime, trail)
+    finally:
+        _trail.reset(token)
+
+
+@contextmanager
+def _noting_failure(trail: Trail) -> Iterator[None]:
+    try:
+        yield
+    except HogsendError as error:
+        trail.refuse([{"message": str(error)}])
+        raise
+    except Exception:
+        trail.outcome = Outcome.FAILED
+        raise
+
+
+async def _close(runtime: Runtime, trail: Trail) -> None:
+    """Write the row unless it was committed with the effect; where it was, that row stands."""
+    if trail.written and trail.outcome is Outcome.OK:
+        return
+    try:
+        async with runtime.database.transaction() as conn:
+            await _write(conn, trail, None, None)
+    except (SQLAlchemyError, OSError):
+        # The effect did not happen either: without the database nothing does.
+        log.exception("mutation_not_audited", operation=trail.operation, actor=trail.origin.caller.name)
+        if trail.outcome is Outcome.OK:
+            raise
+
+
+async def _write(
+    conn: AsyncConnection,
+    trail: Trail,
+    before: Mapping[str, Any] | None,
+    after: Mapping[str, Any] | None,
+) -> None:
+    now = trail.clock.now()
+    statement = (
+        insert(audit_logs)
+        .values(
+            id=trail.id,
+            created_at=now,
+            actor=trail.origin.caller.name,
+            actor_key_id=trail.origin.caller.key_id,
+            action=trail.deed.action.value,
+            resource=trail.deed.resource.value,
+            resource_id=trail.resource_id,
+            outcome=trail.outcome.value,
+            detail={"operation": trail.operation, **trail.detail},
+            before=None if before is None else dict(before),
+            after=None if after is None else dict(after),
+            ip_address=trail.origin.ip_address,
+            request_id=trail.origin.request_id,
+        )
+        .on_conflict_do_nothing(index_elements=[audit_logs.c.id])
+        .returning(audit_logs.c.id)
+    )
+    if (await conn.execute(statement)).scalar_one_or_none() is not None:
+        await activity.record(conn, at=now, kind="audit", type=trail.deed.action.value, ref_id=trail.id)
