@@ -30,7 +30,7 @@ from hogsend.emails.providers import Message, OutcomeUnknown, Refused, TryLater
 from hogsend.emails.suppression import refusal
 from hogsend.emails.tables import email_links, email_sends
 from hogsend.runtime import Runtime
-from hogsend.storage.database import Record
+from hogsend.storage.database import Record, lock_subjects
 
 log = structlog.get_logger(__name__)
 
@@ -216,6 +216,9 @@ async def deliver(
     outcome, was_accepted = await _call_provider(runtime, row)
     runtime.crash_at("after_provider_call")
     async with runtime.database.transaction() as conn:
+        if row["contact_id"] is not None:
+            # A bounce may be waiting to be settled; its suppression needs this lock, and it comes before rows.
+            await lock_subjects(conn, [row["contact_id"]])
         await _record(conn, runtime, row, outcome, unknown=row["outcome_unknown"] or was_accepted is None)
         if settle is not None and outcome.state != "later":
             await settle(conn, outcome)
