@@ -1,0 +1,119 @@
+"""Drive journeys by hand: deterministic slices on an injected clock, and crashes at named points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select, text, update
+
+from hogsend.clock import ManualClock
+from hogsend.events.ingest import IngestInput, IngestResult, ingest
+from hogsend.journeys.due import due_runs
+from hogsend.journeys.runner import Advanced, advance
+from hogsend.journeys.tables import DRIVEN_STATUSES, journey_states, journey_steps
+from hogsend.runtime import Runtime
+
+ADA = "ada@example.com"
+
+
+class Crashed(BaseException):
+    """What a test raises where a process would have died."""
+
+
+async def send_event(runtime: Runtime, name: str, email: str = ADA, **properties: Any) -> IngestResult:
+    return await ingest(runtime, IngestInput(name=name, email=email, properties=properties))
+
+
+async def drive(runtime: Runtime, owner: str = "test") -> list[Advanced]:
+    """Advance what is due until nothing is."""
+    slices: list[Advanced] = []
+    while due := await due_runs(runtime, 100):
+        for run_id in due:
+            slices.append(await advance(runtime, run_id, owner))
+    return slices
+
+
+async def drive_to_end(runtime: Runtime, clock: ManualClock, *, until: datetime | None = None) -> None:
+    """Advance and move the clock to the next wake-up, until every run ended or the clock would pass `until`."""
+    for _ in range(1_000):
+        try:
+            await drive(runtime)
+        except Crashed:
+            clock.advance(timedelta(minutes=3))
+            continue
+        upcoming = await next_wake(runtime)
+        if upcoming is None or (until is not None and upcoming > until):
+            return
+        clock.set(max(upcoming, clock.now()))
+    raise AssertionError("the runs did not come to an end")
+
+
+async def next_wake(runtime: Runtime) -> datetime | None:
+    """When the next parked run is due, or a leased one may be taken over."""
+    states = journey_states.c
+    async with runtime.database.read() as conn:
+        found: datetime | None = (
+            await conn.execute(
+                select(func.min(func.greatest(states.wake_at, func.coalesce(states.lease_until, states.wake_at)))).where(
+                    states.status.in_(DRIVEN_STATUSES)
+                )
+            )
+        ).scalar_one()
+    return found
+
+
+def crash_once_at(runtime: Runtime, point: str, times: int = 1) -> list[str]:
+    """Make `runtime` die the first `times` times that it reaches `point`. Returns the points seen, as they come."""
+    seen: list[str] = []
+    left = [times]
+
+    def crash_at(reached: str) -> None:
+        seen.append(reached)
+        if reached == point and left[0] > 0:
+            left[0] -= 1
+            raise Crashed(point)
+
+    runtime.crash_at = crash_at
+    return seen
+
+
+@contextmanager
+def watching(runtime: Runtime, watch: Callable[[str], None]) -> Any:
+    before = runtime.crash_at
+    runtime.crash_at = watch
+    try:
+        yield
+    finally:
+        runtime.crash_at = before
+
+
+async def rows(runtime: Runtime, sql: str, **values: Any) -> list[Any]:
+    async with runtime.database.read() as conn:
+        return list((await conn.execute(text(sql), values)).all())
+
+
+async def statuses(runtime: Runtime) -> list[str]:
+    return [row.status for row in await rows(runtime, "SELECT status FROM journey_states ORDER BY created_at, id")]
+
+
+async def journal(runtime: Runtime, run_id: UUID | None = None) -> list[str]:
+    """The keys of a run's steps, in order; of the only run where none is named."""
+    query = select(journey_steps.c.key).order_by(journey_steps.c.state_id, journey_steps.c.seq)
+    if run_id is not None:
+        query = query.where(journey_steps.c.state_id == run_id)
+    async with runtime.database.read() as conn:
+        return list((await conn.execute(query)).scalars())
+
+
+async def reasons(runtime: Runtime) -> list[tuple[str, str]]:
+    """Every verdict of the ledger, in order, as (kind, reason)."""
+    return [(r.kind, r.reason) for r in await rows(runtime, "SELECT kind, reason FROM decisions ORDER BY seq")]
+
+
+async def expire_leases(runtime: Runtime) -> None:
+    async with runtime.database.transaction() as conn:
+        await conn.execute(update(journey_states).values(lease_until=None))
