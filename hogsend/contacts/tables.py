@@ -1,6 +1,17 @@
 """People: who they are, what else they are known as, and what they agreed to."""
 
-from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, Table, Text, UniqueConstraint, text
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 
 from hogsend.storage.metadata import instant, json, metadata, one_of, uuid
 
@@ -60,6 +71,7 @@ contact_preferences = Table(
     instant("created_at", nullable=False),
     instant("updated_at", nullable=False),
     UniqueConstraint("contact_id"),
+    Index("ix_contact_preferences_email", "email"),
 )
 
 import_jobs = Table(
@@ -69,7 +81,6 @@ import_jobs = Table(
     Column("status", Text, nullable=False, server_default=text("'pending'")),
     Column("format", Text, nullable=False),
     Column("file_name", Text),
-    Column("data", Text, comment="the file; emptied when the job ends"),
     Column("total_rows", Integer, nullable=False, server_default=text("0")),
     Column("processed_rows", Integer, nullable=False, server_default=text("0")),
     Column("failed_rows", Integer, nullable=False, server_default=text("0")),
@@ -82,6 +93,15 @@ import_jobs = Table(
     one_of("status", ("pending", "processing", "completed", "failed")),
     one_of("format", ("csv", "json")),
     Index("ix_import_jobs_created", text("created_at DESC"), text("id DESC")),
+)
+
+import_batches = Table(
+    "import_batches",
+    metadata,
+    uuid("job_id", ForeignKey("import_jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("first_row", Integer, primary_key=True, autoincrement=False, comment="counted from 1"),
+    Column("rows", LargeBinary, nullable=False, comment="a JSON array; emptied once its rows are committed"),
+    comment="A file, cut into the pieces that one transaction each takes in",
 )
 
 import_errors = Table(

@@ -24,6 +24,7 @@ class Kind(StrEnum):
     FAILED = "failed"
     BLOCKED = "blocked"
     PREFERENCE = "preference"
+    MERGED = "merged"
 
 
 class Reason(StrEnum):
@@ -87,3 +88,5 @@ class Reason(StrEnum):
     RESUBSCRIBED = "resubscribed"
     BOUNCED = "bounced"
     COMPLAINED = "complained"
+    # Merged.
+    KEYS_BELONG_TOGETHER = "keys_belong_together"

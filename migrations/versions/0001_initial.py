@@ -87,6 +87,7 @@ TABLES = (
     "contact_preferences",
     "email_events",
     "email_links",
+    "import_batches",
     "import_errors",
     "import_keys",
     "journey_states",
@@ -574,7 +575,6 @@ def _create_tables(timescale: bool) -> None:
         sa.Column("status", sa.Text(), server_default=sa.text("'pending'"), nullable=False),
         sa.Column("format", sa.Text(), nullable=False),
         sa.Column("file_name", sa.Text(), nullable=True),
-        sa.Column("data", sa.Text(), nullable=True, comment="the file; emptied when the job ends"),
         sa.Column("total_rows", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("processed_rows", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("failed_rows", sa.Integer(), server_default=sa.text("0"), nullable=False),
@@ -833,6 +833,7 @@ def _create_tables(timescale: bool) -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_contact_preferences")),
         sa.UniqueConstraint("contact_id", name=op.f("uq_contact_preferences_contact_id")),
     )
+    op.create_index("ix_contact_preferences_email", "contact_preferences", ["email"], unique=False)
     op.create_table(
         "email_events",
         sa.Column("id", sa.UUID(), nullable=False),
@@ -876,6 +877,22 @@ def _create_tables(timescale: bool) -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_email_links")),
     )
     op.create_index(op.f("ix_email_links_email_id"), "email_links", ["email_id"], unique=False)
+    op.create_table(
+        "import_batches",
+        sa.Column("job_id", sa.UUID(), nullable=False),
+        sa.Column("first_row", sa.Integer(), autoincrement=False, nullable=False, comment="counted from 1"),
+        sa.Column(
+            "rows",
+            sa.LargeBinary(),
+            nullable=False,
+            comment="a JSON array; emptied once its rows are committed",
+        ),
+        sa.ForeignKeyConstraint(
+            ["job_id"], ["import_jobs.id"], name=op.f("fk_import_batches_job_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("job_id", "first_row", name=op.f("pk_import_batches")),
+        comment="A file, cut into the pieces that one transaction each takes in",
+    )
     op.create_table(
         "import_errors",
         sa.Column("job_id", sa.UUID(), nullable=False),

@@ -1,0 +1,192 @@
+"""Two contacts turn out to be one person: everything of the loser becomes the survivor's."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Table, case, delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import Text
+
+from hogsend.clock import Clock
+from hogsend.contacts.consent import address_changed, merge_preferences
+from hogsend.contacts.keys import KINDS, Contact, Kind
+from hogsend.contacts.tables import contact_aliases, contacts
+from hogsend.decisions.actions import decide
+from hogsend.decisions.reasons import Kind as Verdict
+from hogsend.decisions.reasons import Reason
+from hogsend.decisions.tables import decisions
+from hogsend.emails.tables import email_sends
+from hogsend.engine.outbox import RUN_WAKE, publish_later
+from hogsend.events.tables import user_events
+from hogsend.journeys.ending import end_run
+from hogsend.journeys.tables import DRIVEN_STATUSES, LIVE_STATUSES, journey_states, journey_waits
+from hogsend.realtime.tables import activity
+
+_c = contacts.c
+_states = journey_states.c
+
+# In this order: whoever sends locks the run before the email.
+_MOVED: tuple[Table, ...] = (journey_waits, user_events, email_sends, decisions, activity)
+
+
+async def merge(conn: AsyncConnection, clock: Clock, *, survivor_id: UUID, loser_id: UUID) -> Contact:
+    """Merge two live contacts and return the survivor as it now is.
+
+    Expects the locks of both, and that both were read as live under them. Nothing of the loser is left but its
+    row, deleted, which points at the survivor; its keys become the survivor's or resolve to it as aliases.
+    """
+    await _end_doubled_runs(conn, clock, survivor_id, loser_id)
+    await _move_runs(conn, clock, survivor_id, loser_id)
+    for table in _MOVED:
+        moved = update(table).where(table.c.contact_id == loser_id)
+        await conn.execute(moved.values(contact_id=survivor_id))
+    await _wake_waiting(conn, clock, survivor_id)
+    await merge_preferences(conn, clock, survivor_id, loser_id)
+    survivor = await _merge_rows(conn, clock, survivor_id, loser_id)
+    await decide(
+        conn,
+        at=clock.now(),
+        kind=Verdict.MERGED,
+        reason=Reason.KEYS_BELONG_TOGETHER,
+        contact_id=survivor_id,
+        detail={"mergedContactId": str(loser_id)},
+    )
+    return survivor
+
+
+async def keep_as_alias(
+    conn: AsyncConnection, clock: Clock, contact_id: UUID, kind: Kind, value: str
+) -> bool:
+    """Let a key resolve to this contact, whose lock is held. False where it did already."""
+    statement = insert(contact_aliases).values(
+        kind=kind, value=value, contact_id=contact_id, created_at=clock.now()
+    )
+    written = await conn.execute(
+        statement.on_conflict_do_update(
+            index_elements=["kind", "value"],
+            set_={"contact_id": contact_id},
+            where=contact_aliases.c.contact_id != contact_id,
+        )
+    )
+    return written.rowcount > 0
+
+
+async def _end_doubled_runs(conn: AsyncConnection, clock: Clock, survivor_id: UUID, loser_id: UUID) -> None:
+    """One person is in a journey once: of two live runs of the same one, the survivor's goes on."""
+    mine = select(_states.journey_id).where(
+        _states.contact_id == survivor_id, _states.status.in_(LIVE_STATUSES)
+    )
+    doubled = await conn.execute(
+        select(_states.id)
+        .where(
+            _states.contact_id == loser_id,
+            _states.status.in_(LIVE_STATUSES),
+            _states.journey_id.in_(mine),
+        )
+        .order_by(_states.id)
+    )
+    for state_id in doubled.scalars().all():
+        await end_run(
+            conn,
+            clock,
+            state_id=state_id,
+            status="exited",
+            kind=Verdict.EXITED,
+            reason=Reason.MERGED_INTO_ANOTHER,
+            detail={"survivorId": str(survivor_id)},
+        )
+
+
+async def _move_runs(conn: AsyncConnection, clock: Clock, survivor_id: UUID, loser_id: UUID) -> None:
+    """Hand the loser's runs over. The epoch fences whoever drives one now: it still believes in the loser."""
+    now = clock.now()
+    other = journey_states.alias()
+    renamed = func.replace(_states.entry_key, str(loser_id), str(survivor_id), type_=Text)
+    taken = select(other.c.id).where(other.c.entry_key == renamed).exists()
+    driven = _states.lease_owner.is_not(None) & _states.status.in_(DRIVEN_STATUSES)
+    moved = await conn.execute(
+        update(journey_states)
+        .where(_states.contact_id == loser_id)
+        .values(
+            contact_id=survivor_id,
+            entry_key=case((taken, _states.entry_key), else_=renamed),
+            epoch=_states.epoch + 1,
+            wake_at=case((driven, now), else_=_states.wake_at),
+            lease_owner=None,
+            lease_until=None,
+            updated_at=now,
+        )
+        .returning(_states.id, _states.generation, _states.wake_at, _states.status)
+    )
+    for run in moved.all():
+        if run.status in DRIVEN_STATUSES and run.wake_at == now:
+            await _wake(conn, clock, run.id, run.generation)
+
+
+async def _wake_waiting(conn: AsyncConnection, clock: Clock, survivor_id: UUID) -> None:
+    """What a run waits for may have happened to the other half of the person: let each look again."""
+    waiting = select(journey_waits.c.state_id).where(journey_waits.c.contact_id == survivor_id)
+    woken = await conn.execute(
+        update(journey_states)
+        .where(_states.id.in_(waiting), _states.status.in_(DRIVEN_STATUSES))
+        .values(wake_at=clock.now())
+        .returning(_states.id, _states.generation)
+    )
+    for run in woken.all():
+        await _wake(conn, clock, run.id, run.generation)
+
+
+async def _wake(conn: AsyncConnection, clock: Clock, run_id: UUID, generation: int) -> None:
+    payload = {"run_id": str(run_id), "generation": generation, "reason": "contacts merged"}
+    await publish_later(conn, clock, RUN_WAKE, payload)
+
+
+async def _merge_rows(conn: AsyncConnection, clock: Clock, survivor_id: UUID, loser_id: UUID) -> Contact:
+    """Bury the loser's row first: its keys are free for the survivor only then."""
+    now = clock.now()
+    loser = (
+        (
+            await conn.execute(
+                update(contacts)
+                .where(_c.id == loser_id, _c.deleted_at.is_(None))
+                .values(deleted_at=now, merged_into=survivor_id, updated_at=now)
+                .returning(contacts)
+            )
+        )
+        .mappings()
+        .one()
+    )
+    await conn.execute(update(contacts).where(_c.merged_into == loser_id).values(merged_into=survivor_id))
+    await conn.execute(
+        update(contact_aliases).where(contact_aliases.c.contact_id == loser_id).values(contact_id=survivor_id)
+    )
+    before = (await conn.execute(select(contacts).where(_c.id == survivor_id))).mappings().one()
+    survivor = await _absorb(conn, clock, survivor_id, loser)
+    for kind in KINDS:
+        if loser[kind] is not None and loser[kind] != survivor[kind]:
+            await keep_as_alias(conn, clock, survivor_id, kind, loser[kind])
+    if before["email"] is None and survivor["email"] is not None:
+        await address_changed(conn, clock, survivor_id, survivor["email"], had_one=False)
+    return survivor
+
+
+async def _absorb(conn: AsyncConnection, clock: Clock, survivor_id: UUID, loser: Contact) -> Contact:
+    """The survivor's own values win; what it lacks comes from the loser; the times span both lives."""
+    values: dict[str, Any] = {kind: func.coalesce(_c[kind], loser[kind]) for kind in KINDS}
+    theirs = contacts.alias()
+    lost = select(theirs.c.properties).where(theirs.c.id == loser["id"]).scalar_subquery()
+    values["properties"] = lost.op("||")(_c.properties)
+    values["first_seen_at"] = func.least(_c.first_seen_at, loser["first_seen_at"])
+    values["last_seen_at"] = func.greatest(_c.last_seen_at, loser["last_seen_at"])
+    values["updated_at"] = clock.now()
+    statement = update(contacts).where(_c.id == survivor_id).values(values).returning(contacts)
+    survivor: Contact = (await conn.execute(statement)).one()._asdict()
+    return survivor
+
+
+async def drop_aliases(conn: AsyncConnection, contact_id: UUID) -> None:
+    """Forget what else a contact was known as; under its lock. Its former keys are anyone's again."""
+    await conn.execute(delete(contact_aliases).where(contact_aliases.c.contact_id == contact_id))
