@@ -15,7 +15,17 @@ STATUSES = (
     "complained",
     "failed",
 )
-FACTS = ("queued", "sent", "delivery_delayed", "delivered", "opened", "clicked", "bounced", "complained", "failed")
+FACTS = (
+    "queued",
+    "sent",
+    "delivery_delayed",
+    "delivered",
+    "opened",
+    "clicked",
+    "bounced",
+    "complained",
+    "failed",
+)
 
 email_sends = Table(
     "email_sends",
