@@ -46,6 +46,8 @@ SUFFIX = ".mjml.j2"
 TEXT_SUFFIX = ".txt.j2"
 _UNKNOWN_TAG = re.compile(r"<(mj-[a-z-]+)")
 
+# No fonts are fetched because a common one is named: that would tell their host who reads what.
+_options = mrml.RenderOptions(fonts={})
 _inliner = css_inline.CSSInliner(keep_style_tags=True, load_remote_stylesheets=False)
 
 
@@ -164,7 +166,7 @@ class Templates:
     def _html(self, key: str, variables: Mapping[str, Any]) -> str:
         source = self._file(key, key + SUFFIX, variables).strip()
         try:
-            page: str = mrml.to_html(source).content
+            page: str = mrml.to_html(source, None, _options).content
         except OSError as error:
             raise RenderError(key, f"what it writes is not MJML: {error}") from error
         unknown = _UNKNOWN_TAG.search(page)

@@ -124,6 +124,7 @@ def _unquoted(value: str) -> str:
 def variables_of(environment: jinja2.Environment, name: str, *lines: str) -> tuple[str, ...]:
     """The dotted names that a template asks its caller for, with those of its layouts and parts."""
     found: set[str] = set()
+    given = set(GIVEN)
     waiting, seen = [name], {name}
     sources = list(lines)
     while waiting:
@@ -136,8 +137,12 @@ def variables_of(environment: jinja2.Environment, name: str, *lines: str) -> tup
                 waiting.append(referenced)
     for source in sources:
         tree = environment.parse(source)
-        asked = meta.find_undeclared_variables(tree) - set(GIVEN)
+        asked = meta.find_undeclared_variables(tree)
         found |= {dotted for dotted in _dotted(tree) if dotted.split(".")[0] in asked}
+        # A layout's assignments are seen in the blocks of what extends it.
+        given |= {node.name for node in tree.find_all(nodes.Name) if node.ctx == "store"}
+        given |= {node.target for node in tree.find_all(nodes.Import)}
+    found = {dotted for dotted in found if dotted.split(".")[0] not in given}
     longest = {n for n in found if not any(other.startswith(n + ".") for other in found)}
     return tuple(sorted(longest))
 
