@@ -21,7 +21,12 @@ activity = Table(
     Column("seq", BigInteger, Identity(always=True), primary_key=True),
     Column("txid", Xid8, FetchedValue(), nullable=False, server_default=text("pg_current_xact_id()")),
     instant("at", nullable=False),
-    Column("kind", Text, nullable=False, comment="event, state, email, decision, dead_letter, audit, alert, import"),
+    Column(
+        "kind",
+        Text,
+        nullable=False,
+        comment="event, state, email, decision, dead_letter, audit, alert, import",
+    ),
     Column("type", Text, nullable=False, comment="what happened to it: received, entered, queued, opened …"),
     uuid("ref_id", nullable=False, comment="the row it speaks of"),
     uuid("contact_id"),
