@@ -226,11 +226,7 @@ class Context:
         What counts is what arrives after the previous step ended, so nothing falls between two steps.
         """
         _check_span("wait_for_event", timeout)
-        condition = on(event, where).where
-        if condition is not None and not condition.only_properties:
-            raise JourneyError(
-                f"ctx.wait_for_event({event!r}, where=…): a wait looks at properties only: prop() and user_prop()"
-            )
+        condition = _where("wait_for_event", event, where)
         args = {
             "event": event,
             "seconds": timeout.total_seconds(),
@@ -254,7 +250,7 @@ class Context:
     ) -> list[CollectedEvent]:
         """Collect what arrives of `event` for `window`, then go on with all of it, oldest first."""
         _check_span("digest", window)
-        condition = on(event, where).where
+        condition = _where("digest", event, where)
         args = {
             "event": event,
             "seconds": window.total_seconds(),
@@ -382,7 +378,7 @@ class History:
         where: Condition | Mapping[str, Any] | None = None,
     ) -> bool:
         """True where the person ever did `event`, or did it within the last `within`."""
-        condition = on(event, where).where
+        condition = _where("history.has_event", event, where)
         return await self._ask(
             "event", event, within, {"where": None if condition is None else condition.to_json()}
         )
@@ -428,6 +424,15 @@ class Guards:
         return bool(
             await self._context.decide("subscribed", category or "any", args, "is_subscribed", branch)
         )
+
+
+def _where(method: str, event: str, where: Condition | Mapping[str, Any] | None) -> Condition | None:
+    condition = on(event, where).where
+    if condition is not None and not condition.only_properties:
+        raise JourneyError(
+            f"ctx.{method}({event!r}, where=…) looks at properties only: prop() and user_prop()"
+        )
+    return condition
 
 
 def _check_span(method: str, span: timedelta) -> None:

@@ -12,9 +12,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.decisions.reasons import Reason
-from hogsend.journeys.conditions import evaluate
+from hogsend.journeys.conditions import Facts, evaluate
 from hogsend.journeys.definition import Journey
-from hogsend.journeys.facts import ContactFacts
 from hogsend.storage.database import Record
 
 Outcome = Literal["passed", "failed", "not_reached"]
@@ -95,7 +94,7 @@ async def standings(
 
 
 async def check_entry(
-    journey: Journey, contact: Record, standing: Standing, facts: ContactFacts
+    journey: Journey, contact: Record, standing: Standing, facts: Facts
 ) -> list[Guard]:
     """Ask every guard in order; those behind the first that failed are `not_reached`."""
     verdicts: list[Guard] = []
@@ -118,7 +117,7 @@ def _verdict(name: str, reason: Reason, skip: bool, held: bool, expected: str, a
     return Guard(name, reason, "passed" if held else "failed", expected, actual)
 
 
-async def _alive(_j: Journey, contact: Record, _s: Standing, _f: ContactFacts, skip: bool) -> Guard:
+async def _alive(_j: Journey, contact: Record, _s: Standing, _f: Facts, skip: bool) -> Guard:
     held = contact["deleted_at"] is None
     return _verdict(
         "contact exists",
@@ -130,7 +129,7 @@ async def _alive(_j: Journey, contact: Record, _s: Standing, _f: ContactFacts, s
     )
 
 
-async def _enabled(journey: Journey, _c: Record, standing: Standing, _f: ContactFacts, skip: bool) -> Guard:
+async def _enabled(journey: Journey, _c: Record, standing: Standing, _f: Facts, skip: bool) -> Guard:
     held = journey.enabled if standing.override is None else standing.override
     where = "in the code" if standing.override is None else "by an operator"
     return _verdict(
@@ -143,7 +142,7 @@ async def _enabled(journey: Journey, _c: Record, standing: Standing, _f: Contact
     )
 
 
-async def _trigger(journey: Journey, _c: Record, _s: Standing, facts: ContactFacts, skip: bool) -> Guard:
+async def _trigger(journey: Journey, _c: Record, _s: Standing, facts: Facts, skip: bool) -> Guard:
     where = journey.trigger.where
     expected = f"event {journey.trigger.event}" + (f" where {where.describe()}" if where is not None else "")
     if skip or where is None:
@@ -156,7 +155,7 @@ async def _trigger(journey: Journey, _c: Record, _s: Standing, facts: ContactFac
     )
 
 
-async def _address(_j: Journey, contact: Record, _s: Standing, _f: ContactFacts, skip: bool) -> Guard:
+async def _address(_j: Journey, contact: Record, _s: Standing, _f: Facts, skip: bool) -> Guard:
     held = bool(contact["email"])
     return _verdict(
         "email address",
@@ -168,7 +167,7 @@ async def _address(_j: Journey, contact: Record, _s: Standing, _f: ContactFacts,
     )
 
 
-async def _not_inside(_j: Journey, _c: Record, standing: Standing, _f: ContactFacts, skip: bool) -> Guard:
+async def _not_inside(_j: Journey, _c: Record, standing: Standing, _f: Facts, skip: bool) -> Guard:
     held = standing.live_state_id is None
     return _verdict(
         "not in the journey",
@@ -181,7 +180,7 @@ async def _not_inside(_j: Journey, _c: Record, standing: Standing, _f: ContactFa
 
 
 async def _entry_limit(
-    journey: Journey, _c: Record, standing: Standing, facts: ContactFacts, skip: bool
+    journey: Journey, _c: Record, standing: Standing, facts: Facts, skip: bool
 ) -> Guard:
     last = standing.last_entered_at.isoformat() if standing.last_entered_at else "never"
     actual = f"entered {standing.entries} times, last {last}"
@@ -204,7 +203,7 @@ async def _entry_limit(
 
 
 async def _suppress(
-    journey: Journey, _c: Record, standing: Standing, facts: ContactFacts, skip: bool
+    journey: Journey, _c: Record, standing: Standing, facts: Facts, skip: bool
 ) -> Guard:
     last = standing.last_emailed_at
     if journey.suppress is None:

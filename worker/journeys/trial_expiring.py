@@ -12,7 +12,6 @@ NOTICE = days(3)
     trigger="trial.started",
     entry=once_per(days(30)),
     exit_on="account.deleted",
-    category="trial",
 )
 async def trial_expiring(user: User, ctx: Context) -> None:
     """Warns three days before a trial of fourteen days ends, and thanks whoever upgrades before it does."""

@@ -1,0 +1,150 @@
+"""Steps that happen in memory, at once, on a virtual clock. The contract is that of `journeys.driver`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+from hogsend.emails.render import Templates
+from hogsend.journeys.conditions import Condition
+from hogsend.journeys.context import Branch, Outgoing, StepFailed
+from hogsend.journeys.errors import JourneyError
+from hogsend.journeys.interrupts import RunEnded
+from hogsend.journeys.journal import Step, plain
+from hogsend.testing.questions import answer
+from hogsend.testing.world import SentEmail, World
+
+MOST_STEPS = 10_000
+
+
+class MemoryDriver:
+    """Drives one run in a `World`. A step that is done already answers from the journal, as on a replay."""
+
+    def __init__(self, world: World, templates: Templates | None) -> None:
+        self.world = world
+        self.steps: list[Step] = []
+        self._templates = templates
+        self._cursor = len(world.events)
+
+    async def decide(self, step: Step, ask: str, branch: Callable[[Any], Branch | None]) -> Any:
+        if step.done:
+            return step.result
+        self._begin()
+        return self._close(step, await answer(ask, self.world, step.args))
+
+    async def call(self, step: Step, function: Callable[[], Awaitable[Any]]) -> Any:
+        if not step.done:
+            self._begin()
+            try:
+                self._close(step, {"value": plain(await function())})
+            except Exception as error:
+                self._close(step, {"error": f"{type(error).__name__}: {error}"})
+        if "error" in step.result:
+            raise StepFailed(step.result["error"])
+        return step.result["value"]
+
+    async def sleep(self, step: Step, until: Callable[[datetime], datetime]) -> None:
+        if step.done:
+            return
+        self._begin()
+        step.deadline = until(self.world.now)
+        while await self.world.next_happening(step.deadline):
+            self._check_alive()
+        self._close(step, {})
+
+    async def wait(
+        self, step: Step, event: str, where: Condition | None, timeout: timedelta
+    ) -> dict[str, Any]:
+        if step.done:
+            return dict(step.result)
+        self._begin()
+        step.deadline = self.world.now + timeout
+        more = True
+        while more:
+            found = self.world.arrived(event, where, self._cursor)
+            if found:
+                result = {"timed_out": False, "seq": found[0].seq, **found[0].to_json()}
+                return dict(self._close(step, result, cursor=found[0].seq))
+            more = await self.world.next_happening(step.deadline)
+            self._check_alive()
+        return dict(self._close(step, {"timed_out": True}))
+
+    async def digest(
+        self, step: Step, event: str, where: Condition | None, window: timedelta
+    ) -> list[dict[str, Any]]:
+        if step.done:
+            return list(step.result)
+        self._begin()
+        step.deadline = self.world.now + window
+        while await self.world.next_happening(step.deadline):
+            self._check_alive()
+        found = [one.to_json() for one in self.world.arrived(event, where, self._cursor)]
+        return list(self._close(step, found))
+
+    async def send(self, step: Step, outgoing: Outgoing) -> dict[str, Any]:
+        if step.done:
+            return dict(step.result)
+        self._begin()
+        email = self.world.deliver(self._composed(outgoing))
+        result = {"status": email.status, "email_id": str(uuid5(NAMESPACE_URL, step.key))}
+        return dict(self._close(step, result | ({"reason": email.reason} if email.reason else {})))
+
+    async def trigger(self, step: Step, event: str, properties: Mapping[str, Any]) -> None:
+        if step.done:
+            return
+        self._begin()
+        happened = await self.world.happen(event, properties)
+        self._close(step, {"event_id": happened.id})
+
+    def _composed(self, outgoing: Outgoing) -> SentEmail:
+        now = self.world.now
+        category = outgoing.category or self.world.journey.category
+        email = SentEmail(
+            outgoing.template,
+            outgoing.props,
+            category,
+            now,
+            now - self.world.started_at,
+            subject=outgoing.subject,
+        )
+        if self._templates is None:
+            return email
+        template = self._templates.get(outgoing.template)
+        rendered = self._templates.render(
+            outgoing.template,
+            {
+                "contact": self.world.user,
+                "props": dict(outgoing.props),
+                "unsubscribe_url": "https://example.com/unsubscribe",
+                "preferences_url": "https://example.com/preferences",
+                "base_url": "https://example.com",
+            },
+        )
+        return SentEmail(
+            template=email.template,
+            props=email.props,
+            category=category or template.category,
+            at=email.at,
+            after=email.after,
+            subject=outgoing.subject or rendered.subject,
+            html=rendered.html,
+            text=rendered.text,
+        )
+
+    def _begin(self) -> None:
+        self._check_alive()
+        if len(self.steps) >= MOST_STEPS:
+            raise JourneyError(f"{MOST_STEPS} steps without an end: does the journey loop for ever?")
+
+    def _check_alive(self) -> None:
+        if self.world.exited_by is not None:
+            raise RunEnded(self.world.exited_by.name)
+
+    def _close(self, step: Step, result: Any, *, cursor: int | None = None) -> Any:
+        """Keep a step's result. The next wait begins behind event `cursor`, else behind all that has arrived."""
+        step.status, step.result = "done", result
+        self.steps.append(step)
+        self._cursor = max(self._cursor, len(self.world.events) if cursor is None else cursor)
+        return result

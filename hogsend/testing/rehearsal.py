@@ -1,0 +1,214 @@
+"""Run one journey from its trigger to its end, as fast as Python can."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+from uuid import NAMESPACE_URL, uuid5
+
+from hogsend.clock import ManualClock
+from hogsend.decisions.reasons import Reason
+from hogsend.emails.render import Templates
+from hogsend.journeys.context import Context, TriggerEvent, User
+from hogsend.journeys.definition import Journey
+from hogsend.journeys.errors import JourneyError
+from hogsend.journeys.guards import Guard, Standing, check_entry, refusal
+from hogsend.journeys.interrupts import CodeChanged, Hiccup, RunEnded
+from hogsend.journeys.journal import Journal, Step
+from hogsend.testing.driver import MemoryDriver
+from hogsend.testing.script import Happening, PastRun
+from hogsend.testing.world import Event, SentEmail, World
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """How it went. `skipped` means that a guard kept the person out: `reason` says which, `guards` all of them."""
+
+    status: Literal["completed", "exited", "skipped"]
+    reason: Reason
+    emails: tuple[SentEmail, ...]
+    steps: tuple[Step, ...]
+    events: tuple[Event, ...]
+    guards: tuple[Guard, ...]
+    exited_by: str | None
+    started_at: datetime
+    ended_at: datetime
+
+    @property
+    def sent(self) -> list[str]:
+        """The templates that were really sent, in order."""
+        return [email.template for email in self.emails if email.status == "sent"]
+
+    @property
+    def checkpoints(self) -> list[str]:
+        """The checkpoints that were reached, in order."""
+        return [step.label for step in self.steps if step.kind == "checkpoint"]
+
+    @property
+    def lasted(self) -> timedelta:
+        """From the trigger to the end."""
+        return self.ended_at - self.started_at
+
+
+def rehearse(
+    journey: Journey,
+    *,
+    user: Mapping[str, Any] | None = None,
+    properties: Mapping[str, Any] | None = None,
+    happens: Iterable[Happening] = (),
+    templates: Templates | Path | str | None = None,
+    starts: datetime | None = None,
+) -> Rehearsal:
+    """Let the trigger event happen to someone, and follow the journey to its end.
+
+    `user` may give `email`, `external_id`, `id` and `properties`; `properties` are the trigger event's. `happens`
+    is the script (`after`, `before`, `opened`, `clicked`, `unsubscribed`, `updated`, `PastRun`). With `templates`,
+    a folder or loaded, every email is rendered too. `starts` is the instant of the trigger.
+
+    What the journey raises comes out. Raises `JourneyError` where a replay would not take the same steps.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(
+            rehearse_async(
+                journey, user=user, properties=properties, happens=happens, templates=templates, starts=starts
+            )
+        )
+    raise JourneyError("rehearse(…) was called in an async test: write `await rehearse_async(…)`")
+
+
+async def rehearse_async(
+    journey: Journey,
+    *,
+    user: Mapping[str, Any] | None = None,
+    properties: Mapping[str, Any] | None = None,
+    happens: Iterable[Happening] = (),
+    templates: Templates | Path | str | None = None,
+    starts: datetime | None = None,
+) -> Rehearsal:
+    """`rehearse`, for tests that are async themselves."""
+    if starts is not None and starts.tzinfo is None:
+        raise JourneyError("starts=…: give an aware datetime, e.g. datetime(2026, 3, 1, 9, tzinfo=UTC)")
+    world = World(ManualClock(starts), _person(user or {}), happens, journey)
+    world.remember_the_past()
+    event = world.trigger(properties or {})
+    guards = await _guards(journey, world)
+    refused = refusal(guards)
+    if refused is not None:
+        return _result(world, "skipped", refused.reason, (), guards)
+    driver = MemoryDriver(world, _loaded(templates))
+    status = await _run(journey, driver, event, dict(world.user))
+    reason = Reason.JOURNEY_ENDED if status == "completed" else Reason.EXIT_EVENT
+    return _result(world, status, reason, driver.steps, guards)
+
+
+async def _run(
+    journey: Journey, driver: MemoryDriver, event: Event, person: Mapping[str, Any]
+) -> Literal["completed", "exited"]:
+    """Once for its effects, and once more over the journal, which must take the same steps."""
+    frozen = {**person, "properties": dict(person["properties"])}
+    first = _context(driver, Journal(), frozen, event)
+    status = await _follow(journey, first)
+    journal = Journal(driver.steps)
+    replay = _context(driver, journal, frozen, event)
+    taken = len(driver.steps)
+    try:
+        await _follow(journey, replay)
+        if status == "completed":
+            journal.check_finished()
+        if len(driver.steps) > taken:
+            raise CodeChanged(f"the code now goes on with {driver.steps[taken].key}")
+    except CodeChanged as changed:
+        raise JourneyError(
+            f"journey {journey.id!r} takes other steps when it is replayed, so it would be blocked: {changed}. Take "
+            "time, chance and what you look up from ctx.now(), ctx.variant() and ctx.once()"
+        ) from None
+    return status
+
+
+async def _follow(journey: Journey, context: Context) -> Literal["completed", "exited"]:
+    try:
+        await journey.run(context.user, context)
+    except RunEnded:
+        return "exited"
+    except Hiccup as hiccup:
+        # In memory nothing is ever away for a while: whatever a step raised is the author's to see.
+        raise hiccup.__cause__ or hiccup from None
+    if isinstance(context.interrupt, RunEnded):
+        return "exited"
+    if context.interrupt is not None:
+        raise context.interrupt
+    return "completed"
+
+
+def _context(driver: MemoryDriver, journal: Journal, person: Mapping[str, Any], event: Event) -> Context:
+    trigger = TriggerEvent(event.id, event.name, event.properties, event.at)
+    return Context(driver, journal, User.from_json(person), trigger)
+
+
+async def _guards(journey: Journey, world: World) -> list[Guard]:
+    runs = [run for run in world.past_runs if run.journey_id == journey.id]
+    live = next((run for run in runs if run.status == "active"), None)
+    standing = Standing(
+        live_state_id=uuid5(NAMESPACE_URL, "live") if live else None,
+        live_status="active" if live else None,
+        entries=len(runs),
+        last_entered_at=max((_entered(world, run) for run in runs), default=None),
+    )
+    return await check_entry(journey, {**world.user, "deleted_at": None}, standing, world)
+
+
+def _entered(world: World, run: PastRun) -> datetime:
+    return world.started_at - run.ago
+
+
+def _person(given: Mapping[str, Any]) -> dict[str, Any]:
+    unknown = set(given) - {"id", "external_id", "email", "properties"}
+    if unknown:
+        raise JourneyError(
+            f"user={{…}} has {', '.join(sorted(unknown))}: put what is yours under `properties`"
+        )
+    defaults = {
+        "id": str(uuid5(NAMESPACE_URL, "contact")),
+        "external_id": "user-1",
+        "email": "ada@example.com",
+        "properties": {},
+    }
+    return {**defaults, **given}
+
+
+def _loaded(templates: Templates | Path | str | None) -> Templates | None:
+    if templates is None or isinstance(templates, Templates):
+        return templates
+    return _templates_of(Path(templates))
+
+
+@cache
+def _templates_of(folder: Path) -> Templates:
+    return Templates.load([folder])
+
+
+def _result(
+    world: World,
+    status: Literal["completed", "exited", "skipped"],
+    reason: Reason,
+    steps: Iterable[Step],
+    guards: Iterable[Guard],
+) -> Rehearsal:
+    return Rehearsal(
+        status=status,
+        reason=reason,
+        emails=tuple(world.emails),
+        steps=tuple(steps),
+        events=tuple(world.events),
+        guards=tuple(guards),
+        exited_by=world.exited_by.name if world.exited_by else None,
+        started_at=world.started_at,
+        ended_at=world.now,
+    )
