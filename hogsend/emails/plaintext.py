@@ -14,7 +14,8 @@ _HIDDEN = re.compile(r"display\s*:\s*none|mso-hide\s*:\s*all", re.IGNORECASE)
 def plain_text(html: str) -> str:
     """What a reader of `html` sees, as lines; links stand behind their words. Hidden parts are left out."""
     reader = _Reader()
-    reader.feed(html)
+    # Nothing before the body is read, and a page's head can be most of it.
+    reader.feed(html[max(html.find("<body"), 0) :])
     reader.close()
     return reader.text()
 

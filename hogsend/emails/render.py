@@ -94,6 +94,8 @@ class _Entry:
     template: Template
     stamp: int
     has_text: bool
+    subject: jinja2.Template
+    preview: jinja2.Template
 
 
 class Templates:
@@ -152,10 +154,8 @@ class Templates:
         """
         entry = self._entry(key)
         given = dict(variables)
-        subject = " ".join(self._line(entry, "subject", entry.template.subject, given).split())
-        given["subject"] = subject
-        preview = " ".join(self._line(entry, "preview", entry.template.preview, given).split())
-        given["preview"] = preview
+        given["subject"] = subject = _line(entry, "subject", entry.subject, given)
+        given["preview"] = preview = _line(entry, "preview", entry.preview, given)
         html = self._html(key, given)
         if entry.has_text:
             text = self._file(key, key + TEXT_SUFFIX, given).strip() + "\n"
@@ -182,13 +182,6 @@ class Templates:
             # What an author wrote can raise anything; the send that asked for it must hear one thing.
             raise self._error(key, error) from error
 
-    def _line(self, entry: _Entry, what: str, source: str, variables: Mapping[str, Any]) -> str:
-        try:
-            return self._environment.from_string(source).render(variables)
-        except Exception as error:
-            reason = place_of(error, {}, source).what
-            raise RenderError(entry.template.key, f"{what}: {reason}") from error
-
     def _error(self, key: str, error: Exception) -> RenderError:
         if isinstance(error, FrontMatterError):
             return RenderError(key, error.reason, error.line)
@@ -211,7 +204,7 @@ class Templates:
             front, _ = split_front_matter(path.read_text(encoding="utf-8"))
             subject = _required_subject(front)
             self._environment.get_template(key + SUFFIX)
-            self._environment.from_string(subject)
+            compiled = [self._environment.from_string(line) for line in (subject, front.get("preview", ""))]
             variables = variables_of(self._environment, key + SUFFIX, subject, front.get("preview", ""))
         except (FrontMatterError, jinja2.TemplateError, UnicodeDecodeError) as error:
             raise self._error(key, error) from error
@@ -227,7 +220,7 @@ class Templates:
             variables=variables,
         )
         text = path.with_name(path.name.removesuffix(SUFFIX) + TEXT_SUFFIX)
-        return _Entry(template, _stamp(path), text.is_file())
+        return _Entry(template, _stamp(path), text.is_file(), *compiled)
 
     def _found(self) -> dict[str, Path]:
         found: dict[str, Path] = {}
@@ -237,6 +230,16 @@ class Templates:
                 if not any(part.startswith(("_", ".")) for part in relative.parts):
                     found.setdefault(relative.as_posix().removesuffix(SUFFIX), path)
         return found
+
+
+def _line(entry: _Entry, what: str, line: jinja2.Template, variables: Mapping[str, Any]) -> str:
+    """The subject or the preview: one line, whatever its variables hold."""
+    try:
+        return " ".join(line.render(variables).split())
+    except Exception as error:
+        source: str = getattr(entry.template, what)
+        reason = place_of(error, {}, source).what
+        raise RenderError(entry.template.key, f"{what}: {reason}") from error
 
 
 def _required_subject(front: FrontMatter) -> str:
