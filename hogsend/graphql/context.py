@@ -1,0 +1,66 @@
+"""What every resolver of one operation shares: who asks, the loaders, and a bounded share of the pool."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import strawberry
+from sqlalchemy import Executable, RowMapping
+from strawberry.dataloader import DataLoader
+
+from hogsend.access.caller import Caller
+from hogsend.runtime import Runtime
+
+CONNECTIONS_A_REQUEST = 4
+LONGEST_PAGE = 100
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+@dataclass
+class Context:
+    """One operation's. `longest_page` bounds `first` and `last`; REST's own documents may read longer inner lists.
+
+    `extensions` end up in the response's `extensions`.
+    """
+
+    runtime: Runtime
+    caller: Caller
+    request_id: str = field(default_factory=lambda: uuid4().hex)
+    ip_address: str | None = None
+    longest_page: int = LONGEST_PAGE
+    extensions: dict[str, Any] = field(default_factory=dict)
+    _loaders: dict[Hashable, DataLoader[Any, Any]] = field(default_factory=dict, repr=False)
+    _slots: asyncio.Semaphore = field(
+        default_factory=lambda: asyncio.Semaphore(CONNECTIONS_A_REQUEST), repr=False
+    )
+
+    async def rows(self, statement: Executable) -> Sequence[RowMapping]:
+        """Read on a connection of its own: sibling fields resolve at once and never share one.
+
+        No transaction is opened, so this costs one round trip; it must not be given a write.
+        """
+        async with self._slots, self.runtime.database.read() as conn:
+            await conn.execution_options(isolation_level="AUTOCOMMIT")
+            return (await conn.execute(statement)).mappings().all()
+
+    def loader(
+        self, identity: Hashable, load: Callable[[list[K]], Awaitable[Sequence[V]]]
+    ) -> DataLoader[K, V]:
+        """The operation's loader of that identity; `load` reads all keys that siblings asked for at once."""
+        found = self._loaders.get(identity)
+        if found is None:
+            found = self._loaders[identity] = DataLoader(load_fn=load)
+        return found
+
+    def forget(self) -> None:
+        """Drop what was read: after a write, and before each message of a subscription."""
+        self._loaders.clear()
+
+
+Info = strawberry.Info[Context, None]

@@ -1,0 +1,97 @@
+"""Errors as clients see them: a code, a sentence that was written for them, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+import structlog
+from graphql import GraphQLError
+
+from hogsend.access.errors import AccessError
+from hogsend.errors import Conflict, InvalidInput, NotFound
+from hogsend.graphql.context import Context
+from hogsend.storage.cursors import BadCursor
+
+log = structlog.get_logger(__name__)
+
+
+class Code(StrEnum):
+    """`extensions.code` of a top-level error."""
+
+    UNAUTHENTICATED = "UNAUTHENTICATED"
+    FORBIDDEN = "FORBIDDEN"
+    BAD_REQUEST = "BAD_REQUEST"
+    NOT_FOUND = "NOT_FOUND"
+    THROTTLED = "THROTTLED"
+    MAX_COST_EXCEEDED = "MAX_COST_EXCEEDED"
+    INTERNAL = "INTERNAL"
+    SLOW_CONSUMER = "SLOW_CONSUMER"
+    GOING_AWAY = "GOING_AWAY"
+
+
+INTERNAL_MESSAGE = "Internal server error"
+ACCESS_CODES = {
+    401: Code.UNAUTHENTICATED,
+    403: Code.FORBIDDEN,
+    429: Code.THROTTLED,
+    503: Code.UNAUTHENTICATED,
+}
+HTTP_STATUS = {
+    Code.UNAUTHENTICATED: 401,
+    Code.FORBIDDEN: 403,
+    Code.THROTTLED: 429,
+    Code.INTERNAL: 500,
+}
+
+
+def problem(message: str, code: Code = Code.BAD_REQUEST, **extensions: Any) -> GraphQLError:
+    """An error whose message is meant for the client."""
+    return GraphQLError(message, extensions={"code": code.value, **extensions})
+
+
+def denied(error: AccessError) -> GraphQLError:
+    return problem(error.message, ACCESS_CODES.get(error.status, Code.UNAUTHENTICATED))
+
+
+def code_of(error: GraphQLError) -> Code:
+    """The code of an error that `present` has passed."""
+    return Code((error.extensions or {}).get("code", Code.INTERNAL))
+
+
+def present(error: GraphQLError, context: Context | None) -> GraphQLError:
+    """The error that may leave the process. What we did not write for a client is logged and masked."""
+    if "code" in (error.extensions or {}):
+        return error
+    cause = error.original_error
+    match cause:
+        case None:
+            return _with(error, error.message, {"code": Code.BAD_REQUEST.value})
+        case GraphQLError():
+            return _with(error, cause.message, cause.extensions or {"code": Code.BAD_REQUEST.value})
+        case InvalidInput():
+            return _with(error, cause.message, {"code": Code.BAD_REQUEST.value, "field": cause.field})
+        case NotFound():
+            return _with(error, cause.message, {"code": Code.NOT_FOUND.value})
+        case Conflict():
+            return _with(error, cause.message, {"code": Code.BAD_REQUEST.value})
+        case AccessError():
+            return _with(error, cause.message, {"code": ACCESS_CODES.get(cause.status, Code.FORBIDDEN).value})
+        case BadCursor():
+            return _with(error, "That is not a cursor of this list", {"code": Code.BAD_REQUEST.value})
+    request_id = context.request_id if context is not None else None
+    log.error("field_failed", request_id=request_id, path=error.path, exc_info=cause)
+    extensions = {"code": Code.INTERNAL.value} | ({"requestId": request_id} if request_id else {})
+    return _with(error, INTERNAL_MESSAGE, extensions)
+
+
+def _with(error: GraphQLError, message: str, extensions: Mapping[str, Any]) -> GraphQLError:
+    return GraphQLError(
+        message,
+        nodes=error.nodes,
+        source=error.source,
+        positions=error.positions,
+        path=error.path,
+        extensions=dict(extensions),
+    )

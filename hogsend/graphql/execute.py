@@ -1,0 +1,232 @@
+"""Run documents: parsed and validated once, limited, checked against the caller's scopes, errors masked."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from inspect import isawaitable
+from typing import Any
+
+import orjson
+from graphql import (
+    DocumentNode,
+    ExecutionResult,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    GraphQLSchema,
+    InlineFragmentNode,
+    OperationDefinitionNode,
+    OperationType,
+    SelectionSetNode,
+    execute,
+    get_operation_ast,
+    subscribe,
+    validate,
+)
+
+from hogsend.access.caller import Scope
+from hogsend.access.errors import InsufficientScope
+from hogsend.graphql.context import Context
+from hogsend.graphql.errors import Code, code_of, denied, present, problem
+from hogsend.graphql.fields import ANY_KEY, SCOPE
+from hogsend.graphql.limits import actual_cost, check_limits, parse_limited, validation_rules
+
+REMEMBERED_DOCUMENTS = 512
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response as it goes out. `refused` means that nothing was executed: HTTP shows it in the status."""
+
+    data: dict[str, Any] | None = None
+    errors: tuple[GraphQLError, ...] = ()
+    extensions: Mapping[str, Any] = field(default_factory=dict)
+    refused: bool = False
+
+    @property
+    def code(self) -> Code | None:
+        """Of the first error."""
+        return code_of(self.errors[0]) if self.errors else None
+
+    def to_json(self) -> dict[str, Any]:
+        body: dict[str, Any] = {}
+        if self.errors:
+            body["errors"] = [error.formatted for error in self.errors]
+        if not self.refused:
+            body["data"] = self.data
+        if self.extensions:
+            body["extensions"] = dict(self.extensions)
+        return body
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One operation of a valid document, and the scopes that its root fields want."""
+
+    document: DocumentNode
+    operation: OperationDefinitionNode
+    scopes: frozenset[Scope]
+
+    @property
+    def kind(self) -> OperationType:
+        return self.operation.operation
+
+
+class Refused(Exception):
+    """The document cannot be executed. `errors` are fit to be shown."""
+
+    def __init__(self, *errors: GraphQLError) -> None:
+        super().__init__(errors[0].message)
+        self.errors = errors
+
+    def answer(self) -> Answer:
+        return Answer(errors=self.errors, refused=True)
+
+
+class Executor:
+    """Executes documents on one schema, on graphql-core. Documents that were seen are not validated again."""
+
+    def __init__(self, schema: GraphQLSchema, *, introspection: bool = True) -> None:
+        self.schema = schema
+        self._rules = validation_rules(introspection=introspection)
+        self._seen: OrderedDict[str, DocumentNode] = OrderedDict()
+
+    def prepare(self, source: str, operation_name: str | None = None) -> Prepared:
+        """Raises `Refused` for what does not parse or validate, and where the operation is not found."""
+        document = self._document(source)
+        operation = get_operation_ast(document, operation_name)
+        if operation is None:
+            named = f"no operation {operation_name!r}" if operation_name else "more than one operation"
+            raise Refused(problem(f"The document has {named}: name one of its operations in operationName"))
+        return Prepared(document, operation, self._scopes(document, operation))
+
+    async def execute(
+        self, prepared: Prepared, variables: Mapping[str, Any], context: Context, *, limited: bool = True
+    ) -> Answer:
+        """Execute a query or mutation. Nothing is raised but cancellation. REST's own documents are not `limited`."""
+        try:
+            self._check(prepared, variables, context, limited=limited)
+        except Refused as refused:
+            return refused.answer()
+        result = execute(
+            self.schema,
+            prepared.document,
+            context_value=context,
+            variable_values=dict(variables),
+            operation_name=_name(prepared.operation),
+        )
+        return self._answer(await result if isawaitable(result) else result, prepared, context, limited)
+
+    async def subscribe(
+        self, prepared: Prepared, variables: Mapping[str, Any], context: Context
+    ) -> AsyncIterator[Answer]:
+        """The answers of a subscription, one a message; one that is `refused` and no more where it cannot begin."""
+        try:
+            self._check(prepared, variables, context, limited=True)
+        except Refused as refused:
+            yield refused.answer()
+            return
+        stream = subscribe(
+            self.schema,
+            prepared.document,
+            context_value=context,
+            variable_values=dict(variables),
+            operation_name=_name(prepared.operation),
+        )
+        source = await stream if isawaitable(stream) else stream
+        if isinstance(source, ExecutionResult):
+            yield self._answer(source, prepared, context, limited=False)
+            return
+        try:
+            async for result in source:
+                yield self._answer(result, prepared, context, limited=False)
+        except GraphQLError as error:
+            yield Answer(errors=(present(error, context),))
+        finally:
+            await source.aclose()  # type: ignore[attr-defined]
+
+    def _document(self, source: str) -> DocumentNode:
+        document = self._seen.get(source)
+        if document is not None:
+            self._seen.move_to_end(source)
+            return document
+        try:
+            document = parse_limited(source)
+        except GraphQLError as error:
+            raise Refused(present(error, None)) from None
+        errors = validate(self.schema, document, self._rules, max_errors=20)
+        if errors:
+            raise Refused(*(present(error, None) for error in errors))
+        self._seen[source] = document
+        if len(self._seen) > REMEMBERED_DOCUMENTS:
+            self._seen.popitem(last=False)
+        return document
+
+    def _check(
+        self, prepared: Prepared, variables: Mapping[str, Any], context: Context, *, limited: bool
+    ) -> None:
+        if not all(context.caller.may(scope) for scope in prepared.scopes):
+            raise Refused(denied(InsufficientScope()))
+        if _has_nul(variables):
+            raise Refused(problem("Variables must not contain NUL characters"))
+        if limited:
+            try:
+                measure = check_limits(self.schema, prepared.document, prepared.operation, variables)
+            except GraphQLError as error:
+                raise Refused(error) from None
+            context.extensions.setdefault("cost", {})["requested"] = measure.cost
+
+    def _answer(self, result: ExecutionResult, prepared: Prepared, context: Context, limited: bool) -> Answer:
+        errors = tuple(present(error, context) for error in result.errors or ())
+        # Without a path, an error is about the request (a variable that does not fit), not about a field.
+        refused = result.data is None and bool(errors) and all(error.path is None for error in errors)
+        if limited and not refused:
+            actual = actual_cost(self.schema, prepared.document, prepared.operation, result.data)
+            context.extensions.setdefault("cost", {})["actual"] = actual
+        return Answer(result.data, errors, context.extensions, refused)
+
+    def _scopes(self, document: DocumentNode, operation: OperationDefinitionNode) -> frozenset[Scope]:
+        """What the root fields want, whether or not a directive leaves them out."""
+        root = self.schema.get_root_type(operation.operation)
+        if root is None:
+            raise Refused(problem(f"This schema has no {operation.operation.value}"))
+        names = _root_fields(document, operation.selection_set)
+        scopes = {_declared_scope(root.fields[name]) for name in names if name in root.fields}
+        return frozenset(scope for scope in scopes if scope is not None)
+
+
+def _declared_scope(field: Any) -> Scope | None:
+    metadata: Mapping[str, Any] = field.extensions["strawberry-definition"].metadata
+    declared = metadata[SCOPE]
+    return None if declared == ANY_KEY else Scope(declared)
+
+
+def _root_fields(document: DocumentNode, selections: SelectionSetNode) -> set[str]:
+    fragments = {
+        node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)
+    }
+    names: set[str] = set()
+    waiting = list(selections.selections)
+    spread: set[str] = set()
+    while waiting:
+        match waiting.pop():
+            case FieldNode() as found:
+                names.add(found.name.value)
+            case InlineFragmentNode() as inline:
+                waiting += inline.selection_set.selections
+            case FragmentSpreadNode() as used if used.name.value not in spread:
+                spread.add(used.name.value)
+                waiting += fragments[used.name.value].selection_set.selections
+    return names
+
+
+def _name(operation: OperationDefinitionNode) -> str | None:
+    return operation.name.value if operation.name else None
+
+
+def _has_nul(variables: Mapping[str, Any]) -> bool:
+    """Postgres cannot store NUL in text; it is refused here for every field at once."""
+    return bool(variables) and b"\\u0000" in orjson.dumps(variables, default=str)

@@ -1,0 +1,31 @@
+"""Ids on the wire: a word for the type and the key, `contact_550e8400-…`, `journey_activation-welcome`."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+
+def encode(prefix: str, key: object) -> str:
+    return f"{prefix}_{key}"
+
+
+def split(value: str) -> tuple[str, str]:
+    """The type's word and the key; the word is empty where there is none."""
+    prefix, _, key = value.partition("_")
+    return (prefix, key) if key else ("", value)
+
+
+def uuid_of(value: str, prefix: str) -> UUID | None:
+    """The UUID in `<prefix>_<uuid>` or in a bare UUID; None where it is neither."""
+    text = value.removeprefix(f"{prefix}_")
+    if len(text) != 36:
+        return None
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def name_of(value: str, prefix: str) -> str:
+    """The author's id in `journey_<id>` or in a bare one."""
+    return value.removeprefix(f"{prefix}_")

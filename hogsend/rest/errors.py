@@ -1,0 +1,85 @@
+"""The error envelope of the REST contract: `{"error": sentence, "details"?: [{path, message}], "requestId"?}`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match
+
+from hogsend.access.errors import AccessError
+from hogsend.errors import Conflict, InvalidInput, NotFound
+
+INTERNAL = "Internal server error"
+NOT_FOUND = "Not Found"
+METHOD_NOT_ALLOWED = "Method Not Allowed"
+TOO_LARGE = "Request body too large"
+
+
+class JSONResponse(Response):
+    """JSON by orjson. Instants are already text when they get here."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return orjson.dumps(content)
+
+
+def error_response(
+    status: int,
+    error: str,
+    *,
+    details: Sequence[tuple[str, str]] = (),
+    request_id: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """`details` are (path, message) pairs."""
+    body: dict[str, Any] = {"error": error}
+    if details:
+        body["details"] = [{"path": path, "message": message} for path, message in details]
+    if request_id is not None:
+        body["requestId"] = request_id
+    return JSONResponse(body, status, headers=headers)
+
+
+def invalid(error: InvalidInput) -> JSONResponse:
+    """400 for one field that is wrong."""
+    return error_response(400, error.message, details=[(error.field, error.message)])
+
+
+def on_http_exception(request: Request, error: Exception) -> Response:
+    """Starlette's own refusals: no such route, wrong method, unreadable body."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return error_response(404, NOT_FOUND)
+    if error.status_code == 405:
+        return error_response(405, METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(_allowed(request))})
+    return error_response(error.status_code, error.detail, headers=error.headers)
+
+
+def on_hogsend_error(_request: Request, error: Exception) -> Response:
+    """What a caller got wrong, raised by any route."""
+    match error:
+        case InvalidInput():
+            return invalid(error)
+        case NotFound():
+            return error_response(404, error.message)
+        case Conflict():
+            return error_response(409, error.message)
+        case AccessError():
+            return error_response(error.status, error.message, headers=error.headers)
+    raise error
+
+
+def _allowed(request: Request) -> list[str]:
+    """Every method that some route takes at this path; routes of one path are listed one a method."""
+    methods: set[str] = set()
+    for route in request.app.routes:
+        match, _ = route.matches(request.scope)
+        if match is not Match.NONE:
+            methods |= getattr(route, "methods", None) or set()
+    return sorted(methods)

@@ -1,0 +1,99 @@
+"""What surrounds every request: its id, the limit on its body, and the answer when something of ours breaks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from uuid import uuid4
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from hogsend.rest.errors import INTERNAL, TOO_LARGE, error_response
+
+log = structlog.get_logger(__name__)
+
+_SANE_ID = re.compile(r"[A-Za-z0-9._:-]{8,128}")
+
+
+class RequestId:
+    """Puts an id into `scope["state"]["request_id"]` and on the response; a caller's own is kept where it is sane.
+
+    It is the outermost layer, so it also answers 500 for whatever escapes the others: with the id, and
+    without a word about what went wrong, which is for the log.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _SANE_ID.fullmatch(given) else uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        started = False
+
+        async def with_id(message: Message) -> None:
+            nonlocal started
+            if message["type"] in ("http.response.start", "websocket.accept"):
+                started = True
+                message.setdefault("headers", [])
+                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+            await send(message)
+
+        try:
+            await self.app(scope, receive, with_id)
+        except Exception:
+            log.exception("request_failed", request_id=request_id, path=scope["path"])
+            if started or scope["type"] == "websocket":
+                raise
+            await error_response(500, INTERNAL, request_id=request_id)(scope, receive, with_id)
+
+
+class _TooLarge(Exception):
+    """The body outgrew its limit while it was being read."""
+
+
+class BodyLimit:
+    """Answers 413 for a body over the limit, announced or not. `limits` are (path prefix, bytes), first match wins."""
+
+    def __init__(self, app: ASGIApp, default: int, limits: Sequence[tuple[str, int]] = ()) -> None:
+        self.app = app
+        self.default = default
+        self.limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        path = scope["path"]
+        limit = next((size for prefix, size in self.limits if path.startswith(prefix)), self.default)
+        announced = Headers(scope=scope).get("content-length", "")
+        if announced.isdecimal() and int(announced) > limit:
+            await error_response(413, TOO_LARGE, headers={"Connection": "close"})(scope, receive, send)
+            return
+        read = 0
+        started = False
+
+        async def counted() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > limit:
+                raise _TooLarge
+            return message
+
+        async def noted(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self.app(scope, counted, noted)
+        except _TooLarge:
+            if started:
+                raise
+            await error_response(413, TOO_LARGE, headers={"Connection": "close"})(scope, receive, send)
