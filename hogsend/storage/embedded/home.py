@@ -40,15 +40,12 @@ class Home:
         self._binaries: Binaries | None = None
 
     def open(self) -> None:
+        """Make the directory and take its lock; nothing where this object holds it already."""
+        if self._lock is not None:
+            return
         self.account = server_account()
         self._make()
         self._take_lock()
-        if self.account is not None:
-            try:
-                self._let_in(self.account)
-            except EmbeddedError:
-                self.close()
-                raise
 
     def close(self) -> None:
         if self._lock is not None:
@@ -57,10 +54,12 @@ class Home:
 
     @property
     def binaries(self) -> Binaries:
+        """The servers' programs, where their account can reach them. Raises `EmbeddedError`."""
         if self._binaries is None:
             if self.account is None:
                 self._binaries = find_binaries()
             else:
+                self._let_in(self.account)
                 self._binaries = shared_binaries(self.path / "bin", self.account)
         return self._binaries
 
@@ -85,11 +84,11 @@ class Home:
 
     def secret(self, name: str) -> str:
         """A random secret, the same each time it is asked for by this name."""
-        return str(self._remembered(name) or self.remember(name, secrets.token_hex(20)))
+        return str(self.remembered(name) or self.remember(name, secrets.token_hex(20)))
 
     def port(self, server: str, *, wanted: int | None, other: bool = False) -> int:
         """`wanted`, or a free port on loopback, the same as last time unless `other` is asked for."""
-        last = self._remembered(f"{server}_port")
+        last = self.remembered(f"{server}_port")
         if wanted is not None:
             port = wanted
         elif isinstance(last, int) and not other:
@@ -112,7 +111,8 @@ class Home:
         partial.replace(self.path / "state.json")
         return value
 
-    def _remembered(self, name: str) -> object:
+    def remembered(self, name: str) -> object:
+        """What `remember` kept under this name, or None."""
         return self._state().get(name)
 
     def _state(self) -> dict[str, object]:

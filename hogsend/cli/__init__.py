@@ -1,0 +1,53 @@
+"""The command `hogsend`. One module a command; `COMMANDS` is the whole list.
+
+A command's module is light to import: what it runs is imported when it runs, so that `hogsend --help` is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import typer
+
+from hogsend.cli.api import api
+from hogsend.cli.demo import demo
+from hogsend.cli.dev import dev
+from hogsend.cli.migrate import migrate
+from hogsend.cli.problem import Problem
+from hogsend.cli.schema import schema
+from hogsend.cli.terminal import complain
+from hogsend.cli.worker import worker
+from hogsend.settings import SettingsError
+
+COMMANDS: tuple[Callable[..., None], ...] = (dev, api, worker, migrate, schema, demo)
+
+app = typer.Typer(
+    help="The operations plane for lifecycle email.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in COMMANDS:
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line. What a person can put right is told in a line or two, with exit code 1."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        app()
+    except SettingsError as error:
+        complain("These settings cannot be used:", *(f"  {problem}" for problem in error.problems))
+        raise SystemExit(1) from None
+    except Problem as problem:
+        complain(str(problem))
+        raise SystemExit(1) from None
+    except BrokenPipeError:
+        # Whoever read our output has gone (`hogsend schema | head`); keep the interpreter from saying so again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None

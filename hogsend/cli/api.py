@@ -1,0 +1,37 @@
+"""`hogsend api`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hogsend.cli.supervised import Supervised, end_with_supervisor
+
+
+def api(
+    fd: Annotated[int | None, typer.Option(hidden=True, help="A listening socket to take over.")] = None,
+    supervised: Supervised = "",
+) -> None:
+    """Serve GraphQL, REST and the data plane on HOGSEND_HOST and HOGSEND_PORT."""
+    import uvicorn
+
+    from hogsend.app import create_app
+    from hogsend.logs import configure_logs
+    from hogsend.settings import load_settings
+
+    if supervised:
+        end_with_supervisor()
+    settings = load_settings()
+    configure_logs(settings)
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        fd=fd,
+        loop="uvloop",
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=10,
+    )

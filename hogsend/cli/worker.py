@@ -1,0 +1,18 @@
+"""`hogsend worker`."""
+
+from __future__ import annotations
+
+from hogsend.cli.supervised import Supervised, end_with_supervisor
+
+
+def worker(supervised: Supervised = "") -> None:
+    """Run journeys, sends, imports and schedules until SIGTERM; then finish what is under way."""
+    from hogsend.logs import configure_logs
+    from hogsend.settings import load_settings
+    from worker.main import run
+
+    if supervised:
+        end_with_supervisor()
+    settings = load_settings()
+    configure_logs(settings)
+    run(settings)
