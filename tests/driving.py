@@ -58,9 +58,9 @@ async def next_wake(runtime: Runtime) -> datetime | None:
     async with runtime.database.read() as conn:
         found: datetime | None = (
             await conn.execute(
-                select(func.min(func.greatest(states.wake_at, func.coalesce(states.lease_until, states.wake_at)))).where(
-                    states.status.in_(DRIVEN_STATUSES)
-                )
+                select(
+                    func.min(func.greatest(states.wake_at, func.coalesce(states.lease_until, states.wake_at)))
+                ).where(states.status.in_(DRIVEN_STATUSES))
             )
         ).scalar_one()
     return found
@@ -97,7 +97,9 @@ async def rows(runtime: Runtime, sql: str, **values: Any) -> list[Any]:
 
 
 async def statuses(runtime: Runtime) -> list[str]:
-    return [row.status for row in await rows(runtime, "SELECT status FROM journey_states ORDER BY created_at, id")]
+    return [
+        row.status for row in await rows(runtime, "SELECT status FROM journey_states ORDER BY created_at, id")
+    ]
 
 
 async def journal(runtime: Runtime, run_id: UUID | None = None) -> list[str]:
@@ -111,7 +113,9 @@ async def journal(runtime: Runtime, run_id: UUID | None = None) -> list[str]:
 
 async def reasons(runtime: Runtime) -> list[tuple[str, str]]:
     """Every verdict of the ledger, in order, as (kind, reason)."""
-    return [(r.kind, r.reason) for r in await rows(runtime, "SELECT kind, reason FROM decisions ORDER BY seq")]
+    return [
+        (r.kind, r.reason) for r in await rows(runtime, "SELECT kind, reason FROM decisions ORDER BY seq")
+    ]
 
 
 async def expire_leases(runtime: Runtime) -> None:

@@ -185,7 +185,9 @@ async def test_fifty_triggers_at_once_make_one_run(running: RunningWith, clock: 
         results = await asyncio.gather(*(send_event(runtime, "signup") for _ in range(50)))
         assert sum(e.enrolled for r in results for e in r.enrolments) == 1
         assert await statuses(runtime) == ["pending"]
-        verdicts = await rows(runtime, "SELECT kind, count(*) AS n FROM decisions GROUP BY kind ORDER BY kind")
+        verdicts = await rows(
+            runtime, "SELECT kind, count(*) AS n FROM decisions GROUP BY kind ORDER BY kind"
+        )
         assert [(v.kind, v.n) for v in verdicts] == [("enrolled", 1), ("skipped", 49)]
 
 
