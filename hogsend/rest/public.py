@@ -1,0 +1,157 @@
+"""What readers of emails reach without a key: the pixel, tracked links, unsubscribing, the preference centre."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+from uuid import UUID
+
+import structlog
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from hogsend.emails import preferences, tokens
+from hogsend.emails.facts import record_fact
+from hogsend.emails.tables import email_links
+from hogsend.rest.errors import NOT_FOUND, error_response
+from hogsend.runtime import Runtime
+
+log = structlog.get_logger(__name__)
+
+PIXEL = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
+LONGEST_AGENT = 512
+MOST_CATEGORIES = 100
+
+_NO_STORE = {"Cache-Control": "no-store, max-age=0", "X-Robots-Tag": "noindex"}
+_PAGE_HEADERS = {
+    **_NO_STORE,
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+_pages = Environment(
+    loader=PackageLoader("hogsend.emails", "pages"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+)
+_pages.filters["words"] = lambda name: name.replace("-", " ").replace("_", " ").capitalize()
+
+
+async def open_pixel(request: Request) -> Response:
+    """GET /v1/t/o/{id}: always the picture, whatever became of the fact."""
+    email_id = _uuid(request.path_params["id"])
+    if email_id is not None and request.method == "GET":
+        await _record(request, email_id, "opened")
+    return Response(PIXEL, media_type="image/gif", headers=_NO_STORE)
+
+
+async def click(request: Request) -> Response:
+    """GET /v1/t/c/{id}: to the address that the email held, and never to one from the request."""
+    link_id = _uuid(request.path_params["id"])
+    runtime: Runtime = request.app.state.runtime
+    async with runtime.database.read() as conn:
+        found = await conn.execute(select(email_links).where(email_links.c.id == link_id))
+        link = found.one_or_none()
+    if link is None:
+        return error_response(404, NOT_FOUND)
+    if request.method == "GET":
+        await _record(request, link.email_id, "clicked", link_id=link.id, url=link.url)
+    return RedirectResponse(link.url, 302, headers=_NO_STORE)
+
+
+async def unsubscribe(request: Request) -> Response:
+    """GET shows what would happen and changes nothing; POST does it, from the page or in one click (RFC 8058)."""
+    runtime: Runtime = request.app.state.runtime
+    token = request.query_params.get("token", "")
+    try:
+        reader = tokens.read(runtime.settings.secret_key, runtime.clock, token)
+    except tokens.BadToken as error:
+        return _page("problem", 400, expired=error.expired)
+    if request.method != "POST":
+        return _page("unsubscribe", email=reader.email, category=reader.category, token=token)
+    form = await request.form()
+    category = reader.category if form.get("scope") == "category" else None
+    source = "one-click" if "List-Unsubscribe" in form else "form"
+    await preferences.unsubscribe(runtime, reader, category=category, source=source)
+    return _page("unsubscribed", email=reader.email, category=category, token=token)
+
+
+async def preference_centre(request: Request) -> Response:
+    """GET shows what the reader chose; POST saves what they choose now."""
+    runtime: Runtime = request.app.state.runtime
+    token = request.query_params.get("token", "")
+    try:
+        reader = tokens.read(runtime.settings.secret_key, runtime.clock, token)
+    except tokens.BadToken as error:
+        return _page("problem", 400, expired=error.expired)
+    if request.method == "POST":
+        await _save(runtime, reader, await request.form())
+    chosen = await preferences.choices(runtime, reader)
+    return _page(
+        "preferences",
+        email=reader.email,
+        token=token,
+        saved=request.method == "POST",
+        suppressed=chosen.suppressed,
+        unsubscribed_all=chosen.unsubscribed_all,
+        categories=chosen.categories,
+    )
+
+
+async def _save(runtime: Runtime, reader: tokens.ReaderToken, form: FormData) -> None:
+    if form.get("do") == "unsubscribe":
+        await preferences.unsubscribe(runtime, reader, category=None, source="preference-centre")
+        return
+    offered = {each.name for each in (await preferences.choices(runtime, reader)).categories}
+    known = [str(name) for name in form.getlist("known")[:MOST_CATEGORIES] if name in offered]
+    wanted = {str(name) for name in form.getlist("category")}
+    await preferences.choose(
+        runtime, reader, known=known, wanted=wanted, resubscribe=form.get("do") == "resubscribe"
+    )
+
+
+async def _record(request: Request, email_id: UUID, type: str, **more: Any) -> None:
+    """Record what a reader did. Where the database does not answer, the reader still gets what they came for."""
+    runtime: Runtime = request.app.state.runtime
+    try:
+        async with runtime.database.transaction() as conn:
+            await record_fact(
+                conn,
+                email_id=email_id,
+                type=type,
+                at=runtime.clock.now(),
+                ip_address=request.client.host if request.client else None,
+                user_agent=request.headers.get("user-agent", "")[:LONGEST_AGENT] or None,
+                **more,
+            )
+    except (SQLAlchemyError, OSError):
+        log.exception("tracking_lost", email_id=str(email_id), type=type)
+
+
+def _page(name: str, status: int = 200, **values: Any) -> HTMLResponse:
+    page = _pages.get_template(f"{name}.html.j2").render(values)
+    return HTMLResponse(page, status, headers=_PAGE_HEADERS)
+
+
+def _uuid(value: str) -> UUID | None:
+    try:
+        return UUID(value)
+    except ValueError:
+        return None
+
+
+routes = [
+    Route("/v1/t/o/{id}", open_pixel, methods=["GET"]),
+    Route("/v1/t/c/{id}", click, methods=["GET"]),
+    Route("/v1/email/unsubscribe", unsubscribe, methods=["GET", "POST"]),
+    Route("/v1/email/preferences", preference_centre, methods=["GET", "POST"]),
+]
