@@ -115,6 +115,9 @@ async def _run(
     frozen = {**person, "properties": dict(person["properties"])}
     first = _context(driver, Journal(), frozen, event)
     status = await _follow(journey, first)
+    if driver.world.exited_by is not None:
+        # By the event that its last step triggered.
+        status = "exited"
     journal = Journal(driver.steps)
     replay = _context(driver, journal, frozen, event)
     taken = len(driver.steps)
