@@ -103,7 +103,7 @@ def split_front_matter(source: str) -> tuple[FrontMatter, str]:
     front: FrontMatter = {}
     for number, line in enumerate(lines[1:], start=2):
         if line.strip() == "---":
-            return front, "\n" * (number - 1) + "\n".join(lines[number:])
+            return front, "\n" * number + "\n".join(lines[number:])
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         key, colon, value = line.partition(":")
@@ -172,19 +172,26 @@ def place_of(error: BaseException, files: Mapping[str, Path], source: str | None
             line, file = frame.lineno, files[frame.filename]
         elif source is not None and frame.filename == "<template>":
             line = frame.lineno
-    if file is not None and line is not None:
+    if file is not None:
         source = file.read_text(encoding="utf-8")
-    text = source.split("\n")[line - 1] if source is not None and line is not None else ""
     if isinstance(error, jinja2.UndefinedError):
-        return Place(_undefined(error, text), line, file)
+        what, line = _undefined(error, (source or "").split("\n"), line)
+        return Place(what, line, file)
     return Place(f"{type(error).__name__}: {error}", line, file)
 
 
-def _undefined(error: jinja2.UndefinedError, text: str) -> str:
-    """`props.plan is not set`: the name as the author wrote it, read off the line that failed."""
+def _undefined(error: jinja2.UndefinedError, lines: list[str], line: int | None) -> tuple[str, int | None]:
+    """`props.plan is not set`: the name as the author wrote it, and the line on which it stands.
+
+    Jinja counts from where a stretch of output begins, so the name is looked for from there on.
+    """
     quoted = re.findall(r"'([^']*)'", error.message or "")
     if not quoted:
-        return str(error)
-    written = re.search(rf"[\w.]*\b{re.escape(quoted[-1])}\b", text)
-    name = written.group(0) if written is not None else quoted[-1]
-    return f"{name} is not set; give it, or write `{name} | default(...)`"
+        return str(error), line
+    name = quoted[-1]
+    for number, text in enumerate(lines[(line or 1) - 1 :], start=line or 1):
+        written = re.search(rf"\{{[{{%].*?(?<![\w.])([\w.]*\b{re.escape(name)})\b", text)
+        if written is not None:
+            name, line = written.group(1), number
+            break
+    return f"{name} is not set; give it, or write `{name} | default(...)`", line
