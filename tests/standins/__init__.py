@@ -1,0 +1,1 @@
+"""Local servers that behave like the services Hogsend talks to, faults included. Real sockets, no network."""
