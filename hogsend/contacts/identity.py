@@ -19,7 +19,7 @@ from sqlalchemy.types import Text
 
 from hogsend.clock import Clock
 from hogsend.contacts.consent import address_changed, inherit_opt_outs
-from hogsend.contacts.keys import KINDS, Contact, Keys, Kind, Plan, plan
+from hogsend.contacts.keys import KINDS, Contact, Keys, Kind, Plan, key_subject, plan
 from hogsend.contacts.merge import keep_as_alias, merge
 from hogsend.contacts.tables import contact_aliases, contacts
 from hogsend.storage.database import lock_subjects, try_lock_subjects
@@ -112,6 +112,31 @@ async def lock_contact(conn: AsyncConnection, contact_id: UUID) -> Contact | Non
         if row["merged_into"] is None:
             return row
         contact_id = row["merged_into"]
+
+
+async def lock_person(
+    conn: AsyncConnection, contact_id: UUID, *, and_email: str | None = None
+) -> Contact | None:
+    """Lock a contact's keys (and an address that it is to have), then the contact; None where it is deleted.
+
+    For whoever starts from an id and will change keys or call `resolve` under the lock: `lock_contact` and then
+    a key would be the wrong way round.
+    """
+    while True:
+        row = await _one(conn, select(contacts).where(_c.id == _survivor_of(contact_id)))
+        if row is None:
+            return None
+        keys = {kind: row[kind] for kind in KINDS}
+        names = [key_subject(kind, value) for kind, value in keys.items() if value is not None]
+        if and_email is not None:
+            names.append(key_subject("email", and_email))
+        async with conn.begin_nested() as savepoint:
+            await lock_subjects(conn, names)
+            await lock_subjects(conn, [row["id"]])
+            fresh = await _one(conn, _alive(row["id"]))
+            if fresh is not None and all(fresh[kind] == value for kind, value in keys.items()):
+                return fresh
+            await savepoint.rollback()
 
 
 async def owners(conn: AsyncConnection, keys: Keys) -> dict[Kind, Contact]:

@@ -11,6 +11,7 @@ from sqlalchemy import RowMapping, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hogsend.contacts.identity import lock_person
 from hogsend.contacts.tables import contacts
 from hogsend.decisions.actions import decide
 from hogsend.decisions.reasons import Kind, Reason
@@ -189,7 +190,7 @@ class LiveDriver:
         if step.done:
             return
         async with self.runtime.database.transaction() as conn:
-            await lock_subjects(conn, [self.contact_id])
+            await lock_person(conn, self.contact_id)
             run = await self.guard(conn)
             contact = await _contact(conn, run["contact_id"])
             result = await ingest_in(
