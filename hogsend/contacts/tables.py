@@ -85,7 +85,6 @@ import_jobs = Table(
     Column("processed_rows", Integer, nullable=False, server_default=text("0")),
     Column("failed_rows", Integer, nullable=False, server_default=text("0")),
     Column("error", Text, comment="why the whole job failed"),
-    Column("resume_at", Integer, nullable=False, server_default=text("0"), comment="rows already committed"),
     Column("actor", Text),
     instant("created_at", nullable=False),
     instant("updated_at", nullable=False),
@@ -100,8 +99,8 @@ import_batches = Table(
     metadata,
     uuid("job_id", ForeignKey("import_jobs.id", ondelete="CASCADE"), primary_key=True),
     Column("first_row", Integer, primary_key=True, autoincrement=False, comment="counted from 1"),
-    Column("rows", LargeBinary, nullable=False, comment="a JSON array; emptied once its rows are committed"),
-    comment="A file, cut into the pieces that one transaction each takes in",
+    Column("rows", LargeBinary, nullable=False, comment="a JSON array"),
+    comment="What is left of a file: one transaction takes one in and deletes it",
 )
 
 import_errors = Table(
@@ -115,8 +114,8 @@ import_errors = Table(
 import_keys = Table(
     "import_keys",
     metadata,
-    uuid("job_id", ForeignKey("import_jobs.id", ondelete="CASCADE"), primary_key=True),
+    uuid("job_id", primary_key=True),
     Column("external_id", Text, primary_key=True),
     Column("row", Integer, nullable=False),
-    comment="Which externalIds a job has seen, so that a duplicate row is found after a crash too",
+    comment="Which externalIds a job has seen, until it ends: a duplicate is found after a crash too",
 )

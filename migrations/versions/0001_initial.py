@@ -75,6 +75,7 @@ TABLES = (
     "event_keys",
     "idempotency_keys",
     "import_jobs",
+    "import_keys",
     "inbox_messages",
     "jobs",
     "journey_settings",
@@ -89,7 +90,6 @@ TABLES = (
     "email_links",
     "import_batches",
     "import_errors",
-    "import_keys",
     "journey_states",
     "journey_steps",
     "journey_waits",
@@ -579,13 +579,6 @@ def _create_tables(timescale: bool) -> None:
         sa.Column("processed_rows", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("failed_rows", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("error", sa.Text(), nullable=True, comment="why the whole job failed"),
-        sa.Column(
-            "resume_at",
-            sa.Integer(),
-            server_default=sa.text("0"),
-            nullable=False,
-            comment="rows already committed",
-        ),
         sa.Column("actor", sa.Text(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
@@ -601,6 +594,14 @@ def _create_tables(timescale: bool) -> None:
         "import_jobs",
         [sa.text("created_at DESC"), sa.text("id DESC")],
         unique=False,
+    )
+    op.create_table(
+        "import_keys",
+        sa.Column("job_id", sa.UUID(), nullable=False),
+        sa.Column("external_id", sa.Text(), nullable=False),
+        sa.Column("row", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("job_id", "external_id", name=op.f("pk_import_keys")),
+        comment="Which externalIds a job has seen, until it ends: a duplicate is found after a crash too",
     )
     op.create_table(
         "inbox_messages",
@@ -881,17 +882,12 @@ def _create_tables(timescale: bool) -> None:
         "import_batches",
         sa.Column("job_id", sa.UUID(), nullable=False),
         sa.Column("first_row", sa.Integer(), autoincrement=False, nullable=False, comment="counted from 1"),
-        sa.Column(
-            "rows",
-            sa.LargeBinary(),
-            nullable=False,
-            comment="a JSON array; emptied once its rows are committed",
-        ),
+        sa.Column("rows", sa.LargeBinary(), nullable=False, comment="a JSON array"),
         sa.ForeignKeyConstraint(
             ["job_id"], ["import_jobs.id"], name=op.f("fk_import_batches_job_id"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("job_id", "first_row", name=op.f("pk_import_batches")),
-        comment="A file, cut into the pieces that one transaction each takes in",
+        comment="What is left of a file: one transaction takes one in and deletes it",
     )
     op.create_table(
         "import_errors",
@@ -902,17 +898,6 @@ def _create_tables(timescale: bool) -> None:
             ["job_id"], ["import_jobs.id"], name=op.f("fk_import_errors_job_id"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("job_id", "row", name=op.f("pk_import_errors")),
-    )
-    op.create_table(
-        "import_keys",
-        sa.Column("job_id", sa.UUID(), nullable=False),
-        sa.Column("external_id", sa.Text(), nullable=False),
-        sa.Column("row", sa.Integer(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["job_id"], ["import_jobs.id"], name=op.f("fk_import_keys_job_id"), ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("job_id", "external_id", name=op.f("pk_import_keys")),
-        comment="Which externalIds a job has seen, so that a duplicate row is found after a crash too",
     )
     op.create_table(
         "journey_states",

@@ -1,0 +1,256 @@
+"""What an operator or a product does to a contact. Each runs in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hogsend.access.audit import audit
+from hogsend.clock import Clock
+from hogsend.contacts.consent import address_changed, preferences_of
+from hogsend.contacts.identity import Resolved, find_by, lock_person, owners, resolve, write
+from hogsend.contacts.keys import Contact, Keys, normal_email
+from hogsend.contacts.merge import drop_aliases
+from hogsend.contacts.tables import contact_aliases, contact_preferences, contacts
+from hogsend.decisions.reasons import Kind, Reason
+from hogsend.emails.suppression import change_preferences, lift, suppress
+from hogsend.errors import Conflict, InvalidInput, NotFound
+from hogsend.events.validation import check_properties, check_text
+from hogsend.journeys.ending import end_run
+from hogsend.journeys.tables import LIVE_STATUSES, journey_states
+from hogsend.storage.database import Record, lock_subjects
+from hogsend.storage.metadata import new_id
+
+MAX_CATEGORIES = 200
+_p = contact_preferences.c
+
+
+class Untouched(Enum):
+    """The type of `UNTOUCHED`: a field that the caller did not speak of."""
+
+    UNTOUCHED = "untouched"
+
+
+UNTOUCHED: Final = Untouched.UNTOUCHED
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What preferences are to become; None leaves a part as it is, `categories` are merged into those known."""
+
+    unsubscribed_all: bool | None = None
+    suppressed: bool | None = None
+    categories: Mapping[str, bool] | None = None
+
+
+async def create(
+    conn: AsyncConnection,
+    clock: Clock,
+    *,
+    external_id: str | None,
+    email: str | None = None,
+    properties: Mapping[str, Any] | None = None,
+) -> Contact:
+    """Make a contact. Raises `Conflict` where somebody has one of the keys, `InvalidInput` for a malformed one."""
+    keys = Keys.of(external_id, email)
+    check_properties("properties", properties or {})
+    await lock_subjects(conn, keys.subjects())
+    taken = await owners(conn, keys)
+    if "external_id" in taken:
+        raise Conflict("Contact with this externalId already exists", "EXTERNAL_ID_TAKEN")
+    if "email" in taken:
+        raise Conflict("Contact with this email already exists", "EMAIL_TAKEN")
+    made = await resolve(conn, clock, external_id=external_id, email=email, properties=properties, seen=False)
+    await audit(conn, resource_id=made.contact["id"], after=shown(made.contact))
+    return made.contact
+
+
+async def update_contact(
+    conn: AsyncConnection,
+    clock: Clock,
+    contact_id: UUID,
+    *,
+    email: str | Untouched | None = UNTOUCHED,
+    properties: Mapping[str, Any] | None = None,
+) -> Contact:
+    """Change the address, or properties: merged at the top level, null removes one.
+
+    The former address is not hers any more: it resolves to nobody. Raises `NotFound`, `Conflict` where another
+    contact has the address, `InvalidInput`.
+    """
+    check_properties("properties", properties or {})
+    address = normal_email(email) if isinstance(email, str) else None
+    before = await lock_person(conn, contact_id, and_email=address)
+    if before is None:
+        raise NotFound("Contact")
+    keys: dict[str, str | None] = {}
+    if email is None:
+        if before["external_id"] is None and before["anonymous_id"] is None:
+            raise InvalidInput("email", "email cannot be removed: nothing else is known of this contact")
+        keys = {"email": None}
+    elif address is not None and address != before["email"]:
+        await _free_address(conn, before["id"], address)
+        keys = {"email": address}
+    after = await write(conn, clock, before["id"], keys, properties, seen=False)
+    if after is None:
+        raise RuntimeError(f"contact {before['id']} died under its own lock")
+    if keys and address is not None:
+        await address_changed(conn, clock, before["id"], address, had_one=before["email"] is not None)
+    await audit(conn, resource_id=before["id"], before=shown(before), after=shown(after))
+    return after
+
+
+async def _free_address(conn: AsyncConnection, contact_id: UUID, email: str) -> None:
+    """See that nobody else has the address; where it is the contact's own former one, take it back."""
+    holder = await find_by(conn, email=email)
+    if holder is not None and holder["id"] != contact_id:
+        raise Conflict("Contact with this email already exists", "EMAIL_TAKEN")
+    alias = contact_aliases.c
+    await conn.execute(delete(contact_aliases).where(alias.kind == "email", alias.value == email))
+
+
+async def upsert(
+    conn: AsyncConnection,
+    clock: Clock,
+    *,
+    external_id: str | None = None,
+    email: str | None = None,
+    properties: Mapping[str, Any] | None = None,
+) -> Resolved:
+    """Find by either key, fill in the missing one, merge where each has its own contact, or make one."""
+    check_properties("properties", properties or {})
+    resolved = await resolve(
+        conn, clock, external_id=external_id, email=email, properties=properties, seen=False
+    )
+    await audit(
+        conn,
+        resource_id=resolved.contact["id"],
+        after=shown(resolved.contact),
+        detail={"created": resolved.created, "merged": [str(merged) for merged in resolved.merged]},
+    )
+    return resolved
+
+
+async def delete_contact(conn: AsyncConnection, clock: Clock, contact_id: UUID) -> Contact:
+    """Delete softly: runs end, sends that are under way are refused at their last look, keys become free.
+
+    What the contact refused is kept, and holds again for whoever comes with its address. Raises `NotFound`.
+    """
+    before = await lock_person(conn, contact_id)
+    if before is None:
+        raise NotFound("Contact")
+    states = journey_states.c
+    live = await conn.execute(
+        select(states.id)
+        .where(states.contact_id == before["id"], states.status.in_(LIVE_STATUSES))
+        .order_by(states.id)
+    )
+    for state_id in live.scalars().all():
+        await end_run(
+            conn,
+            clock,
+            state_id=state_id,
+            status="exited",
+            kind=Kind.EXITED,
+            reason=Reason.CONTACT_DELETED,
+        )
+    now = clock.now()
+    await conn.execute(
+        update(contacts).where(contacts.c.id == before["id"]).values(deleted_at=now, updated_at=now)
+    )
+    await drop_aliases(conn, before["id"])
+    await audit(conn, resource_id=before["id"], before=shown(before))
+    return before
+
+
+async def update_preferences(conn: AsyncConnection, clock: Clock, contact_id: UUID, wish: Wish) -> Record:
+    """Write down what an operator says that a contact agreed to; each change has its decision.
+
+    Raises `NotFound`, and `InvalidInput` where the contact has no address that this could be about.
+    """
+    _check_categories(wish.categories)
+    contact = await lock_person(conn, contact_id)
+    if contact is None:
+        raise NotFound("Contact")
+    if contact["email"] is None:
+        raise InvalidInput("email", "Contact has no email address", "NO_EMAIL_ADDRESS")
+    before = await preferences_of(conn, contact["id"])
+    await change_preferences(
+        conn,
+        clock,
+        contact["id"],
+        unsubscribed_all=wish.unsubscribed_all,
+        categories=wish.categories,
+        source="operator",
+    )
+    if wish.suppressed:
+        await suppress(conn, clock, contact["email"], "manual")
+    elif wish.suppressed is False:
+        await lift(conn, clock, contact["email"])
+    after = await _kept_preferences(conn, clock, contact, wish)
+    await audit(
+        conn,
+        resource_id=contact["id"],
+        before=None if before is None else said(before),
+        after=said(after),
+    )
+    return after
+
+
+def _check_categories(categories: Mapping[str, bool] | None) -> None:
+    if categories is None:
+        return
+    if not isinstance(categories, Mapping) or len(categories) > MAX_CATEGORIES:
+        raise InvalidInput("categories", f"categories must be an object of at most {MAX_CATEGORIES} names")
+    for name, subscribed in categories.items():
+        check_text("categories", name, 100)
+        if not isinstance(subscribed, bool):
+            raise InvalidInput(f"categories.{name}", f"categories.{name} must be true or false")
+
+
+async def _kept_preferences(conn: AsyncConnection, clock: Clock, contact: Contact, wish: Wish) -> Record:
+    """The row of preferences, made where nothing was said before; it shows what the operator asked for.
+
+    An address may be suppressed already when its contact is not marked so: the mark is set all the same.
+    """
+    now = clock.now()
+    made = {"id": new_id(), "contact_id": contact["id"], "email": contact["email"]}
+    mark = {"suppressed": True, "suppressed_at": func.coalesce(_p.suppressed_at, now), "updated_at": now}
+    kept = insert(contact_preferences).values(
+        **made, suppressed=bool(wish.suppressed), created_at=now, updated_at=now
+    )
+    await conn.execute(
+        kept.on_conflict_do_update(index_elements=["contact_id"], set_=mark)
+        if wish.suppressed
+        else kept.on_conflict_do_nothing(index_elements=["contact_id"])
+    )
+    row = await preferences_of(conn, contact["id"])
+    assert row is not None
+    return row
+
+
+def shown(contact: Contact) -> dict[str, Any]:
+    """A contact as the audit log keeps it."""
+    return {
+        "externalId": contact["external_id"],
+        "email": contact["email"],
+        "anonymousId": contact["anonymous_id"],
+        "properties": contact["properties"],
+    }
+
+
+def said(preferences: Record) -> dict[str, Any]:
+    """Preferences as the audit log keeps them."""
+    return {
+        "email": preferences["email"],
+        "unsubscribedAll": preferences["unsubscribed_all"],
+        "suppressed": preferences["suppressed"],
+        "categories": preferences["categories"],
+    }
