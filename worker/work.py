@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import RowMapping
 
+from hogsend.contacts.importing import IMPORT, give_up, run_import
 from hogsend.deadletters.actions import bury
 from hogsend.emails.delivery import DELIVER, deliver_job, sweep_sends
 from hogsend.engine.crons import Cron
@@ -22,6 +24,7 @@ from hogsend.storage.anchor import note_time
 
 HANDLERS: Mapping[str, Handler] = {
     DELIVER: deliver_job,
+    IMPORT: run_import,
 }
 
 OUTBOX: Mapping[str, Deliver] = {}
@@ -47,8 +50,12 @@ SCHEDULE: tuple[Cron, ...] = (
 
 
 async def bury_job(runtime: Runtime, job: RowMapping, error: str) -> None:
-    """A job that failed every time becomes a dead letter of the thing that it stood for."""
+    """A failed job becomes a dead letter of the thing that it stood for; an import says so in its own row."""
     payload: Mapping[str, Any] = job["payload"]
+    if job["kind"] == IMPORT:
+        async with runtime.database.transaction() as conn:
+            await give_up(conn, runtime.clock, UUID(payload["job_id"]))
+        return
     source, source_id = (
         ("email", payload.get("email_id")) if "email_id" in payload else ("webhook", str(job["id"]))
     )
