@@ -11,10 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import typer
+from dotenv import load_dotenv
 
 from hogsend.cli.api import api
 from hogsend.cli.demo import demo
 from hogsend.cli.dev import dev
+from hogsend.cli.init import init
 from hogsend.cli.migrate import migrate
 from hogsend.cli.problem import Problem
 from hogsend.cli.schema import schema
@@ -22,7 +24,7 @@ from hogsend.cli.terminal import complain
 from hogsend.cli.worker import worker
 from hogsend.settings import SettingsError
 
-COMMANDS: tuple[Callable[..., None], ...] = (dev, api, worker, migrate, schema, demo)
+COMMANDS: tuple[Callable[..., None], ...] = (dev, api, worker, migrate, schema, demo, init)
 
 app = typer.Typer(
     help="The operations plane for lifecycle email.",
@@ -35,10 +37,14 @@ for command in COMMANDS:
 
 
 def main() -> None:
-    """Run the command line. What a person can put right is told in a line or two, with exit code 1."""
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    """Run the command line. What a person can put right is told in a line or two, with exit code 1.
+
+    Settings may stand in a file `.env` in the current folder; what the environment says wins.
+    """
+    here = Path.cwd()
+    if str(here) not in sys.path:
+        sys.path.insert(0, str(here))
+    load_dotenv(here / ".env")
     try:
         app()
     except SettingsError as error:
