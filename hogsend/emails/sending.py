@@ -191,11 +191,17 @@ async def _prepared_before(conn: AsyncConnection, email_id: UUID) -> Prepared:
 
 
 async def deliver(
-    runtime: Runtime, email_id: UUID, *, guard: Guard | None = None, settle: Settle | None = None
+    runtime: Runtime,
+    email_id: UUID,
+    *,
+    guard: Guard | None = None,
+    hold: Guard | None = None,
+    settle: Settle | None = None,
 ) -> Outcome:
     """Bring one prepared send to its provider. Safe to call again at any time, from anywhere.
 
     `guard` runs first in the transaction that counts the attempt and may raise to stop it (a fenced run).
+    `hold` locks, before the send's row is touched again, whatever `settle` will touch: rows are locked in one order.
     `settle` runs in the transaction that records a final outcome (a journey closes its step there).
     """
     async with runtime.database.transaction() as conn:
@@ -219,6 +225,8 @@ async def deliver(
         if row["contact_id"] is not None:
             # A bounce may be waiting to be settled; its suppression needs this lock, and it comes before rows.
             await lock_subjects(conn, [row["contact_id"]])
+        if hold is not None:
+            await hold(conn)
         await _record(conn, runtime, row, outcome, unknown=row["outcome_unknown"] or was_accepted is None)
         if settle is not None and outcome.state != "later":
             await settle(conn, outcome)

@@ -169,11 +169,14 @@ class LiveDriver:
         async def fence(conn: AsyncConnection) -> None:
             await self.guard(conn)
 
+        async def hold(conn: AsyncConnection) -> None:
+            await conn.execute(select(_states.id).where(_states.id == self.run_id).with_for_update())
+
         async def settle(conn: AsyncConnection, outcome: Outcome) -> None:
             if outcome.state != "unknown":
                 await self._close(conn, step, _sent_json(outcome))
 
-        outcome = await deliver(self.runtime, email_id, guard=fence, settle=settle)
+        outcome = await deliver(self.runtime, email_id, guard=fence, hold=hold, settle=settle)
         self.runtime.crash_at(f"after_step:{step.key}")
         if outcome.state == "later":
             raise Suspend(

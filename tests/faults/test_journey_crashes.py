@@ -85,7 +85,7 @@ async def test_crash_at_every_point_once_and_three_times(
         for times in (1, 3):
             await clean_again()
             got = await run_through(running, clock, point, times, event)
-            assert (got[0], got[2], got[3]) == (want, keys, ["completed"]), f"{point} × {times}"
+            assert (got[0], got[2], got[3]) == (want, keys, ["completed"]), f"{point} x {times}"
 
 
 async def test_two_deliveries_of_one_run_at_once(running: RunningWith) -> None:
@@ -94,7 +94,7 @@ async def test_two_deliveries_of_one_run_at_once(running: RunningWith) -> None:
         (enrolment,) = (await send_event(runtime, "signup")).enrolments
         assert enrolment.state_id is not None
         both = await asyncio.gather(*(advance(runtime, enrolment.state_id, f"w{i}") for i in range(5)))
-        assert sorted({slice.state for slice in both}) in (["busy", "waiting"], ["waiting"])
+        assert sorted({each.state for each in both}) in (["busy", "waiting"], ["waiting"])
         assert len(provider.accepted) == 1
 
 
