@@ -13,6 +13,7 @@ from hogsend.clock import Clock
 from hogsend.emails.providers import EmailProvider, make_provider
 from hogsend.emails.render import Templates
 from hogsend.engine.embedded import EmbeddedEngine
+from hogsend.journeys.checks import check
 from hogsend.journeys.registry import Registry
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
@@ -29,7 +30,14 @@ async def open_runtime(
     provider: EmailProvider | None = None,
     application: str = "hogsend",
 ) -> AsyncIterator[Runtime]:
-    """Make every part, and close them at the end of the block. Neither Postgres nor Redis need answer yet."""
+    """Make every part, and close them at the end of the block. Neither Postgres nor Redis need answer yet.
+
+    Raises `SettingsError` or `JourneyError` for templates and journeys that cannot be used.
+    """
+    templates = Templates.load(settings.templates)
+    if registry is None:
+        registry = Registry.load(settings.journeys)
+        check(registry.all(), templates.keys())
     database = Database.open(settings, application=application)
     redis = Redis.from_url(
         settings.redis_url,
@@ -45,8 +53,8 @@ async def open_runtime(
         clock=the_clock,
         database=database,
         redis=redis,
-        registry=registry if registry is not None else Registry.load(settings.journeys),
-        templates=Templates.load(settings.templates),
+        registry=registry,
+        templates=templates,
         provider=the_provider,
     )
     runtime.engine = EmbeddedEngine(runtime)

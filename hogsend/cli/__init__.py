@@ -22,6 +22,7 @@ from hogsend.cli.problem import Problem
 from hogsend.cli.schema import schema
 from hogsend.cli.terminal import complain
 from hogsend.cli.worker import worker
+from hogsend.journeys.errors import JourneyError
 from hogsend.settings import SettingsError
 
 COMMANDS: tuple[Callable[..., None], ...] = (dev, api, worker, migrate, schema, demo, init)
@@ -50,7 +51,7 @@ def main() -> None:
     except SettingsError as error:
         complain("These settings cannot be used:", *(f"  {problem}" for problem in error.problems))
         raise SystemExit(1) from None
-    except Problem as problem:
+    except (Problem, JourneyError) as problem:
         complain(str(problem))
         raise SystemExit(1) from None
     except BrokenPipeError:

@@ -1,0 +1,115 @@
+"""Mistakes in a journey's code, told at boot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hogsend import Context, Journey, User, days, email, hours, journey, on, prop
+from hogsend.boot import open_runtime
+from hogsend.emails.render import Templates
+from hogsend.journeys.checks import JourneysError, check
+from hogsend.journeys.registry import Registry
+from hogsend.settings import Settings
+
+TEMPLATES = ["welcome", "nudge"]
+
+
+def problems(*journeys: Journey) -> list[str]:
+    try:
+        check(journeys, TEMPLATES)
+    except JourneysError as error:
+        return error.problems
+    return []
+
+
+def test_a_template_that_does_not_exist() -> None:
+    @journey(id="typo", trigger=on("start", where=email("nudged").sent()))
+    async def typo(user: User, context: Context) -> None:
+        await context.send("welcom")
+        if await context.history.email(template="nudge", what="opened"):
+            await context.send(template="goodbye")
+
+    line = typo.run.__code__.co_firstlineno
+    assert problems(typo) == [
+        "journey 'typo': its conditions ask about the template 'nudged', which does not exist; did you mean nudge?",
+        f"journey 'typo' (line {line + 2}): ctx.send names the template 'welcom', which does not exist; "
+        "did you mean welcome?",
+        f"journey 'typo' (line {line + 4}): ctx.send names the template 'goodbye', which does not exist",
+    ]
+
+
+def test_an_exit_event_that_is_also_waited_for() -> None:
+    @journey(id="waits", trigger="start", exit_on=["paid", on("refunded", where=prop("full") == True)])  # noqa: E712
+    async def waits(user: User, ctx: Context) -> None:
+        await ctx.wait_for_event("paid", timeout=days(3))
+        await ctx.wait_for_event("refunded", timeout=days(3))
+        await ctx.digest("paid", window=hours(1))
+
+    found = problems(waits)
+    assert len(found) == 2
+    assert "paid is in exit_on, so the run ends before ctx.wait_for_event can see it" in found[0]
+
+
+def test_a_wait_that_is_too_long() -> None:
+    @journey(id="sleeps", trigger="start")
+    async def sleeps(user: User, ctx: Context) -> None:
+        await ctx.sleep(days(367))
+        await ctx.sleep(days(366))
+        await ctx.wait_for_event("paid", timeout=hours(9000), label="long")
+
+    found = problems(sleeps)
+    assert [one.split("): ")[1].split(" is")[0] for one in found] == ["days(367)", "hours(9000)"]
+    assert "366 days" in found[0]
+
+
+def test_a_label_used_twice() -> None:
+    @journey(id="labels", trigger="start")
+    async def labels(user: User, ctx: Context) -> None:
+        await ctx.sleep(days(1), label="pause")
+        await ctx.send("welcome", label="pause")
+        await ctx.sleep(days(2), label="pause")
+
+    assert problems(labels) == [
+        "journey 'labels': the label 'pause' is on 2 ctx.sleep steps: give each its own"
+    ]
+
+
+def test_what_is_computed_or_has_no_source_is_left_alone() -> None:
+    @journey(id="computes", trigger="start")
+    async def computes(user: User, ctx: Context) -> None:
+        template = str(user.properties["template"])
+        await ctx.send(template)
+        await ctx.sleep(days(user.properties["days"]))
+
+    names: dict[str, object] = {"journey": journey}
+    exec(
+        "@journey(id='typed', trigger='start')\nasync def typed(user, ctx):\n    await ctx.send('no')", names
+    )
+    typed = names["typed"]
+    assert isinstance(typed, Journey)
+    assert problems(computes, typed) == []
+
+
+def test_the_shipped_journeys_have_no_such_mistakes(settings: Settings) -> None:
+    check(Registry.load(["worker.journeys"]).all(), Templates.load(settings.templates).keys())
+
+
+async def test_a_process_does_not_start_with_them(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = tmp_path / "mistaken.py"
+    module.write_text(
+        "from hogsend import journey\n\n\n"
+        '@journey(id="mistaken", trigger="start")\n'
+        "async def mistaken(user, ctx):\n"
+        '    await ctx.send("welcom")\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    mine = settings.model_copy(update={"journeys": ["mistaken"]})
+    with pytest.raises(
+        JourneysError, match=r"journey 'mistaken' \(line 6\): ctx.send names the template 'welcom'"
+    ):
+        async with open_runtime(mine):
+            pass
