@@ -41,9 +41,8 @@ async def merge_preferences(conn: AsyncConnection, clock: Clock, survivor_id: UU
         return
     await conn.execute(delete(contact_preferences).where(_p.id == theirs["id"]))
     combined = stricter(mine, {**theirs, **await _at_address(conn, theirs, mine["email"])})
-    await conn.execute(
-        update(contact_preferences).where(_p.id == mine["id"]).values(combined, updated_at=clock.now())
-    )
+    kept = update(contact_preferences).where(_p.id == mine["id"])
+    await conn.execute(kept.values(combined | {"updated_at": clock.now()}))
 
 
 async def inherit_opt_outs(conn: AsyncConnection, clock: Clock, contact_id: UUID, email: str) -> None:
