@@ -12,8 +12,7 @@ from sqlalchemy import RowMapping
 from hogsend.contacts.importing import IMPORT, give_up, run_import
 from hogsend.deadletters.actions import bury
 from hogsend.emails.delivery import DELIVER, deliver_job, sweep_sends
-from hogsend.engine.crons import Cron
-from hogsend.engine.embedded import HEARTBEAT
+from hogsend.engine.crons import HEARTBEAT, Cron
 from hogsend.engine.jobs import Handler, Work
 from hogsend.engine.liveness import release_dead_leases
 from hogsend.engine.publisher import Deliver

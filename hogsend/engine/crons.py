@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import text
+from sqlalchemy import select, text
 
+from hogsend.engine.tables import crons
 from hogsend.runtime import Runtime
 
 log = structlog.get_logger(__name__)
 
 LOCK_SPACE = 7_310
+HEARTBEAT = "heartbeat"
+ALIVE_WITHIN = timedelta(seconds=20)
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,15 @@ async def run_cron(runtime: Runtime, cron: Cron) -> bool:
                 {"space": LOCK_SPACE, "name": cron.name},
             )
             await conn.commit()
+
+
+async def worker_lives(runtime: Runtime) -> bool:
+    """Whether some worker's heartbeat ran within the last seconds."""
+    async with runtime.database.read() as conn:
+        seen = (
+            await conn.execute(select(crons.c.last_run_at).where(crons.c.name == HEARTBEAT))
+        ).scalar_one_or_none()
+    return seen is not None and runtime.clock.wall() - seen < ALIVE_WITHIN
 
 
 async def _run(runtime: Runtime, cron: Cron) -> None:

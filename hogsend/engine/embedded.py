@@ -9,21 +9,15 @@ from datetime import timedelta
 from uuid import UUID
 
 import structlog
-from sqlalchemy import select
 
-from hogsend.engine.crons import Cron, run_cron
+from hogsend.engine.crons import Cron, worker_lives
 from hogsend.engine.jobs import Work, due_jobs, run_job
-from hogsend.engine.liveness import sign_in
-from hogsend.engine.port import EngineHealth
+from hogsend.engine.loops import POLL, Loop, drain, forever, hint_or, keep_time, listen, publish
+from hogsend.engine.port import NO_WORKER, EngineHealth
 from hogsend.engine.publisher import Publisher
-from hogsend.engine.tables import crons
 from hogsend.runtime import Runtime
 
 log = structlog.get_logger(__name__)
-
-POLL = 1.0
-HEARTBEAT = "heartbeat"
-ALIVE_WITHIN = timedelta(seconds=20)
 
 Advance = Callable[[UUID], Awaitable[object]]
 DueRuns = Callable[[int], Awaitable[list[UUID]]]
@@ -56,15 +50,9 @@ class EmbeddedEngine:
     async def health(self) -> EngineHealth:
         """Up where a worker gave a sign of life within the last seconds."""
         began = time.perf_counter()
-        async with self._runtime.database.read() as conn:
-            seen = (
-                await conn.execute(select(crons.c.last_run_at).where(crons.c.name == HEARTBEAT))
-            ).scalar_one_or_none()
+        up = await worker_lives(self._runtime)
         latency = (time.perf_counter() - began) * 1000
-        up = seen is not None and self._runtime.clock.wall() - seen < ALIVE_WITHIN
-        return EngineHealth(
-            "embedded", up, latency, "" if up else "no worker is running: start `hogsend worker`"
-        )
+        return EngineHealth("embedded", up, latency, "" if up else NO_WORKER)
 
 
 class EmbeddedWorker:
@@ -95,63 +83,27 @@ class EmbeddedWorker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
 
-    async def run(self, drain: timedelta = timedelta(seconds=25)) -> None:
-        """Work until `stop`, then wait up to `drain` (real time) for what is under way."""
-        loops = [
-            asyncio.create_task(loop)
-            for loop in (
-                self._forever("listen", self._listen),
-                self._forever("outbox", self._outbox_loop),
-                self._forever("runs", self._runs_loop),
-                self._forever("jobs", self._jobs_loop),
-                self._forever("crons", self._crons_loop),
-            )
-        ]
+    async def run(self, within: timedelta = timedelta(seconds=25)) -> None:
+        """Work until `stop`, then wait up to `within` (real time) for what is under way."""
+        loops = [asyncio.create_task(forever(name, loop)) for name, loop in self._loops().items()]
         await self._stopping.wait()
         for task in loops:
             task.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=drain.total_seconds())
-        for left in self._tasks:
-            left.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await drain(self._tasks, within)
 
     def stop(self) -> None:
         self._stopping.set()
 
-    async def _forever(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
-        """Run a loop again when a dependency failed under it; the poll makes up for what it missed."""
-        while True:
-            try:
-                await loop()
-            except Exception:
-                log.warning("worker_loop_restarts", loop=name, exc_info=True)
-                await asyncio.sleep(POLL)
-
-    async def _listen(self) -> None:
-        """Turn NOTIFYs into hints, on one connection of its own, which also shows that this worker lives."""
+    def _loops(self) -> dict[str, Loop]:
         hints = {"hogsend_outbox": self._engine.outbox, "hogsend_jobs": self._engine.jobs}
-        async with self._runtime.database.engine.connect() as conn:
-            raw = (await conn.get_raw_connection()).driver_connection
-            if raw is None:
-                return
-            await sign_in(conn, self._runtime.owner)
-            for channel, hint in hints.items():
-                await raw.add_listener(channel, lambda *_args, hint=hint: hint.set())
-            try:
-                while True:
-                    await asyncio.sleep(15)
-                    await raw.execute("SELECT 1")
-            finally:
-                await conn.invalidate()
-
-    async def _outbox_loop(self) -> None:
-        while True:
-            self._engine.outbox.clear()
-            while await self._publisher.publish_due():
-                pass
-            await _hint_or(self._engine.outbox, POLL)
+        return {
+            "listen": lambda: listen(self._runtime, hints),
+            "outbox": lambda: publish(self._publisher, self._engine.outbox),
+            "runs": self._runs_loop,
+            "jobs": self._jobs_loop,
+            "crons": lambda: keep_time(self._runtime, self._schedule),
+        }
 
     async def _runs_loop(self) -> None:
         while True:
@@ -162,7 +114,7 @@ class EmbeddedWorker:
                 await self._spawn("run", run_id, self._advance)
             if not fresh:
                 ahead = await self._next_run()
-                await _hint_or(self._engine.runs, POLL if ahead is None else max(0.01, min(POLL, ahead)))
+                await hint_or(self._engine.runs, POLL if ahead is None else max(0.01, min(POLL, ahead)))
 
     async def _jobs_loop(self) -> None:
         while True:
@@ -171,13 +123,7 @@ class EmbeddedWorker:
             for job_id in fresh:
                 await self._spawn("job", job_id, self._run_job)
             if not fresh:
-                await _hint_or(self._engine.jobs, POLL)
-
-    async def _crons_loop(self) -> None:
-        while True:
-            for cron in self._schedule:
-                await run_cron(self._runtime, cron)
-            await asyncio.sleep(POLL)
+                await hint_or(self._engine.jobs, POLL)
 
     async def _run_job(self, job_id: UUID) -> None:
         await run_job(self._runtime, self._work, job_id, self._runtime.owner)
@@ -198,10 +144,3 @@ class EmbeddedWorker:
             self._busy.discard((kind, id))
             self._slots.release()
             (self._engine.runs if kind == "run" else self._engine.jobs).set()
-
-
-async def _hint_or(event: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return

@@ -27,6 +27,13 @@ class EngineHealth:
     detail: str = ""
 
 
+NO_WORKER = "no worker is running: start `hogsend worker`"
+
+
+class EngineDown(Exception):
+    """The engine did not answer. Whoever called tries again later; nothing was lost."""
+
+
 class Engine(Protocol):
     """Hints and timers. Each call is at-least-once and safe to repeat."""
 
