@@ -79,22 +79,21 @@ class ResendProvider:
             raise OutcomeUnknown("Resend answered with an empty body") from None
         except ResendError as error:
             raise self._classify(error) from error
-        message_id = answer.get("id")
+        message_id = answer.get("id") if isinstance(answer, Mapping) else None
         if not isinstance(message_id, str) or not message_id:
             raise OutcomeUnknown("Resend's answer has no id")
         return message_id
 
-    async def _call(self, params: dict[str, Any], idempotency_key: str) -> Mapping[str, Any]:
+    async def _call(self, params: dict[str, Any], idempotency_key: str) -> object:
         # The SDK is configured by its module's globals. It reads them before its first await, so that two
         # providers in one process do not mix.
         resend.api_key = self._api_key
         resend.api_url = self._api_url
         resend.default_async_http_client = self._transport
-        answer: Mapping[str, Any] = await resend.Emails.send_async(
+        return await resend.Emails.send_async(
             params,  # type: ignore[arg-type]
             {"idempotency_key": idempotency_key},
         )
-        return answer
 
     def _classify(self, error: ResendError) -> ProviderError:
         cause = error.__context__
