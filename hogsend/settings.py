@@ -66,6 +66,11 @@ class Settings(BaseSettings):
     posthog_api_key: SecretStr | None = None
     posthog_host: str = "https://us.i.posthog.com"
     posthog_webhook_secret: SecretStr | None = None
+    alert_private_targets: bool = Field(
+        False,
+        alias="HOGSEND_ALERT_PRIVATE_TARGETS",
+        description="Alerts may be posted to private addresses too, and by plain http: for development",
+    )
 
     # What runs the journeys.
     journeys: Annotated[list[str], NoDecode] = Field(["worker.journeys"], alias="HOGSEND_JOURNEYS")

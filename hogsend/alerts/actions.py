@@ -1,0 +1,138 @@
+"""Make, change and delete alert rules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hogsend.access.audit import audit
+from hogsend.alerts.channel_config import check_config, check_target, shown
+from hogsend.alerts.tables import CHANNELS, RULE_TYPES, alert_rules
+from hogsend.errors import InvalidInput, NotFound
+from hogsend.events.validation import check_text
+from hogsend.runtime import Runtime
+from hogsend.storage.database import Record
+from hogsend.storage.metadata import new_id
+
+LONGEST_NAME = 200
+LONGEST_COOLDOWN = 60 * 24 * 365
+DEFAULTS: Mapping[str, Any] = {"cooldown_minutes": 60, "enabled": True}
+
+_rules = alert_rules.c
+# What a caller may give, in the words of the table and of the wire.
+FIELDS: Mapping[str, str] = {
+    "name": "name",
+    "type": "type",
+    "threshold": "threshold",
+    "channel": "channel",
+    "channel_config": "channelConfig",
+    "cooldown_minutes": "cooldownMinutes",
+    "enabled": "enabled",
+}
+
+
+async def create_rule(runtime: Runtime, given: Mapping[str, Any]) -> RowMapping:
+    """Keep a new rule and return its row. `given` is by column; what `DEFAULTS` does not have is required.
+
+    Raises `InvalidInput`.
+    """
+    rule = _checked(runtime, {**DEFAULTS, **given})
+    await _check_target(runtime, rule)
+    now = runtime.clock.now()
+    values = {"id": new_id(), "created_at": now, "updated_at": now, **rule}
+    async with runtime.database.transaction() as conn:
+        statement = insert(alert_rules).values(values).returning(alert_rules)
+        row: RowMapping = (await conn.execute(statement)).mappings().one()
+        await audit(conn, resource_id=row["id"], after=_told(row))
+    return row
+
+
+async def update_rule(runtime: Runtime, rule_id: UUID, changes: Mapping[str, Any]) -> RowMapping:
+    """Change what is given, by column. The rule that comes of it must be whole: a config that fits its channel.
+
+    Raises `InvalidInput` and `NotFound`.
+    """
+    await _check_target(runtime, changes)
+    async with runtime.database.transaction() as conn:
+        before = await _live(conn, rule_id)
+        rule = _checked(runtime, {**{name: before[name] for name in FIELDS}, **changes})
+        values = {**rule, "updated_at": runtime.clock.now()}
+        statement = update(alert_rules).where(_rules.id == rule_id).values(values).returning(alert_rules)
+        row: RowMapping = (await conn.execute(statement)).mappings().one()
+        await audit(conn, resource_id=rule_id, before=_told(before), after=_told(row))
+    return row
+
+
+async def delete_rule(runtime: Runtime, rule_id: UUID) -> None:
+    """Take the rule away; what it fired stays. Raises `NotFound`."""
+    now = runtime.clock.now()
+    async with runtime.database.transaction() as conn:
+        before = await _live(conn, rule_id)
+        await conn.execute(
+            update(alert_rules).where(_rules.id == rule_id).values(deleted_at=now, updated_at=now)
+        )
+        await audit(conn, resource_id=rule_id, before=_told(before))
+
+
+async def find_rule(conn: AsyncConnection, rule_id: UUID) -> RowMapping:
+    """Raises `NotFound`, also where the rule was deleted."""
+    return await _found(conn, rule_id, lock=False)
+
+
+async def _live(conn: AsyncConnection, rule_id: UUID) -> RowMapping:
+    return await _found(conn, rule_id, lock=True)
+
+
+async def _found(conn: AsyncConnection, rule_id: UUID, *, lock: bool) -> RowMapping:
+    query = select(alert_rules).where(_rules.id == rule_id, _rules.deleted_at.is_(None))
+    row = (await conn.execute(query.with_for_update() if lock else query)).mappings().one_or_none()
+    if row is None:
+        raise NotFound("Alert rule")
+    return row
+
+
+def _checked(runtime: Runtime, rule: Mapping[str, Any]) -> dict[str, Any]:
+    for name, wire in FIELDS.items():
+        if rule.get(name) is None:
+            raise InvalidInput(wire, f"{wire} is required")
+    check_text("name", rule["name"], LONGEST_NAME)
+    _check_one_of("type", rule["type"], RULE_TYPES)
+    _check_one_of("channel", rule["channel"], CHANNELS)
+    threshold = rule["threshold"]
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float):
+        raise InvalidInput("threshold", "threshold must be a number")
+    if not 0 <= threshold <= 1e12 or not math.isfinite(threshold):
+        raise InvalidInput("threshold", "threshold must be 0 or more")
+    cooldown = rule["cooldown_minutes"]
+    if isinstance(cooldown, bool) or not isinstance(cooldown, int) or not 0 <= cooldown <= LONGEST_COOLDOWN:
+        raise InvalidInput("cooldownMinutes", f"cooldownMinutes must be 0 to {LONGEST_COOLDOWN}")
+    if not isinstance(rule["enabled"], bool):
+        raise InvalidInput("enabled", "enabled must be true or false")
+    config = check_config(rule["channel"], rule["channel_config"], allow_private=_private(runtime))
+    return {**{name: rule[name] for name in FIELDS}, "threshold": float(threshold), "channel_config": config}
+
+
+def _check_one_of(field: str, value: object, words: tuple[str, ...]) -> None:
+    if value not in words:
+        raise InvalidInput(field, f"{field} must be one of {', '.join(words)}")
+
+
+async def _check_target(runtime: Runtime, rule: Mapping[str, Any]) -> None:
+    config = rule.get("channel_config")
+    if isinstance(config, Mapping):
+        await check_target(config, allow_private=_private(runtime))
+
+
+def _private(runtime: Runtime) -> bool:
+    return runtime.settings.alert_private_targets
+
+
+def _told(row: Record) -> dict[str, Any]:
+    """A rule in the audit log: what an operator gave, without the credential in its URL."""
+    told = {wire: row[name] for name, wire in FIELDS.items()}
+    return {**told, "channelConfig": shown(row["channel_config"])}

@@ -1,0 +1,141 @@
+"""What a channel is told, and what stands in its way."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+
+from hogsend.alerts.channels import DeliveryFailed, Notice, tell
+from hogsend.alerts.ssrf import IPAddress
+from hogsend.clock import ManualClock
+from hogsend.emails.providers import Refused
+from hogsend.emails.providers.memory import MemoryProvider
+from hogsend.runtime import Runtime
+from hogsend.settings import Settings
+from hogsend.storage.metadata import new_id
+from tests.standins.http import Answer, Reset
+from tests.standins.receiver import ReceiverStandIn
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return Settings(**{**settings.model_dump(), "alert_private_targets": True})
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[ReceiverStandIn]:
+    async with ReceiverStandIn() as receiver:
+        yield receiver
+
+
+def notice(clock: ManualClock, **values: Any) -> Notice:
+    said: dict[str, Any] = {
+        "id": new_id(),
+        "rule_id": new_id(),
+        "rule_name": "Bounces <!channel>",
+        "type": "bounce_rate_exceeded",
+        "current_value": 0.08,
+        "threshold": 0.05,
+        "at": clock.now(),
+    }
+    return Notice(**{**said, **values})
+
+
+async def test_slack_is_told_in_words_that_mention_nobody(
+    runtime: Runtime, clock: ManualClock, receiver: ReceiverStandIn
+) -> None:
+    config = {"webhookUrl": f"{receiver.url}/services/T0/B0/x", "channel": "#ops"}
+    await tell(runtime, "slack", config, notice(clock))
+    assert receiver.bodies == [
+        {
+            "text": "*Alert: Bounces &lt;!channel&gt;*\n"
+            "The bounce rate of the last 30 days is 8.00%; the rule allows 5.00%.",
+            "channel": "#ops",
+        }
+    ]
+
+
+async def test_a_webhook_gets_the_alert_as_json(
+    runtime: Runtime, clock: ManualClock, receiver: ReceiverStandIn
+) -> None:
+    said = notice(clock, type="delivery_issue", current_value=None, test=True)
+    await tell(runtime, "webhook", {"url": f"{receiver.url}/hook?key=1"}, said)
+    [body] = receiver.bodies
+    assert body == {
+        "id": str(said.id),
+        "ruleId": str(said.rule_id),
+        "ruleName": "Bounces <!channel>",
+        "type": "delivery_issue",
+        "currentValue": None,
+        "threshold": 0.05,
+        "triggeredAt": "2026-01-15T10:30:00.000Z",
+        "test": True,
+        "message": "There is nothing to measure yet.",
+    }
+    assert receiver.requests[0].query == {"key": ["1"]}
+
+
+async def test_an_email_goes_out_once_for_one_telling(runtime: Runtime, clock: ManualClock) -> None:
+    provider = runtime.provider
+    assert isinstance(provider, MemoryProvider)
+    said = notice(clock, rule_name="Two\r\nlines")
+    for _ in range(2):
+        await tell(runtime, "email", {"to": "ops@example.com"}, said)
+    [message] = provider.to("ops@example.com")
+    assert message.subject == "Alert: Two lines"
+    assert "8.00%" in message.text
+    provider.faults.append(Refused("no such mailbox"))
+    with pytest.raises(DeliveryFailed, match="no such mailbox"):
+        await tell(runtime, "email", {"to": "ops@example.com"}, notice(clock))
+
+
+async def test_the_address_that_was_checked_is_the_one_that_is_called(
+    runtime: Runtime, clock: ManualClock, receiver: ReceiverStandIn
+) -> None:
+    asked = []
+
+    async def resolve(host: str, _port: int) -> Sequence[IPAddress]:
+        asked.append(host)
+        return [ip_address("127.0.0.1")]
+
+    port = receiver.url.rpartition(":")[2]
+    config = {"url": f"http://hooks.example:{port}/hook"}
+    await tell(runtime, "webhook", config, notice(clock), resolve=resolve)
+    assert asked == ["hooks.example"]
+    assert receiver.requests[0].headers["host"] == f"hooks.example:{port}"
+
+
+async def test_a_name_that_was_pointed_inwards_later_is_not_called(
+    runtime: Runtime, clock: ManualClock, receiver: ReceiverStandIn
+) -> None:
+    async def resolve(_host: str, _port: int) -> Sequence[IPAddress]:
+        return [ip_address("127.0.0.1")]
+
+    runtime.settings = Settings(**{**runtime.settings.model_dump(), "alert_private_targets": False})
+    port = receiver.url.rpartition(":")[2]
+    with pytest.raises(DeliveryFailed, match="private network"):
+        await tell(runtime, "webhook", {"url": f"http://a.example:{port}/"}, notice(clock), resolve=resolve)
+    assert receiver.requests == []
+
+
+async def test_a_redirect_is_a_failure(
+    runtime: Runtime, clock: ManualClock, receiver: ReceiverStandIn
+) -> None:
+    receiver.faults.append(Answer(302, headers={"Location": f"{receiver.url}/secret"}))
+    with pytest.raises(DeliveryFailed, match="answered 302"):
+        await tell(runtime, "webhook", {"url": receiver.url}, notice(clock))
+    assert len(receiver.requests) == 1
+
+
+async def test_what_went_wrong_is_said_without_the_url(
+    runtime: Runtime, clock: ManualClock, receiver: ReceiverStandIn
+) -> None:
+    receiver.faults.append(Reset(accepted=False))
+    with pytest.raises(DeliveryFailed) as failed:
+        await tell(runtime, "slack", {"webhookUrl": f"{receiver.url}/services/secret"}, notice(clock))
+    assert "secret" not in failed.value.reason
+    with pytest.raises(DeliveryFailed, match="request failed: ConnectError"):
+        await tell(runtime, "webhook", {"url": "http://127.0.0.1:9/"}, notice(clock))

@@ -1,0 +1,110 @@
+"""No alert is posted into our own network, however it is spelled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address, ip_address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hogsend.alerts.ssrf import Forbidden, IPAddress, Unresolved, addresses, is_public, parse, resolve
+
+PRIVATE = [
+    "0.0.0.0",
+    "10.1.2.3",
+    "100.64.0.1",
+    "100.100.100.200",
+    "127.0.0.1",
+    "168.63.129.16",
+    "169.254.169.254",
+    "172.16.0.1",
+    "192.0.0.1",
+    "192.168.1.1",
+    "198.18.0.1",
+    "224.0.0.1",
+    "240.0.0.1",
+    "255.255.255.255",
+    "::",
+    "::1",
+    "::7f00:1",
+    "::ffff:10.0.0.1",
+    "::ffff:169.254.169.254",
+    "64:ff9b::7f00:1",
+    "64:ff9b:1::1",
+    "2002:7f00:1::",
+    "2002:a9fe:a9fe::",
+    "2001:0:5ef5:79fb:0:59d:80ff:fffe",
+    "fc00::1",
+    "fd00:ec2::254",
+    "fe80::1",
+    "ff02::1",
+    "2001:db8::1",
+]
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_an_address_of_ours_is_not_public(address: str) -> None:
+    assert not is_public(ip_address(address))
+
+
+@pytest.mark.parametrize("address", ["1.1.1.1", "93.184.215.14", "2606:4700:4700::1111", "::ffff:1.1.1.1"])
+def test_an_address_of_the_internet_is(address: str) -> None:
+    assert is_public(ip_address(address))
+
+
+@given(st.ip_addresses(v=4))
+def test_an_ipv4_address_is_no_more_public_inside_an_ipv6_one(address: IPv4Address) -> None:
+    mapped = ip_address(f"::ffff:{address}")
+    six_to_four = ip_address((0x2002 << 112) | (int(address) << 80))
+    assert is_public(mapped) == is_public(six_to_four) == is_public(address)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "https://",
+        "https:///path",
+        "//example.com/",
+        "example.com",
+        "http://example.com/",
+        "ftp://example.com/",
+        "file:///etc/passwd",
+        "https://user:secret@example.com/",
+        "https://user@example.com/",
+        " https://example.com/",
+        "https://example.com:99999/",
+        "https://example.com/" + "a" * 2_000,
+    ],
+)
+def test_only_plain_https_urls_are_taken(text: str) -> None:
+    with pytest.raises(Forbidden) as refused:
+        parse(text, ("https",))
+    assert not text or text not in refused.value.reason
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "2130706433", "0x7f.1", "[::1]", "localhost"])
+async def test_every_spelling_of_this_machine_is_refused(host: str) -> None:
+    url = parse(f"http://{host}:8080/hook", ("http",))
+    with pytest.raises(Forbidden, match="private network"):
+        await addresses(url, allow_private=False)
+
+
+async def test_one_private_address_among_public_ones_is_enough() -> None:
+    async def both(_host: str, _port: int) -> Sequence[IPAddress]:
+        return [ip_address("1.1.1.1"), ip_address("10.0.0.1")]
+
+    with pytest.raises(Forbidden):
+        await addresses(parse("https://rebind.example/", ("https",)), allow_private=False, resolve=both)
+
+
+async def test_development_may_post_to_itself() -> None:
+    url = parse("http://127.0.0.1:8080/hook", ("http",))
+    assert await addresses(url, allow_private=True) == [ip_address("127.0.0.1")]
+
+
+async def test_a_name_that_leads_nowhere_is_told_apart() -> None:
+    with pytest.raises(Unresolved):
+        await resolve("a" * 64 + ".example", 443)
