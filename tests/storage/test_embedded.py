@@ -36,6 +36,7 @@ root_only = pytest.mark.skipif(os.geteuid() != 0, reason="as an ordinary user th
 def state_dir() -> Iterator[Path]:
     """Not `tmp_path`: the directories above it are closed to `nobody`."""
     with tempfile.TemporaryDirectory(prefix="hogsend-tests-") as directory:
+        Path(directory).chmod(0o711)
         yield Path(directory)
 
 
@@ -209,6 +210,17 @@ def test_root_is_told_which_directory_nobody_cannot_enter(tmp_path: Path) -> Non
     closed.mkdir(mode=0o700)
     with pytest.raises(EmbeddedError, match=f"cannot enter {closed}"):
         EmbeddedStack(closed / "state").start()
+    assert list(closed.iterdir()) == []
+
+
+@root_only
+def test_root_may_have_a_strict_umask(state_dir: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with EmbeddedStack(state_dir / "new" / "state", throwaway=True, postgres=False) as stack:
+            assert stack.valkey.pid is not None
+    finally:
+        os.umask(before)
 
 
 def test_data_of_another_major_version_is_refused(own_stack: EmbeddedStack) -> None:

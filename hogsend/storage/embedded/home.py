@@ -33,9 +33,11 @@ class Home:
     `state.json` (0600) remembers what must be the same next time. Errors are `EmbeddedError`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, servers: bool = True) -> None:
+        """With `servers`, the account that runs them must be able to pass through to `path`."""
         self.path = path.expanduser().resolve()
         self.account: Account | None = None
+        self._servers = servers
         self._lock: IO[str] | None = None
         self._binaries: Binaries | None = None
 
@@ -43,7 +45,9 @@ class Home:
         """Make the directory and take its lock; nothing where this object holds it already."""
         if self._lock is not None:
             return
-        self.account = server_account()
+        self.account = server_account() if self._servers else None
+        if self.account is not None:
+            self._check_way(self.account)
         self._make()
         self._take_lock()
 
@@ -59,7 +63,6 @@ class Home:
             if self.account is None:
                 self._binaries = find_binaries()
             else:
-                self._let_in(self.account)
                 self._binaries = shared_binaries(self.path / "bin", self.account)
         return self._binaries
 
@@ -127,7 +130,11 @@ class Home:
 
     def _make(self) -> None:
         try:
-            self.path.mkdir(parents=True, exist_ok=True, mode=0o755)
+            missing = [path for path in (self.path, *self.path.parents) if not path.exists()]
+            self.path.mkdir(parents=True, exist_ok=True)
+            if self.account is not None:
+                for path in {self.path, *missing}:
+                    path.chmod(path.stat().st_mode | 0o111)
             (self.path / "lock").touch()
         except OSError as error:
             reason = (error.strerror or "it cannot be used").lower()
@@ -151,14 +158,11 @@ class Home:
         lock.flush()
         self._lock = lock
 
-    def _let_in(self, account: Account) -> None:
-        """Let the account pass through the state directory; refuse where one above it is closed."""
-        self.path.chmod(self.path.stat().st_mode | 0o111)
+    def _check_way(self, account: Account) -> None:
+        """Refuse a path below a directory that is closed to the account; what is missing yet, we open."""
         for parent in self.path.parents:
-            if not account.may_enter(parent):
+            if parent.is_dir() and not account.may_enter(parent):
                 raise EmbeddedError(
                     f"As root, the servers run as `{account.name}`, which cannot enter {parent}. "
                     f"Choose another directory with --state-dir, such as /var/lib/hogsend."
                 )
-        (self.path / "bin").mkdir(mode=0o755, exist_ok=True)
-        (self.path / "bin").chmod(0o755)

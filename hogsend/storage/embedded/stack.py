@@ -33,7 +33,7 @@ class EmbeddedStack:
         postgres_port: int | None = None,
         valkey_port: int | None = None,
     ) -> None:
-        self.home = Home(state_dir or default_state_dir())
+        self.home = Home(state_dir or default_state_dir(), servers=postgres or valkey)
         self.postgres = PostgresServer(self.home, port=postgres_port, throwaway=throwaway)
         self.valkey = ValkeyServer(self.home, port=valkey_port, throwaway=throwaway)
         self._wanted: list[Server] = []
