@@ -29,6 +29,19 @@ BEGIN
 END $$
 """
 
+# This month and the next three, so that no row of theirs is ever in the default; a cron makes the later ones.
+FIRST_PARTITIONS = """
+DO $$
+DECLARE month timestamptz := date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC';
+BEGIN
+    FOR i IN 1..4 LOOP
+        EXECUTE format('CREATE TABLE user_events_p%s PARTITION OF user_events FOR VALUES FROM (%L) TO (%L)',
+            to_char(month AT TIME ZONE 'UTC', 'YYYYMM'), month, month + interval '1 month');
+        month := month + interval '1 month';
+    END LOOP;
+END $$
+"""
+
 
 def _timescale_is_there() -> bool:
     query = "SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb'"
@@ -47,6 +60,7 @@ def upgrade() -> None:
         )
     else:
         op.execute("CREATE TABLE user_events_default PARTITION OF user_events DEFAULT")
+        op.execute(FIRST_PARTITIONS)
     op.execute(HINT)
     for table in NOTIFIED:
         op.execute(
