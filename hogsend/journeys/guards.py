@@ -93,9 +93,7 @@ async def standings(
     }
 
 
-async def check_entry(
-    journey: Journey, contact: Record, standing: Standing, facts: Facts
-) -> list[Guard]:
+async def check_entry(journey: Journey, contact: Record, standing: Standing, facts: Facts) -> list[Guard]:
     """Ask every guard in order; those behind the first that failed are `not_reached`."""
     verdicts: list[Guard] = []
     failed = False
@@ -179,9 +177,7 @@ async def _not_inside(_j: Journey, _c: Record, standing: Standing, _f: Facts, sk
     )
 
 
-async def _entry_limit(
-    journey: Journey, _c: Record, standing: Standing, facts: Facts, skip: bool
-) -> Guard:
+async def _entry_limit(journey: Journey, _c: Record, standing: Standing, facts: Facts, skip: bool) -> Guard:
     last = standing.last_entered_at.isoformat() if standing.last_entered_at else "never"
     actual = f"entered {standing.entries} times, last {last}"
     if journey.entry.limit == "once":
@@ -202,9 +198,7 @@ async def _entry_limit(
     )
 
 
-async def _suppress(
-    journey: Journey, _c: Record, standing: Standing, facts: Facts, skip: bool
-) -> Guard:
+async def _suppress(journey: Journey, _c: Record, standing: Standing, facts: Facts, skip: bool) -> Guard:
     last = standing.last_emailed_at
     if journey.suppress is None:
         return _verdict("recent email", Reason.EMAILED_RECENTLY, skip, True, "no limit", "not looked at")
