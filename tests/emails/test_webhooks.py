@@ -47,7 +47,7 @@ async def test_a_delivery_event_is_recorded(
     message_id = (await deliver(runtime, email_id)).message_id
     happened = clock.now() - timedelta(seconds=30)
     clock.advance(timedelta(seconds=1))
-    click = {
+    click: dict[str, Any] = {
         "click": {"link": "https://a.example", "ipAddress": "10.0.0.1", "timestamp": happened.isoformat()}
     }
     assert message_id is not None
