@@ -18,6 +18,7 @@ from sqlalchemy import Row, exists, func, or_, select, update
 from hogsend.access.caller import Scope
 from hogsend.access.tables import api_keys
 from hogsend.runtime import Runtime
+from hogsend.storage.stopping import stop
 
 log = structlog.get_logger(__name__)
 
@@ -103,8 +104,7 @@ class KeyRing:
                 await self._changed.wait()
 
     async def close(self) -> None:
-        self._listener.cancel()
-        await asyncio.gather(self._listener, *self._loading.values(), return_exceptions=True)
+        await stop(self._listener, *self._loading.values())
 
     def _loaded(self, key_hash: str, task: asyncio.Task[Key | None]) -> None:
         if self._loading.get(key_hash) is task:

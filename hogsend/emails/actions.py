@@ -17,6 +17,7 @@ from hogsend.decisions.reasons import Reason
 from hogsend.emails.delivery import deliver_later
 from hogsend.emails.sending import Prepared, SendRequest, prepare
 from hogsend.emails.tables import email_sends
+from hogsend.emails.templating import RenderError
 from hogsend.errors import Conflict, InvalidInput, NotFound
 from hogsend.events.validation import check_email, check_properties, check_text
 from hogsend.runtime import Runtime
@@ -59,6 +60,8 @@ def check_send(runtime: Runtime, wish: EmailWish) -> None:
     ):
         if value is not None:
             check_text(name, value, longest)
+            if "\n" in value or "\r" in value:
+                raise InvalidInput(name, f"{name} must be one line")
     check_properties("props", wish.props)
 
 
@@ -85,7 +88,10 @@ async def send_in(
         from_email=wish.from_email,
         reply_to=wish.reply_to,
     )
-    prepared = await prepare(conn, runtime, contact, request)
+    try:
+        prepared = await prepare(conn, runtime, contact, request)
+    except RenderError as error:
+        raise InvalidInput("props", error.message, code="TEMPLATE_NOT_RENDERED") from error
     if prepared.created and prepared.refusal is None:
         await deliver_later(conn, runtime, prepared.email_id)
     return prepared

@@ -13,6 +13,7 @@ from starlette.routing import Match
 
 from hogsend.access.errors import AccessError
 from hogsend.errors import Conflict, InvalidInput, NotFound
+from hogsend.rest.models import InvalidBody
 
 INTERNAL = "Internal server error"
 NOT_FOUND = "Not Found"
@@ -47,8 +48,9 @@ def error_response(
 
 
 def invalid(error: InvalidInput) -> JSONResponse:
-    """400 for one field that is wrong."""
-    return error_response(400, error.message, details=[(error.field, error.message)])
+    """400 for what is wrong in a request; a body may have several wrong fields."""
+    details = error.details if isinstance(error, InvalidBody) else [(error.field, error.message)]
+    return error_response(400, error.message, details=details)
 
 
 def on_http_exception(request: Request, error: Exception) -> Response:

@@ -1,0 +1,32 @@
+"""The way in, the same for every transport: who is it, may they call now, may they call this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hogsend.access.authenticate import authenticate
+from hogsend.access.caller import Caller, Scope
+from hogsend.access.errors import InsufficientScope
+from hogsend.access.ratelimit import Plane, Rate, RateLimiter
+from hogsend.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """A caller whose request was counted. `rate.headers` belong on every response from here on."""
+
+    caller: Caller
+    rate: Rate
+
+    def require(self, scope: Scope | None) -> None:
+        """Raise `InsufficientScope` unless the key opens `scope`; None is open to any key."""
+        if scope is not None and not self.caller.may(scope):
+            error = InsufficientScope()
+            error.headers.update(self.rate.headers)
+            raise error
+
+
+async def admit(runtime: Runtime, authorization: str | None, plane: Plane = Plane.ADMIN) -> Admitted:
+    """Authenticate and count one request. Raises `AccessError`: 401, 429 or 503."""
+    caller = await authenticate(runtime, authorization)
+    return Admitted(caller, await runtime.part(RateLimiter).count(caller, plane))

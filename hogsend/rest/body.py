@@ -1,0 +1,59 @@
+"""Read a JSON body that can be stored: whatever is wrong with it is a 400 that says what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+
+from hogsend.errors import InvalidInput
+
+MAX_DEPTH = 64
+
+
+async def json_object(request: Request) -> dict[str, Any]:
+    """The body as a JSON object; an empty body is an empty one. Raises `InvalidInput`."""
+    return parse_object(await request.body())
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """Raises `InvalidInput` for what is not JSON, not an object, nested too deeply, or not storable as text."""
+    if not body.strip():
+        return {}
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidInput("body", f"The body must be valid JSON in UTF-8: {_reason(error)}") from None
+    if not isinstance(value, dict):
+        raise InvalidInput("body", "The body must be a JSON object")
+    _check(value)
+    return value
+
+
+def _check(root: dict[str, Any]) -> None:
+    """Every string, keys too, without NUL, which Postgres cannot store; surrogates orjson has refused.
+
+    Depth is bounded, so that whoever walks the value later may recurse.
+    """
+    waiting: list[tuple[str, Any, int]] = [("", root, 1)]
+    while waiting:
+        path, value, depth = waiting.pop()
+        if isinstance(value, str):
+            if "\x00" in value:
+                raise InvalidInput(path, f"{path} must not contain NUL characters")
+        elif isinstance(value, dict | list):
+            if depth > MAX_DEPTH:
+                top = path.split(".", 1)[0]
+                raise InvalidInput(top, f"{top} must not be nested deeper than {MAX_DEPTH} levels")
+            if isinstance(value, dict):
+                if any("\x00" in key for key in value):
+                    raise InvalidInput(path or "body", "Keys must not contain NUL characters")
+                items: Any = value.items()
+            else:
+                items = enumerate(value)
+            waiting += [(f"{path}.{key}" if path else str(key), item, depth + 1) for key, item in items]
+
+
+def _reason(error: orjson.JSONDecodeError) -> str:
+    return f"{error.msg} (line {error.lineno}, column {error.colno})"
