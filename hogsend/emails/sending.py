@@ -207,7 +207,7 @@ async def deliver(
     async with runtime.database.transaction() as conn:
         if guard is not None:
             await guard(conn)
-        row = (
+        row: Record = (
             (await conn.execute(select(email_sends).where(email_sends.c.id == email_id).with_for_update()))
             .mappings()
             .one()
@@ -222,9 +222,7 @@ async def deliver(
     outcome, was_accepted = await _call_provider(runtime, row)
     runtime.crash_at("after_provider_call")
     async with runtime.database.transaction() as conn:
-        if row["contact_id"] is not None:
-            # A bounce may be waiting to be settled; its suppression needs this lock, and it comes before rows.
-            await lock_subjects(conn, [row["contact_id"]])
+        row = await _locked_again(conn, row)
         if hold is not None:
             await hold(conn)
         await _record(conn, runtime, row, outcome, unknown=row["outcome_unknown"] or was_accepted is None)
@@ -232,6 +230,21 @@ async def deliver(
             await settle(conn, outcome)
     runtime.crash_at("after_send_recorded")
     return outcome
+
+
+async def _locked_again(conn: AsyncConnection, row: Record) -> Record:
+    """The send with its contact locked; while the wire was busy, a merge may have given it to another one.
+
+    A bounce may be waiting to be settled; its suppression needs this lock, and it comes before rows.
+    """
+    contact_id: UUID | None = row["contact_id"]
+    while contact_id is not None:
+        await lock_subjects(conn, [contact_id])
+        owner = select(email_sends.c.contact_id).where(email_sends.c.id == row["id"])
+        held, contact_id = contact_id, (await conn.execute(owner)).scalar_one()
+        if held == contact_id:
+            break
+    return {**row, "contact_id": contact_id}
 
 
 async def _settled_or_early(conn: AsyncConnection, runtime: Runtime, row: Record) -> Outcome | None:

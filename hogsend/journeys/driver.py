@@ -170,7 +170,8 @@ class LiveDriver:
             await self.guard(conn)
 
         async def hold(conn: AsyncConnection) -> None:
-            await conn.execute(select(_states.id).where(_states.id == self.run_id).with_for_update())
+            held = select(_states.contact_id).where(_states.id == self.run_id).with_for_update()
+            self.contact_id = (await conn.execute(held)).scalar_one()
 
         async def settle(conn: AsyncConnection, outcome: Outcome) -> None:
             if outcome.state != "unknown":
