@@ -11,7 +11,7 @@ import structlog
 from hogsend.boot import open_runtime
 from hogsend.engine.embedded import EmbeddedEngine, EmbeddedWorker
 from hogsend.engine.publisher import Publisher
-from hogsend.journeys.due import due_runs, seconds_to_next_run
+from hogsend.journeys.due import due_runs, note_engine_run, seconds_to_next_run
 from hogsend.journeys.runner import advance
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
@@ -31,7 +31,7 @@ def embedded_worker(runtime: Runtime) -> EmbeddedWorker:
     return EmbeddedWorker(
         runtime,
         engine,
-        Publisher(runtime, engine, OUTBOX),
+        Publisher(runtime, engine, OUTBOX, note_run=note_engine_run),
         WORK,
         SCHEDULE,
         advance=advance_run,

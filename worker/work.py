@@ -12,12 +12,15 @@ from sqlalchemy import RowMapping
 from hogsend.contacts.importing import IMPORT, give_up, run_import
 from hogsend.deadletters.actions import bury
 from hogsend.emails.delivery import DELIVER, deliver_job, sweep_sends
+from hogsend.emails.tables import email_sends
 from hogsend.engine.crons import HEARTBEAT, Cron
 from hogsend.engine.jobs import Handler, Work
 from hogsend.engine.liveness import release_dead_leases
 from hogsend.engine.publisher import Deliver
 from hogsend.engine.retention import forget_finished
+from hogsend.engine.tables import jobs
 from hogsend.events.partitions import make_partitions
+from hogsend.journeys.tables import journey_states
 from hogsend.runtime import Runtime
 from hogsend.storage.anchor import note_time
 
@@ -25,6 +28,9 @@ HANDLERS: Mapping[str, Handler] = {
     DELIVER: deliver_job,
     IMPORT: run_import,
 }
+
+# Every table whose rows a process holds for a while.
+LEASED = (journey_states, email_sends, jobs)
 
 OUTBOX: Mapping[str, Deliver] = {}
 
@@ -36,7 +42,7 @@ async def heartbeat(runtime: Runtime) -> None:
 
 async def watchdog(runtime: Runtime) -> None:
     """Find what stalled: leases of the dead. What is due and unleased, the workers' own polls find."""
-    await release_dead_leases(runtime)
+    await release_dead_leases(runtime, LEASED)
 
 
 SCHEDULE: tuple[Cron, ...] = (

@@ -7,19 +7,17 @@ the provider's idempotency key keep this safe where a worker lost only its sessi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import structlog
 from sqlalchemy import Table, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.emails.tables import email_sends
-from hogsend.engine.tables import jobs
-from hogsend.journeys.tables import journey_states
 from hogsend.runtime import Runtime
 
 log = structlog.get_logger(__name__)
 
 LOCK_SPACE = 7_311
-LEASED: tuple[Table, ...] = (journey_states, email_sends, jobs)
 
 
 async def sign_in(conn: AsyncConnection, owner: str) -> None:
@@ -31,12 +29,15 @@ async def sign_in(conn: AsyncConnection, owner: str) -> None:
     await conn.commit()
 
 
-async def release_dead_leases(runtime: Runtime) -> int:
-    """End the leases of owners that are gone. Returns how many rows may be taken up again."""
+async def release_dead_leases(runtime: Runtime, leased: Sequence[Table]) -> int:
+    """End the leases of owners that are gone, in tables that have `lease_owner` and `lease_until`.
+
+    Returns how many rows may be taken up again.
+    """
     released = 0
     wall = runtime.clock.wall()
     async with runtime.database.transaction() as conn:
-        for table in LEASED:
+        for table in leased:
             owners = await conn.execute(
                 select(table.c.lease_owner)
                 .where(table.c.lease_owner.is_not(None), table.c.lease_until > wall)

@@ -14,7 +14,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hogsend.engine.outbox import JOB, RUN_CANCEL, RUN_START, RUN_WAKE
 from hogsend.engine.port import Engine
 from hogsend.engine.tables import outbox
-from hogsend.journeys.tables import journey_states
 from hogsend.runtime import Runtime
 
 log = structlog.get_logger(__name__)
@@ -23,15 +22,27 @@ BATCH = 100
 _rows = outbox.c
 
 Deliver = Callable[[Runtime, Mapping[str, Any]], Awaitable[None]]
+NoteRun = Callable[[AsyncConnection, UUID, str], Awaitable[None]]
 
 
 class Publisher:
-    """Hands outbox rows to the engine, and rows of other topics to `others` by topic."""
+    """Hands outbox rows to the engine, and rows of other topics to `others` by topic.
 
-    def __init__(self, runtime: Runtime, engine: Engine, others: Mapping[str, Deliver]) -> None:
+    `note_run` keeps the engine's own id of a run that it started.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        engine: Engine,
+        others: Mapping[str, Deliver],
+        *,
+        note_run: NoteRun | None = None,
+    ) -> None:
         self._runtime = runtime
         self._engine = engine
         self._others = others
+        self._note_run = note_run
 
     async def publish_due(self) -> int:
         """Deliver one batch. Rows stay locked meanwhile, so that two publishers share the work."""
@@ -83,12 +94,8 @@ class Publisher:
             case "run.start" if topic == RUN_START:
                 run_id = UUID(payload["run_id"])
                 engine_run_id = await self._engine.start_run(run_id, payload["generation"])
-                if engine_run_id is not None:
-                    await conn.execute(
-                        update(journey_states)
-                        .where(journey_states.c.id == run_id)
-                        .values(engine_run_id=engine_run_id)
-                    )
+                if engine_run_id is not None and self._note_run is not None:
+                    await self._note_run(conn, run_id, engine_run_id)
             case "run.wake" if topic == RUN_WAKE:
                 await self._engine.wake_run(UUID(payload["run_id"]), payload["generation"], payload["reason"])
             case "run.cancel" if topic == RUN_CANCEL:

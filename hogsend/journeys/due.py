@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.journeys.tables import DRIVEN_STATUSES, journey_states
 from hogsend.runtime import Runtime
@@ -26,6 +27,11 @@ async def due_runs(runtime: Runtime, limit: int) -> list[UUID]:
     )
     async with runtime.database.read() as conn:
         return list((await conn.execute(query)).scalars())
+
+
+async def note_engine_run(conn: AsyncConnection, run_id: UUID, engine_run_id: str) -> None:
+    """Keep the engine's own id of a run that it started, for display and for cancelling there."""
+    await conn.execute(update(journey_states).where(_states.id == run_id).values(engine_run_id=engine_run_id))
 
 
 async def seconds_to_next_run(runtime: Runtime) -> float | None:
