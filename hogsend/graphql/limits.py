@@ -1,7 +1,8 @@
 """What a document may ask for, decided before anything is read.
 
 Tokens are limited while it is parsed; depth, aliases and cost once it has been validated. Cost is in points: an
-object is one, a connection as many as its `first` can return, times what is asked of each.
+object is one, a connection one and as many as its `first` can return, times what is asked of each. A field's
+declared cost stands instead of its one point, or, for a connection, instead of the one point of each entry.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ from graphql.validation import (
     NoSchemaIntrospectionCustomRule,
     specified_rules,
 )
+
+from hogsend.access.ratelimit import Rate
+from hogsend.graphql.scalars import instant_text
 
 MAX_DEPTH = 12
 MAX_ALIASES = 30
@@ -116,7 +120,7 @@ def measured(
     walk = _Walk(schema, document, operation, variables)
     root = schema.get_root_type(operation.operation)
     assert root is not None, "validated: the operation's root type exists"
-    depth, cost = walk.selection(operation.selection_set, root)
+    depth, cost = walk.selection(operation.selection_set, root, _Page())
     return Measure(depth, walk.aliases(operation), cost)
 
 
@@ -128,14 +132,20 @@ def actual_cost(
     if root is None or not isinstance(data, Mapping):
         return 0
     walk = _Walk(schema, document, operation, {})
-    return walk.actual([(operation.selection_set, root)], data)
+    return walk.actual([(operation.selection_set, root)], data, _Page())
 
 
-def declared_cost(field: GraphQLField) -> int | None:
-    """What the schema says a field costs by itself: `metadata={"cost": …}` of a Strawberry field."""
-    definition = field.extensions.get("strawberry-definition")
-    cost = getattr(definition, "metadata", {}).get("cost")
-    return cost if isinstance(cost, int) else None
+def allowance(rate: Rate) -> dict[str, Any]:
+    """`remaining`: the points that a caller may still ask for before `resetAt`, with the requests it has left."""
+    return {"remaining": rate.remaining * MAX_COST, "resetAt": instant_text(rate.reset_at)}
+
+
+@dataclass(frozen=True)
+class _Page:
+    """What the innermost connection can return: so many entries, each of so many points."""
+
+    size: int = 1
+    points: int = 1
 
 
 _Below = list[tuple[SelectionSetNode, GraphQLNamedType]]
@@ -156,12 +166,12 @@ class _Walk:
         self._fragments = {
             node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)
         }
-        self._spread: dict[tuple[str, int], tuple[int, int]] = {}
+        self._spread: dict[tuple[str, _Page], tuple[int, int]] = {}
 
     def selection(
-        self, selections: SelectionSetNode, parent: GraphQLNamedType, page: int = 1
+        self, selections: SelectionSetNode, parent: GraphQLNamedType, page: _Page
     ) -> tuple[int, int]:
-        """Depth and cost of what is selected of one `parent`; `page` is how many a connection can return."""
+        """Depth and cost of what is selected of one `parent`; `page` counts where that is a connection."""
         depth = cost = 0
         for node in selections.selections:
             if isinstance(node, FieldNode):
@@ -177,30 +187,31 @@ class _Walk:
         """Aliases as they are written: in the operation and in each fragment of the document."""
         return sum(_aliases(part.selection_set) for part in (operation, *self._fragments.values()))
 
-    def actual(self, below: _Below, value: Mapping[str, Any]) -> int:
+    def actual(self, below: _Below, value: Mapping[str, Any], page: _Page) -> int:
         """Points of the objects that `value`, a part of the result, holds."""
         points = 0
-        for key, (name, field, deeper) in self._by_key(below).items():
+        for key, (parent, name, field, deeper) in self._by_key(below).items():
             if name in FREE_FIELDS or not deeper:
                 continue
             items = _items(value.get(key))
-            each = sum(self.actual(deeper, item) for item in items)
-            points += each + _own(name, field, len(items))
+            inner = _Page(points=_entry_points(field))
+            points += sum(self.actual(deeper, item, inner) for item in items)
+            points += _own(parent, name, field, len(items), page)
         return points
 
-    def _field(self, node: FieldNode, parent: GraphQLNamedType, page: int) -> tuple[int, int]:
+    def _field(self, node: FieldNode, parent: GraphQLNamedType, page: _Page) -> tuple[int, int]:
         name = node.name.value
         field = _definition(parent, name)
         if field is None or node.selection_set is None:
-            return 0, (declared_cost(field) or 0) if field is not None else 0
+            return 0, (_metadata(field).get("cost") or 0) if field is not None else 0
         if name in FREE_FIELDS:
             return 1, 0
-        below = get_named_type(field.type)
-        depth, cost = self.selection(node.selection_set, below, self._page(node))
+        inner = _Page(self._size(node), _entry_points(field))
+        depth, cost = self.selection(node.selection_set, get_named_type(field.type), inner)
         length = self._length(node, field, parent, page)
-        return depth + 1, cost * length + _own(name, field, length)
+        return depth + 1, cost * length + _own(parent.name, name, field, length, page)
 
-    def _fragment(self, name: str, page: int) -> tuple[int, int]:
+    def _fragment(self, name: str, page: _Page) -> tuple[int, int]:
         known = self._spread.get((name, page))
         if known is None:
             fragment = self._fragments[name]
@@ -212,16 +223,16 @@ class _Walk:
         condition = node.type_condition
         return parent if condition is None else self._schema.type_map[condition.name.value]
 
-    def _length(self, node: FieldNode, field: GraphQLField, parent: GraphQLNamedType, page: int) -> int:
+    def _length(self, node: FieldNode, field: GraphQLField, parent: GraphQLNamedType, page: _Page) -> int:
         """How many objects the field can return: a page, as many as ids were given, or a guess."""
         if not _is_list(field):
             return 1
         if parent.name.endswith("Connection"):
-            return page
+            return page.size
         ids = self._argument(node, "ids")
         return len(ids) if isinstance(ids, list) else LIST_LENGTH
 
-    def _page(self, node: FieldNode) -> int:
+    def _size(self, node: FieldNode) -> int:
         for name in ("first", "last"):
             size = self._argument(node, name)
             if isinstance(size, int) and size >= 0:
@@ -234,9 +245,9 @@ class _Walk:
                 return value_from_ast_untyped(argument.value, self._variables)
         return None
 
-    def _by_key(self, below: _Below) -> dict[str, tuple[str, GraphQLField, _Below]]:
+    def _by_key(self, below: _Below) -> dict[str, tuple[str, str, GraphQLField, _Below]]:
         """What is selected, by the key it has in the result, whatever fragments it is spread over."""
-        found: dict[str, tuple[str, GraphQLField, _Below]] = {}
+        found: dict[str, tuple[str, str, GraphQLField, _Below]] = {}
         waiting = list(below)
         spread: set[str] = set()
         while waiting:
@@ -253,20 +264,35 @@ class _Walk:
                     waiting.append((fragment.selection_set, condition))
                 elif isinstance(node, FieldNode) and (field := _definition(parent, node.name.value)):
                     key = node.alias.value if node.alias else node.name.value
-                    deeper = found.setdefault(key, (node.name.value, field, []))[2]
+                    deeper = found.setdefault(key, (parent.name, node.name.value, field, []))[3]
                     if node.selection_set is not None:
                         deeper.append((node.selection_set, get_named_type(field.type)))
         return found
 
 
-def _own(name: str, field: GraphQLField, length: int) -> int:
-    """Points of the field without what is selected below it: one an object, unless the schema says otherwise."""
-    declared = declared_cost(field)
-    if name == "edges":
-        return declared or 0
+def _own(parent: str, name: str, field: GraphQLField, length: int, page: _Page) -> int:
+    """Points of the field without what is selected below it."""
+    if parent.endswith("Connection") and name in ("edges", "nodes"):
+        return length * page.points
+    if parent.endswith("Edge") and name == "node":
+        return 0
+    metadata = _metadata(field)
+    declared = None if metadata.get("connection") else metadata.get("cost")
     if _is_list(field):
         return length + (declared or 0)
     return length * (1 if declared is None else declared)
+
+
+def _entry_points(field: GraphQLField) -> int:
+    """What each entry of this field's connection costs."""
+    metadata = _metadata(field)
+    return metadata.get("cost", 1) if metadata.get("connection") else 1
+
+
+def _metadata(field: GraphQLField) -> Mapping[str, Any]:
+    """What the schema's declaration of a Strawberry field says of it."""
+    metadata: Mapping[str, Any] = getattr(field.extensions.get("strawberry-definition"), "metadata", {})
+    return metadata
 
 
 def _aliases(selections: SelectionSetNode | None) -> int:
