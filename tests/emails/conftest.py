@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import insert, select
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 
 from hogsend.clock import ManualClock
 from hogsend.contacts.tables import contact_preferences, contacts
@@ -22,6 +23,7 @@ from hogsend.emails.tables import email_events, email_sends
 from hogsend.errors import HogsendError
 from hogsend.rest import public, webhooks
 from hogsend.rest.errors import on_hogsend_error, on_http_exception
+from hogsend.rest.middleware import BodyLimit
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
 from hogsend.storage.metadata import new_id
@@ -46,6 +48,7 @@ async def site(runtime: Runtime) -> AsyncIterator[httpx.AsyncClient]:
     """What anyone can reach without a key; redirects are not followed."""
     app = Starlette(
         routes=[*public.routes, *webhooks.routes, *inbox.routes],
+        middleware=[Middleware(BodyLimit, default=1_000_000)],
         exception_handlers={HogsendError: on_hogsend_error, HTTPException: on_http_exception},
     )
     app.state.runtime = runtime

@@ -200,6 +200,16 @@ async def test_what_is_not_from_resend_is_refused(
         assert (await conn.execute(select(func.count()).select_from(provider_events))).scalar_one() == 0
 
 
+async def test_ten_megabytes_are_not_read(
+    site: httpx.AsyncClient, runtime: Runtime, clock: ManualClock
+) -> None:
+    body = b'{"type":"' + b"x" * 10_000_000 + b'"}'
+    answer = await post(site, (body, signed(body, at=clock.wall())))
+    assert (answer.status_code, answer.json()) == (413, {"error": "Request body too large"})
+    async with runtime.database.read() as conn:
+        assert (await conn.execute(select(func.count()).select_from(provider_events))).scalar_one() == 0
+
+
 async def test_one_of_several_signatures_is_enough(site: httpx.AsyncClient, clock: ManualClock) -> None:
     body, headers = webhook("email.delivered", message_id="m", at=clock.wall())
     rotated = {**headers, "svix-signature": f"v1,AAAA v2,BBBB {headers['svix-signature']}"}
