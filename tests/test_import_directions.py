@@ -31,8 +31,8 @@ def forbidden(module: str) -> set[str]:
     if part in ("engine", "realtime"):
         return FEATURES | EDGES
     if part in FEATURES:
-        # `schema.py` is the feature's face to GraphQL; the rest of a feature does not know that GraphQL exists.
-        return EDGES - {"graphql"} if rest[:1] == ["schema"] else EDGES
+        # These are the feature's face to GraphQL; the rest of a feature does not know that GraphQL exists.
+        return EDGES - {"graphql"} if rest[:1] in (["schema"], ["mutations"], ["subscriptions"]) else EDGES
     if part == "graphql":
         return {"rest", "cli", "app", "boot", "worker"}
     if part == "rest":

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from uuid import uuid4
 
 import strawberry
 from sqlalchemy import Executable, RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
 from strawberry.dataloader import DataLoader
 
 from hogsend.access.caller import Caller
+from hogsend.access.ratelimit import Rate
 from hogsend.runtime import Runtime
 
 CONNECTIONS_A_REQUEST = 4
@@ -26,13 +29,15 @@ V = TypeVar("V")
 class Context:
     """One operation's. `longest_page` bounds `first` and `last`; REST's own documents may read longer inner lists.
 
-    `extensions` end up in the response's `extensions`.
+    `extensions` end up in the response's `extensions`; `position` is how far a subscription has come.
     """
 
     runtime: Runtime
     caller: Caller
     request_id: str = field(default_factory=lambda: uuid4().hex)
     ip_address: str | None = None
+    rate: Rate | None = None
+    position: str | None = None
     longest_page: int = LONGEST_PAGE
     extensions: dict[str, Any] = field(default_factory=dict)
     _loaders: dict[Hashable, DataLoader[Any, Any]] = field(default_factory=dict, repr=False)
@@ -40,13 +45,19 @@ class Context:
         default_factory=lambda: asyncio.Semaphore(CONNECTIONS_A_REQUEST), repr=False
     )
 
-    async def rows(self, statement: Executable) -> Sequence[RowMapping]:
-        """Read on a connection of its own: sibling fields resolve at once and never share one.
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for one read: sibling fields resolve at once and never share one.
 
-        No transaction is opened, so this costs one round trip; it must not be given a write.
+        No transaction is opened, which saves round trips; it must not be given a write.
         """
         async with self._slots, self.runtime.database.read() as conn:
             await conn.execution_options(isolation_level="AUTOCOMMIT")
+            yield conn
+
+    async def rows(self, statement: Executable) -> Sequence[RowMapping]:
+        """Read one statement's rows, on a connection of its own."""
+        async with self.connection() as conn:
             return (await conn.execute(statement)).mappings().all()
 
     def loader(

@@ -43,6 +43,7 @@ HTTP_STATUS = {
     Code.FORBIDDEN: 403,
     Code.THROTTLED: 429,
     Code.INTERNAL: 500,
+    Code.GOING_AWAY: 503,
 }
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from inspect import isawaitable
 from typing import Any
 
-import orjson
 from graphql import (
     DocumentNode,
     ExecutionResult,
@@ -30,26 +29,27 @@ from graphql import (
 from hogsend.access.caller import Scope
 from hogsend.access.errors import InsufficientScope
 from hogsend.graphql.context import Context
-from hogsend.graphql.errors import Code, code_of, denied, present, problem
+from hogsend.graphql.errors import HTTP_STATUS, code_of, denied, present, problem
 from hogsend.graphql.fields import ANY_KEY, SCOPE
 from hogsend.graphql.limits import actual_cost, check_limits, parse_limited, validation_rules
 
 REMEMBERED_DOCUMENTS = 512
+BAD_REQUEST = 400
+UNPROCESSABLE = 422
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A response as it goes out. `refused` means that nothing was executed: HTTP shows it in the status."""
+    """A response as it goes out. `status` is HTTP's; anything but 200 means that nothing was executed."""
 
     data: dict[str, Any] | None = None
     errors: tuple[GraphQLError, ...] = ()
     extensions: Mapping[str, Any] = field(default_factory=dict)
-    refused: bool = False
+    status: int = 200
 
     @property
-    def code(self) -> Code | None:
-        """Of the first error."""
-        return code_of(self.errors[0]) if self.errors else None
+    def refused(self) -> bool:
+        return self.status != 200
 
     def to_json(self) -> dict[str, Any]:
         body: dict[str, Any] = {}
@@ -76,14 +76,15 @@ class Prepared:
 
 
 class Refused(Exception):
-    """The document cannot be executed. `errors` are fit to be shown."""
+    """The request cannot be executed. `errors` are fit to be shown."""
 
-    def __init__(self, *errors: GraphQLError) -> None:
+    def __init__(self, *errors: GraphQLError, status: int | None = None) -> None:
         super().__init__(errors[0].message)
         self.errors = errors
+        self.status = status or HTTP_STATUS.get(code_of(errors[0]), UNPROCESSABLE)
 
     def answer(self) -> Answer:
-        return Answer(errors=self.errors, refused=True)
+        return Answer(errors=self.errors, status=self.status)
 
 
 class Executor:
@@ -123,7 +124,7 @@ class Executor:
     async def subscribe(
         self, prepared: Prepared, variables: Mapping[str, Any], context: Context
     ) -> AsyncIterator[Answer]:
-        """The answers of a subscription, one a message; one that is `refused` and no more where it cannot begin."""
+        """The answers of a subscription, one a message; one that is `refused` is the last, and says why it ends."""
         try:
             self._check(prepared, variables, context, limited=True)
         except Refused as refused:
@@ -143,8 +144,9 @@ class Executor:
         try:
             async for result in source:
                 yield self._answer(result, prepared, context, limited=False)
-        except GraphQLError as error:
-            yield Answer(errors=(present(error, context),))
+        except Exception as error:
+            shown = present(_located(error), context)
+            yield Answer(errors=(shown,), status=HTTP_STATUS.get(code_of(shown), UNPROCESSABLE))
         finally:
             await source.aclose()  # type: ignore[attr-defined]
 
@@ -156,7 +158,7 @@ class Executor:
         try:
             document = parse_limited(source)
         except GraphQLError as error:
-            raise Refused(present(error, None)) from None
+            raise Refused(present(error, None), status=BAD_REQUEST) from None
         errors = validate(self.schema, document, self._rules, max_errors=20)
         if errors:
             raise Refused(*(present(error, None) for error in errors))
@@ -170,8 +172,6 @@ class Executor:
     ) -> None:
         if not all(context.caller.may(scope) for scope in prepared.scopes):
             raise Refused(denied(InsufficientScope()))
-        if _has_nul(variables):
-            raise Refused(problem("Variables must not contain NUL characters"))
         if limited:
             try:
                 measure = check_limits(self.schema, prepared.document, prepared.operation, variables)
@@ -183,10 +183,11 @@ class Executor:
         errors = tuple(present(error, context) for error in result.errors or ())
         # Without a path, an error is about the request (a variable that does not fit), not about a field.
         refused = result.data is None and bool(errors) and all(error.path is None for error in errors)
+        status = HTTP_STATUS.get(code_of(errors[0]), UNPROCESSABLE) if refused else 200
         if limited and not refused:
             actual = actual_cost(self.schema, prepared.document, prepared.operation, result.data)
             context.extensions.setdefault("cost", {})["actual"] = actual
-        return Answer(result.data, errors, context.extensions, refused)
+        return Answer(result.data, errors, context.extensions, status)
 
     def _scopes(self, document: DocumentNode, operation: OperationDefinitionNode) -> frozenset[Scope]:
         """What the root fields want, whether or not a directive leaves them out."""
@@ -196,6 +197,10 @@ class Executor:
         names = _root_fields(document, operation.selection_set)
         scopes = {_declared_scope(root.fields[name]) for name in names if name in root.fields}
         return frozenset(scope for scope in scopes if scope is not None)
+
+
+def _located(error: Exception) -> GraphQLError:
+    return error if isinstance(error, GraphQLError) else GraphQLError("", original_error=error)
 
 
 def _declared_scope(field: Any) -> Scope | None:
@@ -225,8 +230,3 @@ def _root_fields(document: DocumentNode, selections: SelectionSetNode) -> set[st
 
 def _name(operation: OperationDefinitionNode) -> str | None:
     return operation.name.value if operation.name else None
-
-
-def _has_nul(variables: Mapping[str, Any]) -> bool:
-    """Postgres cannot store NUL in text; it is refused here for every field at once."""
-    return bool(variables) and b"\\u0000" in orjson.dumps(variables, default=str)

@@ -39,6 +39,21 @@ def query(
     return declare
 
 
+def subscription(
+    *, scope: Scope = Scope.READ, cost: int = 10, description: str
+) -> Callable[[Callable[..., Any]], Any]:
+    """Declare a field of Subscription: an async generator."""
+
+    def declare(resolver: Callable[..., Any]) -> Any:
+        return strawberry.subscription(
+            resolver=resolver,
+            description=root_description(description, scope, cost),
+            metadata=root_metadata(scope, cost),
+        )
+
+    return declare
+
+
 def field(description: str, *, name: str | None = None) -> Callable[[Callable[..., Any]], Any]:
     """Declare a field of a type that is worked out by a resolver."""
 

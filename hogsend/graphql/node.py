@@ -8,6 +8,7 @@ from uuid import UUID
 import strawberry
 from sqlalchemy import RowMapping
 
+from hogsend.access.caller import Scope
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context
 from hogsend.graphql.fields import field
@@ -24,12 +25,13 @@ class Node:
     """Base of every type with an id.
 
     A subclass names its `prefix`, the `collection` its rows come from, and makes itself `of` such a row. One that
-    is not a row of the database (a journey, a template) overrides `fetch`.
+    is not a row of the database (a journey, a template) overrides `fetch`. `scope` is what `node(id:)` asks for.
     """
 
-    key: strawberry.Private[UUID | str]
+    key: strawberry.Private[UUID | str | int]
     prefix: ClassVar[str] = ""
     collection: ClassVar[Collection | None] = None
+    scope: ClassVar[Scope] = Scope.READ
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -39,6 +41,11 @@ class Node:
     @field("Opaque and greppable: the type's word and its key.")
     def id(self) -> strawberry.ID:
         return strawberry.ID(ids.encode(self.prefix, self.key))
+
+    @property
+    def shown(self) -> bool:
+        """False for what links must not lead to, such as a contact that was deleted."""
+        return True
 
     @classmethod
     def of(cls: type[N], row: RowMapping) -> N:
@@ -51,7 +58,14 @@ class Node:
         key = ids.uuid_of(id, cls.prefix)
         if key is None or cls.collection is None:
             return None
-        return await by_key(context, cls, key)
+        found = await by_key(context, cls, key)
+        return found if found is not None and found.shown else None
+
+
+async def link(context: Context, prefix: str, key: UUID | None) -> Any:
+    """Follow a link to one thing of the type with this prefix; None where there is none, or it does not show."""
+    found = await by_key(context, TYPES[prefix], key)
+    return found if found is not None and found.shown else None
 
 
 async def by_key(context: Context, kind: type[N], key: UUID | None) -> N | None:

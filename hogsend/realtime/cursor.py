@@ -25,6 +25,11 @@ class Cursor:
     seq: int
     snapshot: str | None = None
 
+    @classmethod
+    def of_snapshot(cls, snapshot: str) -> Cursor:
+        """Behind everything that a statement with this `pg_current_snapshot()` could see."""
+        return cls(int(snapshot.split(":")[0]), 0, snapshot)
+
     def at(self, txid: int, seq: int) -> Cursor:
         """The cursor of a row; it keeps the snapshot for as long as that can matter."""
         if self.snapshot is not None and txid < int(self.snapshot.split(":")[1]):

@@ -68,7 +68,7 @@ async def head(conn: AsyncConnection) -> Cursor:
     Read it in one transaction (REPEATABLE READ) with what you show: snapshot and stream then meet exactly.
     """
     snapshot = (await conn.execute(text("SELECT pg_current_snapshot()::text"))).scalar_one()
-    return Cursor(int(snapshot.split(":")[0]), 0, snapshot)
+    return Cursor.of_snapshot(snapshot)
 
 
 async def read_after(

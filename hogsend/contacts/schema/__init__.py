@@ -1,0 +1,39 @@
+"""Contacts as GraphQL shows them."""
+
+from hogsend.contacts.schema.contact import (
+    Contact,
+    ContactBy,
+    ContactFilter,
+    ContactPreferences,
+    ContactQuery,
+    ContactSort,
+    find_contact,
+    user_id,
+)
+from hogsend.contacts.schema.timeline import (
+    ENTRY_TYPES,
+    DecisionMade,
+    EmailActivity,
+    EventReceived,
+    JourneyProgress,
+    TimelineEntry,
+    TimelineKind,
+)
+
+__all__ = [
+    "ENTRY_TYPES",
+    "Contact",
+    "ContactBy",
+    "ContactFilter",
+    "ContactPreferences",
+    "ContactQuery",
+    "ContactSort",
+    "DecisionMade",
+    "EmailActivity",
+    "EventReceived",
+    "JourneyProgress",
+    "TimelineEntry",
+    "TimelineKind",
+    "find_contact",
+    "user_id",
+]

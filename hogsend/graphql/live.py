@@ -1,0 +1,67 @@
+"""Streams over the activity log: gap-free by cursor, and ended with a cursor to go on from."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+
+from hogsend.graphql.context import Context
+from hogsend.graphql.errors import Code, problem
+from hogsend.realtime.cursor import Cursor
+from hogsend.realtime.live import Live
+from hogsend.realtime.streams import Entry, Selection, follow, head
+
+log = structlog.get_logger(__name__)
+
+RETRY_SECONDS = 1.0
+
+
+async def entries(context: Context, wanted: Selection, after: str | None) -> AsyncIterator[Entry]:
+    """Rows behind `after` (from now on unless told), then each new one as it is committed.
+
+    `context.position` is the cursor of the last one given out. While Postgres is away the stream waits and goes on
+    where it was. Raises GOING_AWAY with the cursor when the process stops, `InvalidInput` for a bad cursor.
+    """
+    live = context.runtime.part(Live)
+    if after is not None:
+        cursor = Cursor.decode(after)
+    else:
+        async with context.connection() as conn:
+            cursor = await head(conn)
+    context.position = cursor.encode()
+    while not live.draining.is_set():
+        try:
+            async for batch in _until_draining(context, live, wanted, cursor):
+                for entry in batch:
+                    cursor = entry.cursor
+                    context.position = cursor.encode()
+                    context.forget()
+                    yield entry
+        except (DBAPIError, OSError) as error:
+            log.warning("stream_interrupted", request_id=context.request_id, error=type(error).__name__)
+            await asyncio.sleep(RETRY_SECONDS)
+    raise problem("The server is going away; go on from the cursor", Code.GOING_AWAY, cursor=context.position)
+
+
+async def _until_draining(
+    context: Context, live: Live, wanted: Selection, after: Cursor
+) -> AsyncIterator[list[Entry]]:
+    batches = follow(context.runtime.database, live.bus, wanted, after)
+    draining = asyncio.ensure_future(live.draining.wait())
+    try:
+        while not draining.done():
+            batch = asyncio.ensure_future(anext(batches))
+            try:
+                await asyncio.wait({batch, draining}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                if not batch.done():
+                    batch.cancel()
+                    await asyncio.gather(batch, return_exceptions=True)
+            if not batch.cancelled():
+                yield batch.result()
+    finally:
+        draining.cancel()
+        await batches.aclose()  # type: ignore[attr-defined]

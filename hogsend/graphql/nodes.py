@@ -1,0 +1,46 @@
+"""`node` and `nodes`: anything by its id."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import strawberry
+
+from hogsend.access.errors import InsufficientScope
+from hogsend.graphql import ids
+from hogsend.graphql.context import LONGEST_PAGE, Context, Info
+from hogsend.graphql.errors import problem
+from hogsend.graphql.fields import described, query
+from hogsend.graphql.node import TYPES, Node
+
+
+async def fetch(context: Context, id: str) -> Node | None:
+    prefix, _ = ids.split(id)
+    kind = TYPES.get(prefix)
+    if kind is None:
+        return None
+    if not context.caller.may(kind.scope):
+        raise InsufficientScope
+    return await kind.fetch(context, id)
+
+
+@strawberry.type
+class NodeQuery:
+    @query(description="Anything that has an id; null where there is nothing with it.")
+    async def node(
+        self, info: Info, id: Annotated[strawberry.ID, described("Its id, with the type's word.")]
+    ) -> Node | None:
+        return await fetch(info.context, id)
+
+    @query(
+        description="Several things that have ids, in the order of the ids; null for those that are not there."
+    )
+    async def nodes(
+        self,
+        info: Info,
+        ids: Annotated[list[strawberry.ID], described("Their ids, at most 100, with the types' words.")],
+    ) -> list[Node | None]:
+        if len(ids) > LONGEST_PAGE:
+            raise problem(f"`ids` takes at most {LONGEST_PAGE} ids")
+        return list(await asyncio.gather(*(fetch(info.context, one) for one in ids)))

@@ -1,0 +1,82 @@
+"""The schema: every feature's part of it, in one list each."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import strawberry
+from graphql import GraphQLSchema
+from strawberry.printer import print_schema
+from strawberry.schema.config import StrawberryConfig
+from strawberry.schema.name_converter import NameConverter
+from strawberry.types.base import StrawberryObjectDefinition, StrawberryType
+
+from hogsend.contacts.schema import ENTRY_TYPES, ContactQuery
+from hogsend.contacts.subscriptions import ContactSubscription
+from hogsend.decisions.schema import DecisionQuery
+from hogsend.emails.schema import EmailQuery, TemplateQuery
+from hogsend.events.schema import EventMutation, EventQuery
+from hogsend.graphql.health import HealthQuery
+from hogsend.graphql.nodes import NodeQuery
+from hogsend.graphql.scalars import SCALARS
+from hogsend.graphql.viewer import ViewerQuery
+from hogsend.journeys.schema import JourneyMutation, JourneyQuery, JourneyStateQuery
+
+
+@strawberry.type(description="Read everything.")
+class Query(
+    ViewerQuery,
+    HealthQuery,
+    NodeQuery,
+    ContactQuery,
+    JourneyQuery,
+    JourneyStateQuery,
+    EmailQuery,
+    TemplateQuery,
+    EventQuery,
+    DecisionQuery,
+):
+    """One mixin a feature."""
+
+
+@strawberry.type(description="Change something. What the sender got wrong is in the payload's `userErrors`.")
+class Mutation(EventMutation, JourneyMutation):
+    """One mixin a feature."""
+
+
+@strawberry.type(description="Follow what happens.")
+class Subscription(ContactSubscription):
+    """One mixin a feature."""
+
+
+class _Names(NameConverter):
+    """`UserError[JourneyEnrollErrorCode]` is `JourneyEnrollUserError`."""
+
+    def from_generic(
+        self, generic_type: StrawberryObjectDefinition, types: list[StrawberryType | type]
+    ) -> str:
+        return super().from_generic(generic_type, types).replace("ErrorCodeUserError", "UserError")
+
+
+@cache
+def _schema() -> strawberry.Schema:
+    return strawberry.Schema(
+        query=Query,
+        mutation=Mutation,
+        subscription=Subscription,
+        types=ENTRY_TYPES,
+        config=StrawberryConfig(name_converter=_Names(), scalar_map=SCALARS),
+    )
+
+
+def graphql_schema() -> GraphQLSchema:
+    """The schema as graphql-core executes it."""
+    schema: Any = _schema()._schema
+    assert isinstance(schema, GraphQLSchema)
+    return schema
+
+
+def sdl() -> str:
+    """The schema in SDL, as `schema.graphql` holds it."""
+    return print_schema(_schema()) + "\n"

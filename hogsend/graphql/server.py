@@ -1,0 +1,41 @@
+"""GraphQL in one process: the executor, the trusted documents, and how an operation gets its context."""
+
+from __future__ import annotations
+
+from hogsend.access.caller import Caller
+from hogsend.access.ratelimit import Rate
+from hogsend.graphql.context import Context
+from hogsend.graphql.execute import Executor, Prepared
+from hogsend.graphql.request import Params
+from hogsend.graphql.scalars import instant_text
+from hogsend.graphql.schema import graphql_schema
+from hogsend.graphql.trusted import TrustedDocuments
+from hogsend.runtime import Runtime
+
+
+class GraphQLServer:
+    """Shared by every transport, and by REST."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        schema = graphql_schema()
+        self.executor = Executor(schema, introspection=runtime.settings.introspection)
+        self.trusted = TrustedDocuments.load(runtime.settings, schema)
+
+    def prepare(self, params: Params) -> Prepared:
+        """Raises `Refused`, or `GraphQLError` where the document is not one that may be executed."""
+        return self.executor.prepare(
+            self.trusted.source(params.query, params.document_id), params.operation_name
+        )
+
+    def context(self, caller: Caller, rate: Rate | None, request_id: str, ip_address: str | None) -> Context:
+        context = Context(self.runtime, caller, request_id=request_id, ip_address=ip_address, rate=rate)
+        if rate is not None:
+            context.extensions["cost"] = {
+                "remaining": rate.remaining,
+                "resetAt": instant_text(rate.reset_at),
+            }
+        return context
+
+    async def close(self) -> None:
+        """Nothing to close."""

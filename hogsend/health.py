@@ -1,0 +1,108 @@
+"""How the process and what it stands on are doing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from importlib.metadata import version
+from typing import Literal
+
+from sqlalchemy import text
+
+from hogsend.runtime import Runtime
+from hogsend.storage.migrate import SchemaStatus, schema_status
+
+LONGEST_CHECK = 2.0
+
+
+@dataclass(frozen=True)
+class Component:
+    """One thing that Hogsend stands on. `latency_ms` is of one round trip, 0 where it is down."""
+
+    up: bool
+    latency_ms: float
+
+
+@dataclass(frozen=True)
+class Health:
+    """`uptime` is of this process. `schema` is None where the database is down."""
+
+    status: Literal["healthy", "degraded", "migration_pending"]
+    uptime: timedelta
+    at: datetime
+    version: str
+    database: Component
+    redis: Component
+    engine: Component
+    schema: SchemaStatus | None
+
+
+class Uptime:
+    """Remembers when this process began to serve."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.since = runtime.clock.wall()
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+async def check_health(runtime: Runtime) -> Health:
+    """Ask each part, at once, for at most two seconds. Never raises for a part that is down."""
+    found: list[SchemaStatus] = []
+
+    async def database() -> None:
+        async with runtime.database.read() as conn:
+            await conn.execute(text("SELECT 1"))
+
+    async def schema() -> None:
+        async with runtime.database.read() as conn:
+            found.append(await schema_status(conn))
+
+    async def redis() -> None:
+        await runtime.redis.ping()
+
+    components = list(await asyncio.gather(_timed(database), _timed(redis), _engine(runtime), _timed(schema)))
+    status = found[0] if found else None
+    wall = runtime.clock.wall()
+    return Health(
+        status=_status(components[:3], status),
+        uptime=wall - runtime.part(Uptime).since,
+        at=wall,
+        version=version("hogsend"),
+        database=components[0],
+        redis=components[1],
+        engine=components[2],
+        schema=status,
+    )
+
+
+def _status(
+    components: list[Component], schema: SchemaStatus | None
+) -> Literal["healthy", "degraded", "migration_pending"]:
+    if not all(component.up for component in components):
+        return "degraded"
+    return "healthy" if schema is not None and schema.in_sync else "migration_pending"
+
+
+async def _timed(check: Callable[[], Awaitable[object]]) -> Component:
+    started = time.perf_counter()
+    try:
+        async with asyncio.timeout(LONGEST_CHECK):
+            await check()
+    except Exception:
+        # Whatever keeps it from answering, the answer to "is it up" is no; those who need it log why.
+        return Component(False, 0.0)
+    return Component(True, round((time.perf_counter() - started) * 1000, 2))
+
+
+async def _engine(runtime: Runtime) -> Component:
+    try:
+        async with asyncio.timeout(LONGEST_CHECK):
+            health = await runtime.engine.health()
+    except Exception:
+        return Component(False, 0.0)
+    return Component(health.up, round(health.latency_ms, 2))

@@ -1,0 +1,48 @@
+"""A run's log, derived from its journal: nothing is written twice, so nothing can disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid5
+
+from sqlalchemy import RowMapping
+
+
+@dataclass(frozen=True)
+class Log:
+    """One line. Nodes are labels of steps; `at` is when the step began."""
+
+    id: UUID
+    from_node: str | None
+    to_node: str | None
+    action: str
+    detail: Mapping[str, Any] | None
+    at: datetime
+
+
+def logs_of(state: RowMapping, steps: Iterable[RowMapping]) -> list[Log]:
+    """The log of one run, oldest first: it entered, took its steps, and ended or got stuck."""
+    entered = Log(uuid5(state["id"], "entered"), None, None, "entered", None, state["created_at"])
+    logs = [entered]
+    node: str | None = None
+    for step in sorted(steps, key=lambda step: step["seq"]):
+        logs.append(Log(step["id"], node, step["label"], step["kind"], _detail(step), step["opened_at"]))
+        node = step["label"]
+    if state["status"] in ("completed", "exited", "failed", "blocked"):
+        reason = {"reason": state["ended_reason"]} | ({"error": state["error"]} if state["error"] else {})
+        at = state["ended_at"] or state["updated_at"]
+        logs.append(Log(uuid5(state["id"], "ended"), node, None, state["status"], reason, at))
+    return logs
+
+
+def _detail(step: RowMapping) -> dict[str, Any]:
+    detail: dict[str, Any] = {"status": step["status"], "args": step["args"]}
+    if step["status"] == "done":
+        detail["result"] = step["result"]
+        detail["closedAt"] = step["closed_at"].isoformat()
+    if step["deadline"] is not None:
+        detail["deadline"] = step["deadline"].isoformat()
+    return detail
