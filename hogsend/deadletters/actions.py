@@ -1,4 +1,4 @@
-"""Bury what could not be done, retry it, discard it."""
+"""Bury what could not be done."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import case
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -47,7 +48,7 @@ async def bury(
             "error": error,
             "payload": dict(payload),
             "status": "pending",
-            "retry_count": letters.retry_count + 1,
+            "retry_count": letters.retry_count + case((letters.status == "retried", 1), else_=0),
             "updated_at": now,
         },
     )
