@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -15,9 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hogsend.decisions.actions import decide
 from hogsend.decisions.reasons import Kind, Reason
 from hogsend.emails.sending import reopen
-from hogsend.engine.outbox import RUN_WAKE, publish_later
+from hogsend.engine.outbox import RUN_START, publish_later
 from hogsend.errors import Conflict, InvalidInput, NotFound
-from hogsend.events.ingest import IngestInput, IngestResult, ingest
+from hogsend.events.ingest import IngestInput, IngestResult, ingest, ingest_in
+from hogsend.events.validation import check_event
 from hogsend.journeys.definition import Journey
 from hogsend.journeys.ending import end_run
 from hogsend.journeys.tables import LIVE_STATUSES, journey_settings, journey_states, journey_steps
@@ -82,16 +83,17 @@ async def enroll(
 ) -> IngestResult:
     """Let the journey's trigger event happen to a person; guards apply as to any other event."""
     journey = find_journey(runtime, journey_id)
-    return await ingest(
-        runtime,
-        IngestInput(
-            name=journey.trigger.event,
-            external_id=person.external_id,
-            email=person.email,
-            properties=person.properties,
-            idempotency_key=f"enroll:{journey_id}:{idempotency_key}" if idempotency_key else None,
-            source="enroll",
-        ),
+    return await ingest(runtime, _trigger_event(journey, person, idempotency_key))
+
+
+def _trigger_event(journey: Journey, person: Person, idempotency_key: str | None) -> IngestInput:
+    return IngestInput(
+        name=journey.trigger.event,
+        external_id=person.external_id,
+        email=person.email,
+        properties=person.properties,
+        idempotency_key=f"enroll:{journey.id}:{idempotency_key}" if idempotency_key else None,
+        source="enroll",
     )
 
 
@@ -100,8 +102,7 @@ async def enroll_batch(
 ) -> list[Enrolled]:
     """Enrol 1 to 500 people, each in a transaction of their own; one bad row does not stop the rest."""
     find_journey(runtime, journey_id)
-    if not 1 <= len(people) <= MAX_BATCH:
-        raise InvalidInput("users", f"users must hold 1 to {MAX_BATCH} entries")
+    _check_size(people)
     results: list[Enrolled] = []
     for index, person in enumerate(people):
         key = f"{idempotency_key}:{index}" if idempotency_key else None
@@ -112,6 +113,11 @@ async def enroll_batch(
             continue
         results.append(_verdict(journey_id, person, outcome))
     return results
+
+
+def _check_size(people: Sequence[Person]) -> None:
+    if not 1 <= len(people) <= MAX_BATCH:
+        raise InvalidInput("users", f"users must hold 1 to {MAX_BATCH} entries")
 
 
 def _verdict(journey_id: str, person: Person, outcome: IngestResult) -> Enrolled:
@@ -226,13 +232,16 @@ async def _stuck(conn: AsyncConnection, state_id: UUID) -> RowMapping:
 
 
 async def _go_on(conn: AsyncConnection, runtime: Runtime, state: RowMapping, reason: Reason) -> None:
+    """With a driver of its own generation: the one before ended with the run, or is just about to."""
     now = runtime.clock.now()
+    generation = state["generation"] + 1
     await conn.execute(
         update(journey_states)
         .where(_states.id == state["id"])
         .values(
             status="waiting",
             epoch=_states.epoch + 1,
+            generation=generation,
             attempt=0,
             wake_at=now,
             error=None,
@@ -253,6 +262,46 @@ async def _go_on(conn: AsyncConnection, runtime: Runtime, state: RowMapping, rea
     await publish_later(
         conn,
         runtime.clock,
-        RUN_WAKE,
-        {"run_id": str(state["id"]), "generation": state["generation"], "reason": reason.value},
+        RUN_START,
+        {"run_id": str(state["id"]), "generation": generation},
+        dedupe_key=f"start:{state['id']}:{generation}",
     )
+
+
+async def preview_batch(runtime: Runtime, journey_id: str, people: Sequence[Person]) -> list[Enrolled]:
+    """What `enroll_batch` would answer now; each person's transaction is rolled back."""
+    journey = find_journey(runtime, journey_id)
+    _check_size(people)
+    results: list[Enrolled] = []
+    for person in people:
+        event = _trigger_event(journey, person, None)
+        try:
+            check_event(event)
+            async with runtime.database.engine.connect() as conn:
+                outcome = await ingest_in(conn, runtime, event)
+                await conn.rollback()
+        except InvalidInput as error:
+            results.append(Enrolled(person.external_id, False, error.message))
+            continue
+        verdict = _verdict(journey_id, person, outcome)
+        results.append(replace(verdict, state_id=None))
+    return results
+
+
+async def live_states(
+    conn: AsyncConnection,
+    *,
+    journey_id: str | None = None,
+    contact_id: UUID | None = None,
+    ids: Sequence[UUID] | None = None,
+    limit: int,
+) -> list[UUID]:
+    """The live runs that fit, oldest first, at most `limit`."""
+    query = select(_states.id).where(_states.status.in_(LIVE_STATUSES))
+    if journey_id is not None:
+        query = query.where(_states.journey_id == journey_id)
+    if contact_id is not None:
+        query = query.where(_states.contact_id == contact_id)
+    if ids is not None:
+        query = query.where(_states.id.in_(ids))
+    return list((await conn.execute(query.order_by(_states.created_at, _states.id).limit(limit))).scalars())
