@@ -8,7 +8,6 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from hogsend.storage.embedded.home import Home
@@ -32,6 +31,20 @@ class Role:
     file: int | None = None
 
 
+class _Child:
+    """A role, and the process that plays it now."""
+
+    def __init__(self, role: Role) -> None:
+        self.role = role
+        self.process: asyncio.subprocess.Process | None = None
+        self.died = asyncio.Event()
+        self.again = asyncio.Event()
+
+    def signal(self, signum: signal.Signals) -> None:
+        if self.process is not None and self.process.returncode is None:
+            self.process.send_signal(signum)
+
+
 class Children:
     """The children of one `hogsend dev`. `say(name, line)` shows a line; `home` remembers who to end after a kill."""
 
@@ -39,9 +52,8 @@ class Children:
         self._home = home
         self._say = say
         self._mark = home.secret("supervisor")
-        self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._children: dict[str, _Child] = {}
         self._keepers: set[asyncio.Task[None]] = set()
-        self._deaths: dict[str, asyncio.Event] = {}
         self._stopping = asyncio.Event()
 
     def end_left(self, names: tuple[str, ...]) -> list[str]:
@@ -56,18 +68,24 @@ class Children:
 
     def start(self, role: Role) -> None:
         """Run a child, and run it again when it dies if it is kept."""
-        self._deaths[role.name] = asyncio.Event()
-        self._keepers.add(asyncio.create_task(self._keep(role), name=role.name))
+        child = self._children[role.name] = _Child(role)
+        self._keepers.add(asyncio.create_task(self._keep(child), name=role.name))
+
+    def restart(self, name: str) -> None:
+        """Let a child finish what it does, then run it again; at once, where it was about to be anyway."""
+        child = self._children[name]
+        child.again.set()
+        child.signal(signal.SIGTERM)
 
     async def death(self, name: str) -> None:
         """Return when that child's process has ended for the first time."""
-        await self._deaths[name].wait()
+        await self._children[name].died.wait()
 
     async def stop(self) -> None:
         """Return when no child is left: SIGTERM, 15 seconds, SIGKILL."""
         self._stopping.set()
-        for process in self._living():
-            process.terminate()
+        for child in self._children.values():
+            child.signal(signal.SIGTERM)
         if self._keepers:
             _, late = await asyncio.wait(self._keepers, timeout=_GRACE_SECONDS)
             self.kill()
@@ -76,39 +94,36 @@ class Children:
 
     def kill(self) -> None:
         """SIGKILL to each, now."""
-        for process in self._living():
-            process.kill()
+        for child in self._children.values():
+            child.signal(signal.SIGKILL)
 
-    def _living(self) -> list[asyncio.subprocess.Process]:
-        return [process for process in self._processes.values() if process.returncode is None]
-
-    async def _keep(self, role: Role) -> None:
+    async def _keep(self, child: _Child) -> None:
+        name, kept = child.role.name, child.role.kept
         pause = 0.0
         while not self._stopping.is_set():
+            child.again.clear()
             started = time.monotonic()
-            code = await self._run(role)
-            self._deaths[role.name].set()
-            if self._stopping.is_set() or (code == 0 and not role.kept):
+            code = await self._run(child)
+            child.died.set()
+            if self._stopping.is_set() or (code == 0 and not kept):
                 return
+            if child.again.is_set():
+                continue
             how = (
                 f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
             )
-            if not role.kept:
-                self._say(role.name, how)
+            if not kept:
+                self._say(name, how)
                 return
-            lived = time.monotonic() - started
-            pause = (
-                _SHORTEST_PAUSE
-                if lived > _HEALTHY_SECONDS
-                else min(pause * 2 or _SHORTEST_PAUSE, _LONGEST_PAUSE)
-            )
-            self._say(role.name, f"{how}; starting it again in {pause:g} s")
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause)
+            short = pause == 0 or time.monotonic() - started > _HEALTHY_SECONDS
+            pause = _SHORTEST_PAUSE if short else min(pause * 2, _LONGEST_PAUSE)
+            self._say(name, f"{how}; starting it again in {pause:g} s")
+            await _first(self._stopping, child.again, seconds=pause)
 
-    async def _run(self, role: Role) -> int:
+    async def _run(self, child: _Child) -> int:
         """One life of a child. Its standard input is a pipe that ends when we do, however we do."""
-        process = await asyncio.create_subprocess_exec(
+        role = child.role
+        child.process = process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "hogsend.cli", *role.arguments, "--supervised", self._mark),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -117,7 +132,6 @@ class Children:
             pass_fds=() if role.file is None else (role.file,),
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
-        self._processes[role.name] = process
         self._home.remember(f"{role.name}_pid", process.pid)
         if self._stopping.is_set():
             process.terminate()
@@ -125,6 +139,14 @@ class Children:
             async for line in _lines(process.stdout):
                 self._say(role.name, line)
         return await process.wait()
+
+
+async def _first(*events: asyncio.Event, seconds: float) -> None:
+    """Return when one of the events is set, or after so many seconds."""
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
 
 
 async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:

@@ -56,7 +56,7 @@ async def _play(base: str, key: str, moments: list[Moment], day: float) -> None:
         began = time.monotonic()
         for moment in moments:
             await asyncio.sleep(began + moment.day * day - time.monotonic())
-            await _send(client, moment)
+            await send(client, moment)
             if reader.done():
                 reader.result()
         reader.cancel()
@@ -64,7 +64,7 @@ async def _play(base: str, key: str, moments: list[Moment], day: float) -> None:
     out.print(f"All {len({moment.person for moment in moments})} people have come. For more: hogsend demo")
 
 
-async def _send(client: httpx.AsyncClient, moment: Moment) -> None:
+async def send(client: httpx.AsyncClient, moment: Moment) -> None:
     """Post one event, again while Hogsend is away: its key makes it one event however often it arrives."""
     body = {
         "name": moment.event,
@@ -102,32 +102,35 @@ async def _patiently(client: httpx.AsyncClient, method: str, path: str, **reques
 
 async def _read_mail(client: httpx.AsyncClient) -> None:
     """Open and click what arrives in the inbox of development, as some readers would."""
-    seen = {message["id"] for message in await _inbox(client)}
+    seen = {message["id"] for message in await inbox(client)}
     while True:
         await asyncio.sleep(1)
-        for message in await _inbox(client):
+        for message in await inbox(client):
             if message["id"] in seen:
                 continue
             seen.add(message["id"])
-            await _read(client, message)
+            await read(client, message)
 
 
-async def _inbox(client: httpx.AsyncClient) -> list[dict[str, Any]]:
+async def inbox(client: httpx.AsyncClient) -> list[dict[str, Any]]:
+    """The newest messages in the inbox of development; none where there is no such inbox."""
     answer = await _patiently(client, "GET", "/dev/inbox", params={"format": "json", "limit": "20"})
     if answer.status_code != 200:
-        # There is no such inbox where mail is really sent: its readers are real as well.
         return []
     messages: list[dict[str, Any]] = answer.json()["messages"]
     return messages
 
 
-async def _read(client: httpx.AsyncClient, message: dict[str, Any]) -> None:
+async def read(
+    client: httpx.AsyncClient, message: dict[str, Any], opens: float = _OPENS, clicks: float = _CLICKS
+) -> None:
+    """Open a message and click its first link, each with a probability. Mail that bounced is never read."""
     pixel = _PIXEL.search(message["html"])
     links = _LINK.findall(message["html"])
-    if pixel is None or message["to"].startswith("bounce") or random.random() > _OPENS:
+    if pixel is None or message["to"].startswith("bounce") or random.random() >= opens:
         return
     await _patiently(client, "GET", pixel[1])
     out.print(f"{message['to']}  opened “{message['subject']}”")
-    if links and random.random() < _CLICKS:
+    if links and random.random() < clicks:
         await _patiently(client, "GET", links[0], follow_redirects=False)
         out.print(f"{message['to']}  clicked in “{message['subject']}”")

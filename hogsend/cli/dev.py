@@ -29,9 +29,13 @@ def dev(
             max=1_000_000,
         ),
     ] = None,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Start again when a journey or a template changes.")
+    ] = False,
 ) -> None:
     """Run everything here: Postgres, Valkey, API, worker and demo. DATABASE_URL and REDIS_URL win where set."""
     from hogsend.cli.supervisor import Options, Supervisor
 
     chosen = speed if speed is not None else (DEMO_SPEED if demo else 1.0)
-    asyncio.run(Supervisor(Options(port=port, state_dir=state_dir, demo=demo, speed=chosen)).run())
+    options = Options(port=port, state_dir=state_dir, demo=demo, speed=chosen, reload=reload)
+    asyncio.run(Supervisor(options).run())

@@ -37,6 +37,7 @@ class Options:
     state_dir: Path | None
     demo: bool
     speed: float
+    reload: bool
 
 
 class Supervisor:
@@ -103,6 +104,16 @@ class Supervisor:
         self._show_where(settings)
         if self._options.demo:
             children.start(Role("demo", ("demo",), kept=False))
+        forever = [self._watch_servers()]
+        if self._options.reload:
+            try:
+                from hogsend.cli.reload import restart_on_change
+            except ImportError:
+                raise Problem("--reload needs watchfiles: install hogsend[dev].") from None
+            forever.append(restart_on_change(children, settings, say))
+        await asyncio.gather(*forever)
+
+    async def _watch_servers(self) -> None:
         while True:
             await asyncio.sleep(1)
             for name in await _finish(self._stack.revive):
