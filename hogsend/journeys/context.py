@@ -8,139 +8,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Any, Protocol, TypeVar
-from zoneinfo import ZoneInfo
+from typing import Any, TypeVar
 
-from hogsend.decisions.reasons import Kind, Reason
+from hogsend.decisions.reasons import Reason
 from hogsend.journeys.conditions import Condition, on
 from hogsend.journeys.errors import JourneyError
 from hogsend.journeys.interrupts import Hiccup, Interrupt
 from hogsend.journeys.journal import Journal, Step, plain
-from hogsend.journeys.when import Moment, timezone_of
+from hogsend.journeys.port import Branch, Driver, Outgoing, StepFailed
+from hogsend.journeys.values import CollectedEvent, SendResult, TriggerEvent, User, WaitResult
+from hogsend.journeys.when import Moment
 
 T = TypeVar("T")
 
 LONGEST_WAIT = timedelta(days=366)
-
-
-@dataclass(frozen=True)
-class User:
-    """The person as they were when the run began; a replay sees the same. `ctx.current_user()` reads anew."""
-
-    id: str
-    external_id: str | None
-    email: str
-    properties: Mapping[str, Any]
-
-    @property
-    def timezone(self) -> ZoneInfo:
-        """From the property `timezone`; UTC where there is none or it is not a zone."""
-        return timezone_of(self.properties)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> User:
-        return cls(
-            value["id"],
-            value["external_id"],
-            value["email"] or "",
-            MappingProxyType(dict(value["properties"])),
-        )
-
-
-@dataclass(frozen=True)
-class TriggerEvent:
-    """The event that began the run."""
-
-    id: str
-    name: str
-    properties: Mapping[str, Any]
-    occurred_at: datetime
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> TriggerEvent:
-        return cls(
-            value["id"],
-            value["name"],
-            MappingProxyType(dict(value["properties"])),
-            datetime.fromisoformat(value["occurred_at"]),
-        )
-
-
-@dataclass(frozen=True)
-class SendResult:
-    """`status` is sent, suppressed or failed; `reason` says why it was not sent."""
-
-    status: str
-    email_id: str
-    reason: str | None = None
-
-    @property
-    def sent(self) -> bool:
-        return self.status == "sent"
-
-
-@dataclass(frozen=True)
-class WaitResult:
-    """What ended a wait. `properties` are the event's, empty where it timed out."""
-
-    timed_out: bool
-    properties: Mapping[str, Any] = field(default_factory=dict)
-    event_id: str | None = None
-    occurred_at: datetime | None = None
-
-    def __bool__(self) -> bool:
-        """True where the event arrived."""
-        return not self.timed_out
-
-
-@dataclass(frozen=True)
-class CollectedEvent:
-    """One event that a digest collected."""
-
-    id: str
-    properties: Mapping[str, Any]
-    occurred_at: datetime
-
-
-@dataclass(frozen=True)
-class Outgoing:
-    """A send as the author asked for it."""
-
-    template: str
-    props: Mapping[str, Any]
-    subject: str | None
-    category: str | None
-
-
-@dataclass(frozen=True)
-class Branch:
-    """What the ledger keeps of a step that only decides something."""
-
-    reason: Reason
-    detail: Mapping[str, Any]
-    kind: Kind = Kind.BRANCHED
-
-
-class Driver(Protocol):
-    """Makes steps happen. Each method answers a recorded step from the journal, or raises an `Interrupt`."""
-
-    async def decide(self, step: Step, ask: str, branch: Callable[[Any], Branch | None]) -> Any:
-        """Answer a question about now (`ask` names it, `step.args` holds its arguments) and keep the answer."""
-        ...
-
-    async def call(self, step: Step, function: Callable[[], Awaitable[Any]]) -> Any: ...
-    async def sleep(self, step: Step, until: Callable[[datetime], datetime]) -> None: ...
-    async def wait(
-        self, step: Step, event: str, where: Condition | None, timeout: timedelta
-    ) -> dict[str, Any]: ...
-    async def digest(
-        self, step: Step, event: str, where: Condition | None, window: timedelta
-    ) -> list[Any]: ...
-    async def send(self, step: Step, outgoing: Outgoing) -> dict[str, Any]: ...
-    async def trigger(self, step: Step, event: str, properties: Mapping[str, Any]) -> None: ...
 
 
 class Context:
@@ -358,10 +241,6 @@ class Context:
             raise self.interrupt from error
         finally:
             self._inside = None
-
-
-class StepFailed(Exception):
-    """The function that `ctx.once` called raised. The failure is journaled: a replay raises it again."""
 
 
 class History:

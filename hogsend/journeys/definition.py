@@ -16,7 +16,8 @@ from hogsend.journeys.conditions import Trigger, on
 from hogsend.journeys.errors import JourneyError
 
 if TYPE_CHECKING:
-    from hogsend.journeys.context import Context, User
+    from hogsend.journeys.context import Context
+    from hogsend.journeys.values import User
 
 EntryLimit = Literal["once", "once_per_period", "unlimited"]
 JourneyFunction = Callable[["User", "Context"], Awaitable[object]]

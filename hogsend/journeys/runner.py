@@ -13,10 +13,11 @@ from sqlalchemy import RowMapping, exists, or_, select, update
 
 from hogsend.deadletters.actions import bury
 from hogsend.decisions.reasons import Kind, Reason
-from hogsend.journeys.context import Context, TriggerEvent, User
+from hogsend.journeys.context import Context
 from hogsend.journeys.definition import Journey
-from hogsend.journeys.driver import RUN_LEASE, LiveDriver
+from hogsend.journeys.driver import LiveDriver
 from hogsend.journeys.ending import end_run
+from hogsend.journeys.held import RUN_LEASE
 from hogsend.journeys.interrupts import (
     Blocked,
     Broken,
@@ -28,6 +29,7 @@ from hogsend.journeys.interrupts import (
 )
 from hogsend.journeys.journal import Journal, Step
 from hogsend.journeys.tables import DRIVEN_STATUSES, journey_states, journey_steps
+from hogsend.journeys.values import TriggerEvent, User
 from hogsend.runtime import Runtime
 
 log = structlog.get_logger(__name__)

@@ -9,10 +9,10 @@ from uuid import NAMESPACE_URL, uuid5
 
 from hogsend.emails.render import Templates
 from hogsend.journeys.conditions import Condition
-from hogsend.journeys.context import Branch, Outgoing, StepFailed
 from hogsend.journeys.errors import JourneyError
 from hogsend.journeys.interrupts import RunEnded
 from hogsend.journeys.journal import Step, plain
+from hogsend.journeys.port import Branch, Outgoing, StepFailed
 from hogsend.testing.questions import answer
 from hogsend.testing.world import SentEmail, World
 

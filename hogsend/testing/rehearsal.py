@@ -14,12 +14,13 @@ from uuid import NAMESPACE_URL, uuid5
 from hogsend.clock import ManualClock
 from hogsend.decisions.reasons import Reason
 from hogsend.emails.render import Templates
-from hogsend.journeys.context import Context, TriggerEvent, User
+from hogsend.journeys.context import Context
 from hogsend.journeys.definition import Journey
 from hogsend.journeys.errors import JourneyError
 from hogsend.journeys.guards import Guard, Standing, check_entry, refusal
 from hogsend.journeys.interrupts import CodeChanged, Hiccup, RunEnded
 from hogsend.journeys.journal import Journal, Step
+from hogsend.journeys.values import TriggerEvent, User
 from hogsend.testing.driver import MemoryDriver
 from hogsend.testing.script import Happening, PastRun
 from hogsend.testing.world import Event, SentEmail, World

@@ -1,0 +1,156 @@
+"""A run in the hands of one driver: what that driver may write, and only while the run is its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import RowMapping, func, select, update
+from sqlalchemy.dialects.postgresql import insert as pg_insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hogsend.contacts.tables import contacts
+from hogsend.decisions.actions import decide
+from hogsend.decisions.reasons import Kind, Reason
+from hogsend.events.tables import user_events
+from hogsend.journeys.interrupts import Fenced, RunEnded
+from hogsend.journeys.journal import Step
+from hogsend.journeys.tables import LIVE_STATUSES, journey_states, journey_steps
+from hogsend.runtime import Runtime
+from hogsend.storage.metadata import new_id
+
+RUN_LEASE = timedelta(seconds=60)
+_states = journey_states.c
+_steps = journey_steps.c
+
+
+class HeldRun:
+    """One claimed run. `epoch` is the claim: whoever raises it fences the driver that holds this.
+
+    Each method but `guard` expects that `guard` ran first in the same transaction, so that the row is locked.
+    """
+
+    def __init__(self, runtime: Runtime, run: RowMapping) -> None:
+        self.runtime = runtime
+        self.run_id: UUID = run["id"]
+        self.journey_id: str = run["journey_id"]
+        self.contact_id: UUID = run["contact_id"]
+        self.epoch: int = run["epoch"]
+
+    async def guard(self, conn: AsyncConnection) -> RowMapping:
+        """Lock the run for this transaction, see that it is still ours, and renew the lease.
+
+        Raises `RunEnded` or `Fenced`. Where the subject's lock is needed too, take that first.
+        """
+        held = await conn.execute(
+            update(journey_states)
+            .where(_states.id == self.run_id, _states.epoch == self.epoch, _states.status == "active")
+            .values(lease_until=self.runtime.clock.wall() + RUN_LEASE)
+            .returning(journey_states)
+        )
+        run: RowMapping | None = held.mappings().one_or_none()
+        if run is not None:
+            self.contact_id = run["contact_id"]
+            return run
+        found = await conn.execute(select(_states.status).where(_states.id == self.run_id))
+        raise (Fenced if found.scalar_one() in LIVE_STATUSES else RunEnded)(str(self.run_id))
+
+    async def hold(self, conn: AsyncConnection) -> None:
+        """Lock the run whoever drives it, and learn whose it is now: for what must be recorded in any case."""
+        held = select(_states.contact_id).where(_states.id == self.run_id).with_for_update()
+        self.contact_id = (await conn.execute(held)).scalar_one()
+
+    async def contact(self, conn: AsyncConnection) -> RowMapping:
+        """Whose run it is, as they are now."""
+        return (await conn.execute(select(contacts).where(contacts.c.id == self.contact_id))).mappings().one()
+
+    async def open(self, conn: AsyncConnection, step: Step) -> None:
+        """Write a step that is under way."""
+        now = self.runtime.clock.now()
+        await conn.execute(pg_insert(journey_steps).values(self._row(step, "open", now)))
+        await self._note(conn, step, now)
+        step.status = "open"
+
+    async def close(
+        self,
+        conn: AsyncConnection,
+        step: Step,
+        result: Any,
+        *,
+        past: datetime | None = None,
+        cursor: int | None = None,
+    ) -> None:
+        """Write a step's result, and let the next window begin where it ended.
+
+        That is behind event `cursor` where an event ended it, else behind what had arrived by `past`.
+        """
+        now = self.runtime.clock.now()
+        row = self._row(step, "done", now) | {"result": result, "closed_at": now}
+        await conn.execute(
+            pg_insert(journey_steps)
+            .values(row)
+            .on_conflict_do_update(
+                index_elements=[_steps.state_id, _steps.key],
+                set_={"status": "done", "result": row["result"], "closed_at": now},
+                where=_steps.status == "open",
+            )
+        )
+        arrived = (
+            select(func.coalesce(func.max(user_events.c.seq), 0))
+            .where(user_events.c.contact_id == self.contact_id, user_events.c.received_at <= (past or now))
+            .scalar_subquery()
+        )
+        await self._note(conn, step, now, cursor if cursor is not None else arrived)
+        step.status, step.result = "done", result
+
+    async def decide(
+        self,
+        conn: AsyncConnection,
+        kind: Kind,
+        reason: Reason,
+        detail: Mapping[str, Any],
+        event_id: UUID | None = None,
+    ) -> None:
+        """Record a verdict of this run."""
+        await decide(
+            conn,
+            at=self.runtime.clock.now(),
+            kind=kind,
+            reason=reason,
+            detail=detail,
+            contact_id=self.contact_id,
+            journey_id=self.journey_id,
+            state_id=self.run_id,
+            event_id=event_id,
+        )
+
+    async def _note(self, conn: AsyncConnection, step: Step, now: datetime, cursor: Any = 0) -> None:
+        await conn.execute(
+            update(journey_states)
+            .where(_states.id == self.run_id)
+            .values(
+                current_node=step.label,
+                attempt=0,
+                cursor_seq=func.greatest(_states.cursor_seq, cursor),
+                updated_at=now,
+            )
+        )
+
+    def _row(self, step: Step, status: str, now: datetime) -> dict[str, Any]:
+        return {
+            "id": new_id(),
+            "state_id": self.run_id,
+            "key": step.key,
+            "seq": step.seq,
+            "kind": step.kind,
+            "label": step.label,
+            "fingerprint": step.fingerprint,
+            "status": status,
+            "args": dict(step.args),
+            "deadline": step.deadline,
+            "since_seq": step.since_seq,
+            "epoch": self.epoch,
+            "opened_at": now,
+        }
