@@ -12,16 +12,21 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.name_converter import NameConverter
 from strawberry.types.base import StrawberryObjectDefinition, StrawberryType
 
+from hogsend.access.schema import ApiKeyMutation, ApiKeyQuery, AuditQuery
 from hogsend.contacts.schema import ENTRY_TYPES, ContactQuery
 from hogsend.contacts.subscriptions import ContactSubscription
 from hogsend.decisions.schema import DecisionQuery
 from hogsend.emails.schema import EmailQuery, TemplateQuery
+from hogsend.emails.schema.mutations import EmailMutation
+from hogsend.events.mutations import EventReplayMutation
 from hogsend.events.schema import EventMutation, EventQuery
 from hogsend.graphql.health import HealthQuery
 from hogsend.graphql.nodes import NodeQuery
 from hogsend.graphql.scalars import SCALARS
 from hogsend.graphql.viewer import ViewerQuery
 from hogsend.journeys.schema import JourneyMutation, JourneyQuery, JourneyStateQuery
+from hogsend.journeys.schema.batch import JourneyBatch
+from hogsend.journeys.schema.steer import JourneySteering
 
 
 @strawberry.type(description="Read everything.")
@@ -36,12 +41,22 @@ class Query(
     TemplateQuery,
     EventQuery,
     DecisionQuery,
+    ApiKeyQuery,
+    AuditQuery,
 ):
     """One mixin a feature."""
 
 
 @strawberry.type(description="Change something. What the sender got wrong is in the payload's `userErrors`.")
-class Mutation(EventMutation, JourneyMutation):
+class Mutation(
+    EventMutation,
+    EventReplayMutation,
+    JourneyMutation,
+    JourneyBatch,
+    JourneySteering,
+    EmailMutation,
+    ApiKeyMutation,
+):
     """One mixin a feature."""
 
 

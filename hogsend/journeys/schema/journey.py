@@ -9,18 +9,22 @@ from typing import Annotated, Any, ClassVar
 
 import strawberry
 from strawberry.scalars import JSON
+from strawberry.types.lazy_type import LazyType
 
 from hogsend.access.caller import Scope
 from hogsend.graphql import ids
 from hogsend.graphql.connections import Listed, connection
 from hogsend.graphql.context import Context, Info
 from hogsend.graphql.enums import described_enum
+from hogsend.graphql.errors import Code, problem
 from hogsend.graphql.fields import described, field, query
 from hogsend.graphql.links import row_by_key
 from hogsend.graphql.node import Node
 from hogsend.journeys.conditions import Trigger
 from hogsend.journeys.definition import Journey as Definition
+from hogsend.journeys.explain import explain_enrollment
 from hogsend.journeys.queries import OVERRIDES, STANDS_FOR, STATES, counts
+from hogsend.journeys.schema.explain import EnrollmentExplanation
 from hogsend.journeys.schema.state import JourneyStateStatus
 from hogsend.journeys.tables import journey_states
 from hogsend.storage.collections import Selection
@@ -153,6 +157,34 @@ class Journey(Node):
         statuses = None if status is None else [one.value for one in status]
         mine = STATES.under(journey_states.c.journey_id, self.definition.id)
         return mine.filtered(statuses=statuses, user_id=user_id)
+
+    @field("Why a contact was, or would be, let in or not: every guard in order, by ingestion's own code.")
+    async def explain_enrollment(
+        self,
+        info: Info,
+        contact: Annotated[
+            Any,
+            strawberry.argument(
+                description="Whose enrolment.",
+                graphql_type=LazyType("ContactBy", "hogsend.contacts.schema"),
+            ),
+        ],
+        event: Annotated[
+            strawberry.ID | None,
+            described("For this event; the newest verdict, or what it would be now, where left out."),
+        ] = None,
+    ) -> EnrollmentExplanation:
+        from hogsend.contacts.schema import find_contact
+
+        found = await find_contact(info.context, contact)
+        if found is None:
+            raise problem("Contact not found", Code.NOT_FOUND)
+        event_id = None if event is None else ids.uuid_of(event, "event")
+        async with info.context.connection() as conn:
+            explanation = await explain_enrollment(
+                conn, info.context.runtime, self.definition, found["id"], event_id
+            )
+        return EnrollmentExplanation.showing(explanation)
 
     async def is_enabled(self, context: Context) -> bool:
         override = await self._override(context)
