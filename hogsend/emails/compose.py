@@ -61,19 +61,9 @@ def compose(
     template = runtime.templates.get(template_key)
     category = category or template.category
     base = runtime.settings.base_url
-    token = _token(runtime, email_id, contact, category)
-    preferences_url = f"{base}/v1/email/preferences?token={token}"
-    unsubscribe_url = None if category == TRANSACTIONAL else f"{base}/v1/email/unsubscribe?token={token}"
-    rendered = runtime.templates.render(
-        template_key,
-        {
-            "contact": _person(contact),
-            "props": dict(props),
-            "unsubscribe_url": unsubscribe_url,
-            "preferences_url": preferences_url,
-            "base_url": base,
-        },
-    )
+    ways = _ways_out(runtime, email_id, contact, category)
+    given = {"contact": _person(contact), "props": dict(props), "base_url": base, **ways}
+    rendered = runtime.templates.render(template_key, given)
     page, links = track_links(rendered.html, email_id, base)
     the_subject = " ".join((subject or rendered.subject).split())
     sender = " ".join((from_email or runtime.settings.email_from).split())
@@ -84,7 +74,7 @@ def compose(
         html=_with_pixel(page, f"{base}/v1/t/o/{email_id}"),
         text=rendered.text,
         reply_to=" ".join(reply_to.split()) if reply_to else None,
-        headers=_headers(unsubscribe_url),
+        headers=_headers(ways["unsubscribe_url"]),
         tags=_tags(email_id, template_key, category, journey_id),
     )
     return Composed(message, the_subject, sender, category, links)
@@ -114,11 +104,19 @@ def _with_pixel(page: str, url: str) -> str:
     return f"{before}{pixel}{end}{after}" if end else page + pixel
 
 
-def _token(runtime: Runtime, email_id: UUID, contact: Mapping[str, Any], category: str | None) -> str:
+def _ways_out(
+    runtime: Runtime, email_id: UUID, contact: Mapping[str, Any], category: str | None
+) -> dict[str, str | None]:
+    """Where this reader can choose. What is transactional cannot be unsubscribed from."""
     reader = tokens.ReaderToken(
         email=str(contact["email"]), contact_id=contact["id"], email_id=email_id, category=category
     )
-    return tokens.issue(runtime.settings.secret_key, runtime.clock, reader)
+    token = tokens.issue(runtime.settings.secret_key, runtime.clock, reader)
+    pages = f"{runtime.settings.base_url}/v1/email"
+    return {
+        "preferences_url": f"{pages}/preferences?token={token}",
+        "unsubscribe_url": None if category == TRANSACTIONAL else f"{pages}/unsubscribe?token={token}",
+    }
 
 
 def _person(contact: Mapping[str, Any]) -> dict[str, Any]:

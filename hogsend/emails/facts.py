@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -36,69 +37,64 @@ _ABOUT_THE_READER = frozenset({"bounced", "complained"})
 _sends = email_sends.c
 
 
+@dataclass(frozen=True)
+class Visit:
+    """What is known of a reader who opened or clicked: which link, and from where."""
+
+    link_id: UUID | None = None
+    url: str | None = None
+    ip_address: str | None = None
+    user_agent: str | None = None
+
+
+UNSEEN = Visit()
+
+
 async def record_fact(
     conn: AsyncConnection,
     *,
     email_id: UUID,
     type: str,
     at: datetime,
-    link_id: UUID | None = None,
-    url: str | None = None,
-    ip_address: str | None = None,
-    user_agent: str | None = None,
+    visit: Visit = UNSEEN,
     detail: str | None = None,
     provider_event_id: str | None = None,
     hard: bool = True,
 ) -> bool:
-    """Record one fact about a send. `at` is product time. False where it was known, or where there is no such send.
+    """Record one fact about a send, at a product time. False where it was known, or there is no such send.
 
     The status climbs, the first instant of its kind is kept, and the activity log gets a row, in the caller's
     transaction. A complaint, and a bounce that is `hard`, suppress the address.
 
-    Locks the send's row; for a bounce or a complaint the contact's lock comes first, so a caller that already holds
-    the row must hold that lock too.
+    Locks the send's row; for a bounce or a complaint the contact's lock comes first, so a caller that already
+    holds the row must hold that lock too.
     """
     if type in _ABOUT_THE_READER:
         await _lock_reader(conn, email_id)
-    send = (
-        await conn.execute(select(email_sends).where(_sends.id == email_id).with_for_update())
-    ).one_or_none()
-    if send is None:
+    found = await conn.execute(select(email_sends).where(_sends.id == email_id).with_for_update())
+    send = found.one_or_none()
+    if send is None or (type in _ONCE and await _is_known(conn, email_id, type)):
         return False
-    if type in _ONCE and await _is_known(conn, email_id, type):
-        return False
-    written = await conn.execute(
-        insert(email_events)
-        .values(
-            id=new_id(),
-            email_id=email_id,
-            type=type,
-            at=at,
-            link_id=link_id,
-            url=url,
-            ip_address=ip_address,
-            user_agent=user_agent,
-            detail=detail,
-            provider_event_id=provider_event_id,
-        )
-        .on_conflict_do_nothing(index_elements=["provider_event_id"])
-        .returning(email_events.c.id)
-    )
-    if written.scalar_one_or_none() is None:
+    fact = {"email_id": email_id, "type": type, "at": at, "detail": detail, **asdict(visit)}
+    if not await _append(conn, {**fact, "provider_event_id": provider_event_id}):
         return False
     await _move(conn, send, type, at, answered=provider_event_id is not None)
     if type in _ABOUT_THE_READER:
         await _note_about_reader(conn, send, type, at, detail, hard=hard)
-    await activity.record(
-        conn,
-        at=at,
-        kind="email",
-        type=type,
-        ref_id=email_id,
-        contact_id=send.contact_id,
-        journey_id=send.journey_id,
-    )
+    person = {"contact_id": send.contact_id, "journey_id": send.journey_id}
+    await activity.record(conn, at=at, kind="email", type=type, ref_id=email_id, **person)
     return True
+
+
+async def _append(conn: AsyncConnection, fact: Mapping[str, Any]) -> bool:
+    """False where an event of the provider's with the same id was appended before."""
+    written = await conn.execute(
+        insert(email_events)
+        .values(id=new_id(), **fact)
+        .on_conflict_do_nothing(index_elements=["provider_event_id"])
+        .returning(email_events.c.id)
+    )
+    return written.scalar_one_or_none() is not None
 
 
 async def _lock_reader(conn: AsyncConnection, email_id: UUID) -> None:
@@ -157,10 +153,9 @@ async def settle_provider_events(conn: AsyncConnection, clock: Clock, message_id
     Part of the transaction that commits `sent`. Locks as `record_fact` does.
     """
     events = provider_events.c
-    about_it = or_(events.message_id == message_id, events.email_id == email_id)
     waiting = await conn.execute(
         select(provider_events)
-        .where(about_it, events.processed_at.is_(None))
+        .where(events.message_id == message_id, events.processed_at.is_(None))
         .order_by(events.received_at, events.id)
     )
     recorded = 0
@@ -177,9 +172,9 @@ async def apply_provider_event(conn: AsyncConnection, clock: Clock, event: Row[A
         email_id=email_id,
         type=fact["type"],
         at=datetime.fromisoformat(fact["at"]),
-        url=fact.get("url"),
-        ip_address=fact.get("ip_address"),
-        user_agent=fact.get("user_agent"),
+        visit=Visit(
+            url=fact.get("url"), ip_address=fact.get("ip_address"), user_agent=fact.get("user_agent")
+        ),
         detail=fact.get("detail"),
         hard=bool(fact.get("hard", True)),
         provider_event_id=event.id,

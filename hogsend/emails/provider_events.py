@@ -63,8 +63,8 @@ async def take_resend_event(runtime: Runtime, event_id: str, body: Mapping[str, 
     return outcome
 
 
-async def settle_stragglers(runtime: Runtime, limit: int = 100) -> int:
-    """Record stored events whose send has become known since. The watchdog calls it. Returns how many were new."""
+async def settle_stragglers(runtime: Runtime, limit: int = 100) -> None:
+    """Record stored events whose send has become known since. Scheduled; safe to call at any time."""
     events, sends = provider_events.c, email_sends.c
     async with runtime.database.read() as conn:
         found = await conn.execute(
@@ -74,12 +74,11 @@ async def settle_stragglers(runtime: Runtime, limit: int = 100) -> int:
             .limit(limit)
         )
         pairs = found.all()
-    settled = 0
     for event_id, email_id in pairs:
         async with runtime.database.transaction() as conn:
             event = (await conn.execute(select(provider_events).where(events.id == event_id))).one()
-            settled += await apply_provider_event(conn, runtime.clock, event, email_id)
-    return settled
+            recorded = await apply_provider_event(conn, runtime.clock, event, email_id)
+        TAKEN.labels(event.provider, "recorded" if recorded else "known").inc()
 
 
 async def _keep(

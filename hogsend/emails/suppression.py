@@ -199,17 +199,7 @@ async def change_preferences(
     contact_id = await _locked(conn, contact_id)
     before = await _preferences(conn, contact_id)
     now = clock.now()
-    values: dict[str, Any] = {}
-    verdicts: list[tuple[Reason, str]] = []
-    if unsubscribed_all is not None and unsubscribed_all != before["unsubscribed_all"]:
-        values["unsubscribed_all"] = unsubscribed_all
-        verdicts.append((Reason.UNSUBSCRIBED if unsubscribed_all else Reason.RESUBSCRIBED, "all"))
-    held: dict[str, bool] = dict(before["categories"])
-    for name, wanted in (categories or {}).items():
-        if held.get(name, True) != wanted:
-            verdicts.append((Reason.RESUBSCRIBED if wanted else Reason.UNSUBSCRIBED, name))
-        if held.get(name) != wanted:
-            values["categories"] = held = {**held, name: wanted}
+    values, verdicts = _changes(before, unsubscribed_all, categories or {})
     if not values:
         return False
     await _write(conn, now, contact_id, before["email"], values)
@@ -224,6 +214,24 @@ async def change_preferences(
             detail={"scope": scope, "source": source},
         )
     return True
+
+
+def _changes(
+    before: Mapping[str, Any], unsubscribed_all: bool | None, categories: Mapping[str, bool]
+) -> tuple[dict[str, Any], list[tuple[Reason, str]]]:
+    """What to write, and the verdict on each answer that differs; a category never spoken of was wanted."""
+    values: dict[str, Any] = {}
+    verdicts: list[tuple[Reason, str]] = []
+    if unsubscribed_all is not None and unsubscribed_all != before["unsubscribed_all"]:
+        values["unsubscribed_all"] = unsubscribed_all
+        verdicts.append((Reason.UNSUBSCRIBED if unsubscribed_all else Reason.RESUBSCRIBED, "all"))
+    held: dict[str, bool] = dict(before["categories"])
+    for name, wanted in categories.items():
+        if held.get(name, True) != wanted:
+            verdicts.append((Reason.RESUBSCRIBED if wanted else Reason.UNSUBSCRIBED, name))
+        if held.get(name) != wanted:
+            values["categories"] = held = {**held, name: wanted}
+    return values, verdicts
 
 
 async def reader_of(conn: AsyncConnection, contact_id: UUID | None, email: str) -> UUID | None:

@@ -125,6 +125,7 @@ provider_events = Table(
     json("payload", nullable=False),
     instant("received_at", nullable=False),
     instant("processed_at", comment="null while no send of ours has that message id yet"),
+    Index("ix_provider_events_waiting", "message_id", postgresql_where=text("processed_at IS NULL")),
 )
 
 suppressions = Table(

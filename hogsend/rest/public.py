@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from hogsend.emails import preferences, tokens
-from hogsend.emails.facts import record_fact
+from hogsend.emails.facts import Visit, record_fact
 from hogsend.emails.tables import email_links
 from hogsend.rest.errors import NOT_FOUND, error_response
 from hogsend.runtime import Runtime
@@ -50,7 +51,7 @@ async def open_pixel(request: Request) -> Response:
     """GET /v1/t/o/{id}: always the picture, whatever became of the fact."""
     email_id = _uuid(request.path_params["id"])
     if email_id is not None and request.method == "GET":
-        await _record(request, email_id, "opened")
+        await _record(request, email_id, "opened", _visit(request))
     return Response(PIXEL, media_type="image/gif", headers=_NO_STORE)
 
 
@@ -64,7 +65,8 @@ async def click(request: Request) -> Response:
     if link is None:
         return error_response(404, NOT_FOUND)
     if request.method == "GET":
-        await _record(request, link.email_id, "clicked", link_id=link.id, url=link.url)
+        visit = replace(_visit(request), link_id=link.id, url=link.url)
+        await _record(request, link.email_id, "clicked", visit)
     return RedirectResponse(link.url, 302, headers=_NO_STORE)
 
 
@@ -119,20 +121,19 @@ async def _save(runtime: Runtime, reader: tokens.ReaderToken, form: FormData) ->
     )
 
 
-async def _record(request: Request, email_id: UUID, type: str, **more: Any) -> None:
+def _visit(request: Request) -> Visit:
+    return Visit(
+        ip_address=request.client.host if request.client else None,
+        user_agent=request.headers.get("user-agent", "")[:LONGEST_AGENT] or None,
+    )
+
+
+async def _record(request: Request, email_id: UUID, type: str, visit: Visit) -> None:
     """Record what a reader did. Where the database does not answer, the reader still gets what they came for."""
     runtime: Runtime = request.app.state.runtime
     try:
         async with runtime.database.transaction() as conn:
-            await record_fact(
-                conn,
-                email_id=email_id,
-                type=type,
-                at=runtime.clock.now(),
-                ip_address=request.client.host if request.client else None,
-                user_agent=request.headers.get("user-agent", "")[:LONGEST_AGENT] or None,
-                **more,
-            )
+            await record_fact(conn, email_id=email_id, type=type, at=runtime.clock.now(), visit=visit)
     except (SQLAlchemyError, OSError):
         log.exception("tracking_lost", email_id=str(email_id), type=type)
 

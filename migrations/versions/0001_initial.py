@@ -717,7 +717,14 @@ def _create_tables(timescale: bool) -> None:
         "outbox",
         ["available_at", "id"],
         unique=False,
-        postgresql_where=sa.text("published_at IS NULL"),
+        postgresql_where=sa.text("published_at IS NULL AND topic <> 'analytics.capture'"),
+    )
+    op.create_index(
+        "ix_outbox_captures",
+        "outbox",
+        ["available_at", "id"],
+        unique=False,
+        postgresql_where=sa.text("published_at IS NULL AND topic = 'analytics.capture'"),
     )
     op.create_table(
         "provider_events",
@@ -739,6 +746,13 @@ def _create_tables(timescale: bool) -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_provider_events")),
     )
     op.create_index(op.f("ix_provider_events_message_id"), "provider_events", ["message_id"], unique=False)
+    op.create_index(
+        "ix_provider_events_waiting",
+        "provider_events",
+        ["message_id"],
+        unique=False,
+        postgresql_where=sa.text("processed_at IS NULL"),
+    )
     op.create_table(
         "suppressions",
         sa.Column("id", sa.UUID(), nullable=False),

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select, update
 
 from hogsend.clock import ManualClock
-from hogsend.emails.facts import record_fact
+from hogsend.emails.facts import Visit, record_fact
 from hogsend.emails.tables import email_sends, suppressions
 from hogsend.realtime.tables import activity
 from hogsend.runtime import Runtime
@@ -25,7 +25,7 @@ async def test_a_fact_leaves_its_row_its_instant_and_its_activity(
     email_id = await prepared(ada, journey_id="a-journey")
     async with runtime.database.transaction() as conn:
         assert await record_fact(
-            conn, email_id=email_id, type="opened", at=clock.now(), ip_address="10.0.0.1"
+            conn, email_id=email_id, type="opened", at=clock.now(), visit=Visit(ip_address="10.0.0.1")
         )
     send = await the_send(runtime, email_id)
     assert (send.status, send.opened_at) == ("opened", clock.now())
