@@ -60,7 +60,7 @@ async def create(
 ) -> Contact:
     """Make a contact. Raises `Conflict` where somebody has one of the keys, `InvalidInput` for a malformed one."""
     keys = Keys.of(external_id, email)
-    check_properties("properties", properties or {})
+    check_properties("properties", {} if properties is None else properties)
     await lock_subjects(conn, keys.subjects())
     taken = await owners(conn, keys)
     if "external_id" in taken:
@@ -85,7 +85,7 @@ async def update_contact(
     The former address is not hers any more: it resolves to nobody. Raises `NotFound`, `Conflict` where another
     contact has the address, `InvalidInput`.
     """
-    check_properties("properties", properties or {})
+    check_properties("properties", {} if properties is None else properties)
     address = normal_email(email) if isinstance(email, str) else None
     before = await lock_person(conn, contact_id, and_email=address)
     if before is None:
@@ -125,7 +125,7 @@ async def upsert(
     properties: Mapping[str, Any] | None = None,
 ) -> Resolved:
     """Find by either key, fill in the missing one, merge where each has its own contact, or make one."""
-    check_properties("properties", properties or {})
+    check_properties("properties", {} if properties is None else properties)
     resolved = await resolve(
         conn, clock, external_id=external_id, email=email, properties=properties, seen=False
     )

@@ -19,7 +19,13 @@ from sqlalchemy import (
     union_all,
 )
 
-from hogsend.contacts.tables import contact_aliases, contact_preferences, contacts
+from hogsend.contacts.tables import (
+    contact_aliases,
+    contact_preferences,
+    contacts,
+    import_errors,
+    import_jobs,
+)
 from hogsend.realtime.tables import activity
 from hogsend.storage.collections import Collection, Sort
 
@@ -118,4 +124,22 @@ TIMELINE = Collection(
     sorts={"at": Sort(_a.at)},
     where=(_a.kind.in_(TIMELINE_KINDS),),
     filters={"kinds": lambda kinds: _a.kind.in_(kinds), "first_only": _first_of_each},
+)
+
+
+IMPORT_JOBS = Collection(
+    "import_jobs",
+    "import",
+    columns=tuple(import_jobs.c),
+    key=import_jobs.c.id,
+    sorts={"created_at": Sort(import_jobs.c.created_at)},
+)
+
+IMPORT_ERRORS = Collection(
+    "import_errors",
+    "importerror",
+    columns=tuple(import_errors.c),
+    key=import_errors.c.row,
+    sorts={"row": Sort(import_errors.c.row)},
+    descending=False,
 )

@@ -13,7 +13,13 @@ from strawberry.schema.name_converter import NameConverter
 from strawberry.types.base import StrawberryObjectDefinition, StrawberryType
 
 from hogsend.access.schema import ApiKeyMutation, ApiKeyQuery, AuditQuery
-from hogsend.contacts.schema import ENTRY_TYPES, ContactQuery
+from hogsend.contacts.schema import (
+    ENTRY_TYPES,
+    ContactMutation,
+    ContactQuery,
+    ImportMutation,
+    ImportQuery,
+)
 from hogsend.contacts.subscriptions import ContactSubscription
 from hogsend.decisions.schema import DecisionQuery
 from hogsend.emails.schema import EmailQuery, TemplateQuery
@@ -35,6 +41,7 @@ class Query(
     HealthQuery,
     NodeQuery,
     ContactQuery,
+    ImportQuery,
     JourneyQuery,
     JourneyStateQuery,
     EmailQuery,
@@ -49,6 +56,8 @@ class Query(
 
 @strawberry.type(description="Change something. What the sender got wrong is in the payload's `userErrors`.")
 class Mutation(
+    ContactMutation,
+    ImportMutation,
     EventMutation,
     EventReplayMutation,
     JourneyMutation,

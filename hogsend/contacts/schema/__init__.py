@@ -10,6 +10,8 @@ from hogsend.contacts.schema.contact import (
     find_contact,
     user_id,
 )
+from hogsend.contacts.schema.imports import ImportJob, ImportMutation, ImportQuery
+from hogsend.contacts.schema.mutations import ContactMutation
 from hogsend.contacts.schema.timeline import (
     ENTRY_TYPES,
     DecisionMade,
@@ -25,12 +27,16 @@ __all__ = [
     "Contact",
     "ContactBy",
     "ContactFilter",
+    "ContactMutation",
     "ContactPreferences",
     "ContactQuery",
     "ContactSort",
     "DecisionMade",
     "EmailActivity",
     "EventReceived",
+    "ImportJob",
+    "ImportMutation",
+    "ImportQuery",
     "JourneyProgress",
     "TimelineEntry",
     "TimelineKind",
