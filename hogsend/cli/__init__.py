@@ -16,7 +16,9 @@ from dotenv import load_dotenv
 from hogsend.cli.api import api
 from hogsend.cli.demo import demo
 from hogsend.cli.dev import dev
+from hogsend.cli.doctor import doctor
 from hogsend.cli.init import init
+from hogsend.cli.keys import keys
 from hogsend.cli.migrate import migrate
 from hogsend.cli.problem import Problem
 from hogsend.cli.schema import schema
@@ -25,7 +27,7 @@ from hogsend.cli.worker import worker
 from hogsend.journeys.errors import JourneyError
 from hogsend.settings import SettingsError
 
-COMMANDS: tuple[Callable[..., None], ...] = (dev, api, worker, migrate, schema, demo, init)
+COMMANDS: tuple[Callable[..., None], ...] = (dev, api, worker, migrate, schema, demo, init, doctor)
 
 app = typer.Typer(
     help="The operations plane for lifecycle email.",
@@ -35,6 +37,7 @@ app = typer.Typer(
 )
 for command in COMMANDS:
     app.command()(command)
+app.add_typer(keys, name="keys")
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ async def bring_up_to_date(settings: Settings) -> str:
     import hogsend.storage.migrate as migrations
     from hogsend.storage.database import Database
 
-    await _reach(settings.database_url)
+    await reach(settings.database_url)
     database = Database.open(settings, application="hogsend-migrate")
     try:
         await migrations.migrate(database)
@@ -37,7 +37,8 @@ async def bring_up_to_date(settings: Settings) -> str:
         await database.close()
 
 
-async def _reach(database_url: str) -> None:
+async def reach(database_url: str) -> None:
+    """Raises `Problem` that says in a line why the database cannot be used."""
     import asyncpg
 
     parts = urlsplit(database_url)

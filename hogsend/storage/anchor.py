@@ -30,6 +30,13 @@ async def anchored_clock(database: Database, speed: float) -> Clock:
         return SystemClock()
 
 
+async def noted_speed(database: Database) -> float:
+    """The speed of the clock that is anchored, for a command that joins it; 1 where none is."""
+    async with database.read() as conn:
+        found = await conn.execute(text("SELECT speed FROM clock WHERE id = :id"), {"id": ROW})
+        return float(found.scalar_one_or_none() or 1)
+
+
 async def _join_or_anchor(conn: AsyncConnection, speed: float) -> Clock:
     real = SystemClock()
     wall = real.wall()
