@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import RowMapping
 
+from hogsend.analytics.captures import capture_waiting
 from hogsend.contacts.importing import IMPORT, give_up, run_import
 from hogsend.deadletters.actions import bury
 from hogsend.emails.delivery import DELIVER, deliver_job, sweep_sends
@@ -49,6 +50,7 @@ SCHEDULE: tuple[Cron, ...] = (
     Cron(HEARTBEAT, timedelta(seconds=5), heartbeat),
     Cron("watchdog", timedelta(seconds=2), watchdog),
     Cron("sweep-sends", timedelta(minutes=1), sweep_sends),
+    Cron("captures", timedelta(seconds=1), capture_waiting),
     Cron("partitions", timedelta(hours=1), make_partitions),
     Cron("retention", timedelta(hours=1), forget_finished),
 )

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.engine.outbox import JOB, RUN_CANCEL, RUN_START, RUN_WAKE
 from hogsend.engine.port import Engine
-from hogsend.engine.tables import outbox
+from hogsend.engine.tables import PUBLISHED_AT_ONCE, outbox
 from hogsend.runtime import Runtime
 
 log = structlog.get_logger(__name__)
@@ -52,7 +52,7 @@ class Publisher:
                 (
                     await conn.execute(
                         select(outbox)
-                        .where(_rows.published_at.is_(None), _rows.available_at <= wall)
+                        .where(PUBLISHED_AT_ONCE, _rows.available_at <= wall)
                         .order_by(_rows.id)
                         .limit(BATCH)
                         .with_for_update(skip_locked=True)
