@@ -22,26 +22,48 @@ from hogsend.graphql.mutations import UserError, mutation
 from hogsend.graphql.node import by_key
 
 
-class ContactErrorCode(Enum):
+class ContactCreateErrorCode(Enum):
     INVALID = "invalid"
-    NOT_FOUND = "not_found"
     EXTERNAL_ID_TAKEN = "external_id_taken"
     EMAIL_TAKEN = "email_taken"
+
+
+class ContactUpdateErrorCode(Enum):
+    INVALID = "invalid"
+    NOT_FOUND = "not_found"
+    EMAIL_TAKEN = "email_taken"
+
+
+class ContactUpsertErrorCode(Enum):
+    INVALID = "invalid"
+
+
+class ContactDeleteErrorCode(Enum):
+    NOT_FOUND = "not_found"
+
+
+class ContactPreferencesUpdateErrorCode(Enum):
+    INVALID = "invalid"
+    NOT_FOUND = "not_found"
     NO_EMAIL_ADDRESS = "no_email_address"
 
 
-described_enum(
-    ContactErrorCode,
-    "ContactErrorCode",
-    "What can be wrong with a change to a contact.",
-    {
-        ContactErrorCode.INVALID: "A field has a value that it does not take.",
-        ContactErrorCode.NOT_FOUND: "There is no such contact.",
-        ContactErrorCode.EXTERNAL_ID_TAKEN: "Another contact has this externalId, now or as an alias.",
-        ContactErrorCode.EMAIL_TAKEN: "Another contact has this email address, now or as an alias.",
-        ContactErrorCode.NO_EMAIL_ADDRESS: "The contact has no email address that preferences could be about.",
-    },
+_MISTAKES = {
+    "INVALID": "A field has a value that it does not take.",
+    "NOT_FOUND": "There is no such contact.",
+    "EXTERNAL_ID_TAKEN": "Another contact has this externalId, now or as an alias.",
+    "EMAIL_TAKEN": "Another contact has this email address, now or as an alias.",
+    "NO_EMAIL_ADDRESS": "The contact has no email address that preferences could be about.",
+}
+_CODES: tuple[tuple[type[Enum], str], ...] = (
+    (ContactCreateErrorCode, "What can be wrong with a contact that is to be made."),
+    (ContactUpdateErrorCode, "What can be wrong with a change to a contact."),
+    (ContactUpsertErrorCode, "What can be wrong with a contact that is to be found or made."),
+    (ContactDeleteErrorCode, "What can be wrong with a deletion."),
+    (ContactPreferencesUpdateErrorCode, "What can be wrong with a change to preferences."),
 )
+for kind, description in _CODES:
+    described_enum(kind, kind.__name__, description, {member: _MISTAKES[member.name] for member in kind})
 
 PROPERTIES = "An object, merged into the properties at the top level; null removes a property."
 
@@ -98,7 +120,7 @@ class ContactPreferencesUpdateInput:
 @strawberry.type(description="What `contactCreate` made.")
 class ContactCreatePayload:
     contact: Contact | None = strawberry.field(default=None, description="The new contact.")
-    user_errors: list[UserError[ContactErrorCode]] = strawberry.field(
+    user_errors: list[UserError[ContactCreateErrorCode]] = strawberry.field(
         default_factory=list, description="What is wrong with the input; empty where all is well."
     )
 
@@ -106,7 +128,7 @@ class ContactCreatePayload:
 @strawberry.type(description="What `contactUpdate` changed.")
 class ContactUpdatePayload:
     contact: Contact | None = strawberry.field(default=None, description="The contact as it now is.")
-    user_errors: list[UserError[ContactErrorCode]] = strawberry.field(
+    user_errors: list[UserError[ContactUpdateErrorCode]] = strawberry.field(
         default_factory=list, description="What is wrong with the input; empty where all is well."
     )
 
@@ -122,7 +144,7 @@ class ContactUpsertPayload:
         default=None,
         description="The bare UUIDs of the contacts that were merged into it; they keep resolving.",
     )
-    user_errors: list[UserError[ContactErrorCode]] = strawberry.field(
+    user_errors: list[UserError[ContactUpsertErrorCode]] = strawberry.field(
         default_factory=list, description="What is wrong with the input; empty where all is well."
     )
 
@@ -132,7 +154,7 @@ class ContactDeletePayload:
     deleted_contact_id: strawberry.ID | None = strawberry.field(
         default=None, description="The id of the contact that is gone."
     )
-    user_errors: list[UserError[ContactErrorCode]] = strawberry.field(
+    user_errors: list[UserError[ContactDeleteErrorCode]] = strawberry.field(
         default_factory=list, description="What is wrong with the input; empty where all is well."
     )
 
@@ -142,7 +164,7 @@ class ContactPreferencesUpdatePayload:
     preferences: ContactPreferences | None = strawberry.field(
         default=None, description="The preferences as they now are."
     )
-    user_errors: list[UserError[ContactErrorCode]] = strawberry.field(
+    user_errors: list[UserError[ContactPreferencesUpdateErrorCode]] = strawberry.field(
         default_factory=list, description="What is wrong with the input; empty where all is well."
     )
 
@@ -175,7 +197,7 @@ class ContactMutation:
     @mutation(
         scope=Scope.FULL_ADMIN,
         payload=ContactCreatePayload,
-        codes=ContactErrorCode,
+        codes=ContactCreateErrorCode,
         deed=(Action.CREATE, Resource.CONTACT),
         names=lambda given: given.external_id or given.email,
         description="Make a contact. One that has a key already is an error; `contactUpsert` takes either.",
@@ -197,7 +219,7 @@ class ContactMutation:
     @mutation(
         scope=Scope.FULL_ADMIN,
         payload=ContactUpdatePayload,
-        codes=ContactErrorCode,
+        codes=ContactUpdateErrorCode,
         deed=(Action.UPDATE, Resource.CONTACT),
         names=_named,
         description="Change a contact's address or properties.",
@@ -220,7 +242,7 @@ class ContactMutation:
     @mutation(
         scope=Scope.FULL_ADMIN,
         payload=ContactUpsertPayload,
-        codes=ContactErrorCode,
+        codes=ContactUpsertErrorCode,
         deed=(Action.UPDATE, Resource.CONTACT),
         names=lambda given: given.external_id or given.email,
         description="Find a contact by either key, fill in the missing one, merge two where each key has its own, "
@@ -248,7 +270,7 @@ class ContactMutation:
     @mutation(
         scope=Scope.FULL_ADMIN,
         payload=ContactDeletePayload,
-        codes=ContactErrorCode,
+        codes=ContactDeleteErrorCode,
         deed=(Action.DELETE, Resource.CONTACT),
         names=_named,
         description="Delete a contact: its runs end, nothing more is sent to it, its keys are free again. What it "
@@ -266,7 +288,7 @@ class ContactMutation:
     @mutation(
         scope=Scope.FULL_ADMIN,
         payload=ContactPreferencesUpdatePayload,
-        codes=ContactErrorCode,
+        codes=ContactPreferencesUpdateErrorCode,
         deed=(Action.UPDATE, Resource.CONTACT),
         names=_named,
         description="Say what a contact agreed to. Each change has its decision.",
