@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import Enum
+from uuid import UUID
 
 import strawberry
 
@@ -42,6 +43,7 @@ class RateLimit:
 
 @strawberry.type(description="The key that is calling.")
 class Viewer:
+    uuid: UUID | None = strawberry.field(description="The key's bare UUID; null for ADMIN_API_KEY.")
     name: str = strawberry.field(
         description="What it was called when it was made; `legacy` for ADMIN_API_KEY."
     )
@@ -60,4 +62,4 @@ class ViewerQuery:
         if rate is not None:
             limit = RateLimit(limit=rate.limit, remaining=rate.remaining, reset_at=rate.reset_at)
         scopes = sorted((KeyScope(scope.value) for scope in caller.scopes), key=lambda scope: scope.value)
-        return Viewer(name=caller.name, scopes=scopes, rate_limit=limit)
+        return Viewer(uuid=caller.key_id, name=caller.name, scopes=scopes, rate_limit=limit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
@@ -23,6 +24,9 @@ _SAYS = {
     "int_type": "must be an integer",
     "float_type": "must be a number",
 }
+
+# What pydantic's sentences begin with; ours begin with the field.
+_SUBJECT = re.compile(r"^(Value error, |(Input|String|List|Dictionary|Value) )")
 
 
 class Body(BaseModel):
@@ -60,6 +64,8 @@ def parsed(model: type[M], values: Mapping[str, Any]) -> M:
 
 
 def _sentence(error: Any) -> tuple[str, str]:
-    path = ".".join(str(part) for part in error["loc"])
-    message = _SAYS.get(error["type"]) or error["msg"].removeprefix("Value error, ")
-    return path, f"{path} {message[0].lower()}{message[1:]}"
+    path = ".".join(str(part) for part in error["loc"]) or "body"
+    if error["type"] in ("enum", "literal_error"):
+        return path, f"{path} must be one of {error['ctx']['expected'].replace(' or ', ', ')}"
+    says = _SAYS.get(error["type"]) or _SUBJECT.sub("", error["msg"])
+    return path, f"{path} {says}"
