@@ -25,7 +25,8 @@ from hogsend.graphql.server import GraphQLServer
 from hogsend.graphql.ws import GraphQLSocket
 from hogsend.health import Uptime
 from hogsend.realtime.live import Live
-from hogsend.rest import data_plane, health, public, webhooks
+from hogsend.rest import admin, data_plane, health, public, webhooks
+from hogsend.rest.admin import AdminPlane
 from hogsend.rest.errors import on_hogsend_error, on_http_exception
 from hogsend.rest.middleware import BodyLimit, RequestId
 from hogsend.runtime import Runtime
@@ -43,6 +44,7 @@ def routes(settings: Settings) -> Sequence[BaseRoute]:
         WebSocketRoute("/graphql", GraphQLSocket()),
         Mount("/graphql/static", static_files()),
         *health.routes,
+        *admin.routes,
         *data_plane.routes,
         *webhooks.routes,
         *public.routes,
@@ -67,6 +69,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> Starlette:
             app.state.runtime = opened
             # Made now, so that what is wrong with them is said at start and not on the first request.
             opened.part(GraphQLServer)
+            opened.part(AdminPlane)
             opened.part(Uptime)
             with _DrainOnSignal(opened):
                 yield

@@ -1,0 +1,55 @@
+"""Events: the reads."""
+
+from __future__ import annotations
+
+from hogsend.rest import answers
+from hogsend.rest.params import FROM, PAGE, TO, Param, Text
+from hogsend.rest.shapes import EVENT, found, listing
+from hogsend.rest.table import Row
+
+ROWS = (
+    Row(
+        "GET",
+        "/events",
+        "Events, the newest first by when they happened",
+        EVENT
+        + """
+        query ($filter: EventFilter!, $first: Int, $offset: Int) {
+          events(filter: $filter, first: $first, offset: $offset) { totalCount nodes { ...Event } }
+        }
+        """,
+        listing("events", "events"),
+        take=lambda given: (
+            given.page
+            | {
+                "filter": {
+                    "userId": given.query["userId"],
+                    "name": given.query["event"],
+                    "from": given.query["from"],
+                    "to": given.query["to"],
+                }
+            }
+        ),
+        query=(
+            Param("userId", Text(), "Of the contact with this externalId or UUID"),
+            Param("event", Text(), "Of this name"),
+            FROM,
+            TO,
+            *PAGE,
+        ),
+        answer=answers.page("events", "Event"),
+    ),
+    Row(
+        "GET",
+        "/events/{id}",
+        "One event",
+        EVENT
+        + """
+        query ($id: ID!) { event(id: $id) { ...Event } }
+        """,
+        lambda data, _given: {"event": found(data, "event", "Event")},
+        take=lambda given: {"id": given.path["id"]},
+        not_found="Event",
+        answer=answers.things(event="Event"),
+    ),
+)

@@ -1,0 +1,198 @@
+"""REST as a table over GraphQL documents: what a row is, and the one function that answers all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphql import GraphQLSchema, OperationType
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from hogsend.access.audit import Deed, Origin, Outcome, audited
+from hogsend.access.caller import Scope
+from hogsend.access.gate import Admitted, admit
+from hogsend.errors import Conflict, HogsendError, NotFound
+from hogsend.graphql.context import Context
+from hogsend.graphql.errors import Code, code_of
+from hogsend.graphql.execute import Answer, Executor, Prepared
+from hogsend.graphql.mutations import DEED
+from hogsend.graphql.server import GraphQLServer
+from hogsend.rest.body import json_object
+from hogsend.rest.errors import INTERNAL, JSONResponse, error_response, on_hogsend_error
+from hogsend.rest.models import Body, InvalidBody, parsed
+from hogsend.rest.params import Param, read
+from hogsend.runtime import Runtime
+
+BASE = "/v1/admin"
+LONGEST_INNER_LIST = 10_000
+
+
+@dataclass(frozen=True)
+class Given:
+    """A request, checked: names of the path, parameters of the query, the body."""
+
+    path: Mapping[str, str]
+    query: Mapping[str, Any]
+    body: Any = None
+
+    @property
+    def page(self) -> dict[str, Any]:
+        """`limit` and `offset` as the documents' variables."""
+        return {"first": self.query["limit"], "offset": self.query["offset"]}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One route: which document it stands for, how the request becomes variables, how the data becomes the answer.
+
+    The scope is what the document's root fields want. `give` raises `NotFound` where the data has null for what
+    the path names. `conflicts` are the user errors' codes that are a 409 here; NOT_FOUND is a 404, every other a 400.
+    `answer` is the JSON Schema of the success, for OpenAPI.
+    """
+
+    method: str
+    path: str
+    summary: str
+    document: str
+    give: Callable[[dict[str, Any], Given], Any]
+    take: Callable[[Given], dict[str, Any]] = lambda _given: {}
+    query: Sequence[Param] = ()
+    body: type[Body] | None = None
+    status: int = 200
+    conflicts: frozenset[str] = frozenset()
+    not_found: str | None = None
+    answer: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def operation(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A row whose document is parsed and validated. `deed` is its mutation's, for the audit log."""
+
+    row: Row
+    prepared: Prepared
+    deed: Deed | None
+
+
+def ready(row: Row, executor: Executor) -> Ready:
+    """Raises `Refused` for a document that does not fit the schema: at start, not on the first request."""
+    prepared = executor.prepare(row.document)
+    return Ready(row, prepared, _deed(prepared, executor.schema))
+
+
+def scope_of(prepared: Prepared) -> Scope | None:
+    """What a route asks for: what its document's root fields want, which is one scope."""
+    scopes = sorted(prepared.scopes)
+    assert len(scopes) <= 1, "a route's document stays within one scope"
+    return scopes[0] if scopes else None
+
+
+def _deed(prepared: Prepared, schema: GraphQLSchema) -> Deed | None:
+    if prepared.kind is not OperationType.MUTATION:
+        return None
+    assert schema.mutation_type is not None, "validated: there are mutations"
+    root: Any = prepared.operation.selection_set.selections[0]
+    definition = schema.mutation_type.fields[root.name.value].extensions["strawberry-definition"]
+    return Deed(*definition.metadata[DEED])
+
+
+class Table:
+    """The rows of one process, ready to run."""
+
+    def __init__(self, runtime: Runtime, rows: Sequence[Row]) -> None:
+        self._server = runtime.part(GraphQLServer)
+        self._ready = {row.operation: ready(row, self._server.executor) for row in rows}
+
+    async def answer(self, request: Request, row: Row) -> Response:
+        """One request, from its key to its answer. Errors leave here as the contract writes them."""
+        runtime = self._server.runtime
+        admitted = await admit(runtime, request.headers.get("authorization"))
+        try:
+            response = await self._audited(request, self._ready[row.operation], admitted)
+        except HogsendError as error:
+            response = on_hogsend_error(request, error)
+        response.headers.update(admitted.rate.headers)
+        return response
+
+    async def _audited(self, request: Request, ready: Ready, admitted: Admitted) -> Response:
+        if ready.deed is None:
+            return await self._run(request, ready, admitted)
+        client = request.client.host if request.client else None
+        origin = Origin(admitted.caller, client, request.state.request_id)
+        named = next(reversed(request.path_params.values()), None)
+        async with audited(
+            self._server.runtime, origin, ready.deed, ready.row.operation, resource_id=named
+        ) as trail:
+            response = await self._run(request, ready, admitted)
+            if response.status_code >= 400 and trail.outcome is Outcome.OK:
+                trail.refuse([{"message": f"answered {response.status_code}"}])
+            return response
+
+    async def _run(self, request: Request, ready: Ready, admitted: Admitted) -> Response:
+        row = ready.row
+        admitted.require(scope_of(ready.prepared))
+        if any("\x00" in name for name in request.path_params.values()):
+            raise NotFound(row.not_found or "Thing")  # which Postgres could not even be asked for
+        given = Given(
+            path=request.path_params,
+            query=read(row.query, request.query_params),
+            body=None if row.body is None else parsed(row.body, await json_object(request)),
+        )
+        context = Context(
+            self._server.runtime,
+            admitted.caller,
+            request_id=request.state.request_id,
+            ip_address=request.client.host if request.client else None,
+            longest_page=LONGEST_INNER_LIST,
+        )
+        answer = await self._server.executor.execute(ready.prepared, row.take(given), context, limited=False)
+        if answer.errors:
+            return _failed(answer, context.request_id)
+        assert answer.data is not None, "an answer without errors has data"
+        refuse(row, answer.data)
+        return JSONResponse(row.give(answer.data, given), row.status)
+
+
+def refuse(row: Row, data: Mapping[str, Any]) -> None:
+    """Raise what the mutation's user errors are in REST."""
+    for payload in data.values():
+        errors = payload.get("userErrors") if isinstance(payload, dict) else None
+        if errors:
+            first = errors[0]
+            if first["code"] == "NOT_FOUND":
+                raise NotFound(first["message"].removesuffix(" not found"))
+            if first["code"] in row.conflicts:
+                raise Conflict(first["message"], first["code"])
+            raise InvalidBody([(".".join(error["field"]), error["message"]) for error in errors])
+
+
+def _failed(answer: Answer, request_id: str) -> Response:
+    """A top-level error: what we broke, or what only GraphQL found wrong with the request."""
+    error = answer.errors[0]
+    match code_of(error):
+        case Code.INTERNAL:
+            return error_response(500, INTERNAL, request_id=request_id)
+        case Code.NOT_FOUND:
+            return error_response(404, error.message)
+        case Code.FORBIDDEN:
+            return error_response(403, error.message)
+    field = str((error.extensions or {}).get("field", ""))
+    return error_response(400, error.message, details=[(field, error.message)])
+
+
+def routes(rows: Sequence[Row], table: Callable[[Runtime], Table]) -> list[Route]:
+    """The rows as routes, in their order: a fixed path stands before one with a name in its place."""
+    return [Route(BASE + row.path, _endpoint(row, table), methods=[row.method]) for row in rows]
+
+
+def _endpoint(row: Row, table: Callable[[Runtime], Table]) -> Callable[[Request], Any]:
+    async def endpoint(request: Request) -> Response:
+        return await table(request.app.state.runtime).answer(request, row)
+
+    return endpoint
