@@ -15,8 +15,8 @@ from hogsend.access.caller import Scope
 from hogsend.access.idempotency import Claim, once
 from hogsend.events.replay import MOST_AT_ONCE, EventChoice, choose, replay_all
 from hogsend.events.schema import Event
+from hogsend.graphql.codes import error_codes
 from hogsend.graphql.context import Info
-from hogsend.graphql.enums import described_enum
 from hogsend.graphql.fields import described
 from hogsend.graphql.mutations import UserError, given, mutation
 from hogsend.graphql.node import by_key
@@ -24,22 +24,11 @@ from hogsend.graphql.node import by_key
 SAMPLE = 10
 
 
+@error_codes("eventsReplay")
 class EventsReplayErrorCode(Enum):
     INVALID = "invalid"
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
     IN_PROGRESS = "in_progress"
-
-
-described_enum(
-    EventsReplayErrorCode,
-    "EventsReplayErrorCode",
-    "What can be wrong with a replay.",
-    {
-        EventsReplayErrorCode.INVALID: "A field has a value that it does not take.",
-        EventsReplayErrorCode.IDEMPOTENCY_KEY_REUSED: "The key was used before with another input.",
-        EventsReplayErrorCode.IN_PROGRESS: "The first call with this key is still under way.",
-    },
-)
 
 
 @strawberry.input(description="Which events, by what they are. At least one field.")

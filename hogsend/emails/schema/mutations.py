@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -15,44 +14,16 @@ from hogsend.access.caller import Scope
 from hogsend.access.idempotency import Claim, once
 from hogsend.decisions.reasons import Reason
 from hogsend.emails.actions import EmailWish, resend_in, send_in
+from hogsend.emails.schema.codes import EmailResendErrorCode, EmailSendErrorCode, TemplateSendTestErrorCode
 from hogsend.emails.schema.email import Email
 from hogsend.emails.sending import Prepared
 from hogsend.emails.templating import RenderError
 from hogsend.errors import InvalidInput, NotFound
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context, Info
-from hogsend.graphql.enums import described_enum
 from hogsend.graphql.fields import described
 from hogsend.graphql.mutations import UserError, given, mutation
 from hogsend.graphql.node import by_key
-
-
-class EmailErrorCode(Enum):
-    INVALID = "invalid"
-    NOT_FOUND = "not_found"
-    TEMPLATE_NOT_FOUND = "template_not_found"
-    RENDERING_FAILED = "rendering_failed"
-    NOT_RETRIABLE = "not_retriable"
-    NO_TEMPLATE = "no_template"
-    IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
-    IN_PROGRESS = "in_progress"
-
-
-described_enum(
-    EmailErrorCode,
-    "EmailErrorCode",
-    "What can be wrong with sending an email.",
-    {
-        EmailErrorCode.INVALID: "A field has a value that it does not take.",
-        EmailErrorCode.NOT_FOUND: "There is no such email or contact, or the contact has no address.",
-        EmailErrorCode.TEMPLATE_NOT_FOUND: "There is no such template.",
-        EmailErrorCode.RENDERING_FAILED: "The template cannot be rendered with these props.",
-        EmailErrorCode.NOT_RETRIABLE: "It neither failed nor bounced, or it was sent again already.",
-        EmailErrorCode.NO_TEMPLATE: "It was not made from a template, so it cannot be rendered again.",
-        EmailErrorCode.IDEMPOTENCY_KEY_REUSED: "The key was used before with another input.",
-        EmailErrorCode.IN_PROGRESS: "The first call with this key is still under way.",
-    },
-)
 
 KEY = "The same key and input send once and give the first answer again."
 
@@ -99,7 +70,7 @@ class TemplateSendTestInput:
     idempotency_key: str | None = strawberry.field(default=None, description=KEY)
 
 
-@strawberry.type(description="What became of a wish to send.")
+@strawberry.type(description="What `emailSend` did.")
 class EmailSendPayload:
     email: Email | None = strawberry.field(
         default=None, description="The send; `failed` with its `refusal` where it may not go out."
@@ -107,7 +78,33 @@ class EmailSendPayload:
     refusal: Reason | None = strawberry.field(
         default=None, description="Why nothing is sent; null where something is."
     )
-    user_errors: list[UserError[EmailErrorCode]] = strawberry.field(
+    user_errors: list[UserError[EmailSendErrorCode]] = strawberry.field(
+        default_factory=list, description="What is wrong with the input; empty where all is well."
+    )
+
+
+@strawberry.type(description="What `emailResend` did.")
+class EmailResendPayload:
+    email: Email | None = strawberry.field(
+        default=None, description="The send; `failed` with its `refusal` where it may not go out."
+    )
+    refusal: Reason | None = strawberry.field(
+        default=None, description="Why nothing is sent; null where something is."
+    )
+    user_errors: list[UserError[EmailResendErrorCode]] = strawberry.field(
+        default_factory=list, description="What is wrong with the input; empty where all is well."
+    )
+
+
+@strawberry.type(description="What `templateSendTest` did.")
+class TemplateSendTestPayload:
+    email: Email | None = strawberry.field(
+        default=None, description="The send; `failed` with its `refusal` where it may not go out."
+    )
+    refusal: Reason | None = strawberry.field(
+        default=None, description="Why nothing is sent; null where something is."
+    )
+    user_errors: list[UserError[TemplateSendTestErrorCode]] = strawberry.field(
         default_factory=list, description="What is wrong with the input; empty where all is well."
     )
 
@@ -117,7 +114,7 @@ class EmailMutation:
     @mutation(
         scope=Scope.FULL_ADMIN,
         payload=EmailSendPayload,
-        codes=EmailErrorCode,
+        codes=EmailSendErrorCode,
         deed=(Action.CREATE, Resource.EMAIL),
         names=lambda given: given.user_id or given.to,
         description="Send one email now. Suppression and preferences hold, as for every send.",
@@ -125,19 +122,20 @@ class EmailMutation:
     async def email_send(
         self, info: Info, input: Annotated[EmailSendInput, described("What to whom.")]
     ) -> EmailSendPayload:
-        return await _send(info.context, "emailSend", input.wish(), given(input), input.idempotency_key)
+        answer = await _send(info.context, "emailSend", input.wish(), given(input), input.idempotency_key)
+        return EmailSendPayload(**await _payload(info.context, answer))
 
     @mutation(
         scope=Scope.FULL_ADMIN,
-        payload=EmailSendPayload,
-        codes=EmailErrorCode,
+        payload=EmailResendPayload,
+        codes=EmailResendErrorCode,
         deed=(Action.RESEND, Resource.EMAIL),
         names=lambda given: given.id,
         description="Render a failed or bounced email again and send it, as a new send. Two at once are one.",
     )
     async def email_resend(
         self, info: Info, input: Annotated[EmailResendInput, described("Which one.")]
-    ) -> EmailSendPayload:
+    ) -> EmailResendPayload:
         runtime = info.context.runtime
         email_id = ids.uuid_of(input.id, "email")
         if email_id is None:
@@ -156,19 +154,19 @@ class EmailMutation:
             return answer
 
         answer = await once(runtime, "emailResend", input.idempotency_key, given(input), effect)
-        return await _payload(info.context, answer)
+        return EmailResendPayload(**await _payload(info.context, answer))
 
     @mutation(
         scope=Scope.FULL_ADMIN,
-        payload=EmailSendPayload,
-        codes=EmailErrorCode,
+        payload=TemplateSendTestPayload,
+        codes=TemplateSendTestErrorCode,
         deed=(Action.CREATE, Resource.EMAIL),
         names=lambda given: given.to,
         description="Send a template to an address to see it there; the subject says that it is a test.",
     )
     async def template_send_test(
         self, info: Info, input: Annotated[TemplateSendTestInput, described("Which template, where to.")]
-    ) -> EmailSendPayload:
+    ) -> TemplateSendTestPayload:
         template = info.context.runtime.templates.get(input.template)
         props: Any = input.props or {}
         wish = EmailWish(
@@ -179,12 +177,13 @@ class EmailMutation:
             category="transactional",
         )
         key = input.idempotency_key
-        return await _send(info.context, "templateSendTest", wish, given(input), key)
+        answer = await _send(info.context, "templateSendTest", wish, given(input), key)
+        return TemplateSendTestPayload(**await _payload(info.context, answer))
 
 
 async def _send(
     context: Context, operation: str, wish: EmailWish, input: Mapping[str, Any], key: str | None
-) -> EmailSendPayload:
+) -> Mapping[str, Any]:
     runtime = context.runtime
 
     async def effect(claim: Claim | None) -> Mapping[str, Any]:
@@ -199,7 +198,7 @@ async def _send(
                 await claim.answer(conn, answer)
         return answer
 
-    return await _payload(context, await once(runtime, operation, key, input, effect))
+    return await once(runtime, operation, key, input, effect)
 
 
 def _kept(prepared: Prepared) -> dict[str, Any]:
@@ -207,8 +206,8 @@ def _kept(prepared: Prepared) -> dict[str, Any]:
     return {"email": str(prepared.email_id), "refusal": refusal}
 
 
-async def _payload(context: Context, answer: Mapping[str, Any]) -> EmailSendPayload:
-    return EmailSendPayload(
-        email=await by_key(context, Email, UUID(answer["email"])),
-        refusal=None if answer["refusal"] is None else Reason(answer["refusal"]),
-    )
+async def _payload(context: Context, answer: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "email": await by_key(context, Email, UUID(answer["email"])),
+        "refusal": None if answer["refusal"] is None else Reason(answer["refusal"]),
+    }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
 from typing import Annotated, Any
 
 import strawberry
@@ -14,30 +13,10 @@ from hogsend.access.caller import Scope
 from hogsend.access.idempotency import Claim, once
 from hogsend.graphql import ids
 from hogsend.graphql.context import Info
-from hogsend.graphql.enums import described_enum
 from hogsend.graphql.fields import described
 from hogsend.graphql.mutations import UserError, given, mutation
 from hogsend.journeys.actions import MAX_BATCH, Enrolled, Person, enroll_batch, preview_batch
-
-
-class JourneyEnrollBatchErrorCode(Enum):
-    INVALID = "invalid"
-    NOT_FOUND = "not_found"
-    IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
-    IN_PROGRESS = "in_progress"
-
-
-described_enum(
-    JourneyEnrollBatchErrorCode,
-    "JourneyEnrollBatchErrorCode",
-    "What can be wrong with a batch.",
-    {
-        JourneyEnrollBatchErrorCode.INVALID: "A field has a value that it does not take.",
-        JourneyEnrollBatchErrorCode.NOT_FOUND: "There is no such journey.",
-        JourneyEnrollBatchErrorCode.IDEMPOTENCY_KEY_REUSED: "The key was used before with another input.",
-        JourneyEnrollBatchErrorCode.IN_PROGRESS: "The first call with this key is still under way.",
-    },
-)
+from hogsend.journeys.schema.codes import JourneyEnrollBatchErrorCode
 
 
 @strawberry.input(description="One person of a batch.")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from enum import Enum
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any
 from uuid import UUID
 
 import strawberry
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.access.audit import Action, Resource, audit
 from hogsend.access.caller import Scope
@@ -16,73 +16,68 @@ from hogsend.contacts.identity import find
 from hogsend.errors import InvalidInput, NotFound
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context, Info
-from hogsend.graphql.enums import described_enum
 from hogsend.graphql.fields import described
 from hogsend.graphql.mutations import UserError, given, mutation
 from hogsend.graphql.node import by_key
 from hogsend.journeys.actions import cancel_in, find_journey, live_states, resume_in, set_enabled, skip_in
+from hogsend.journeys.schema.codes import (
+    JourneyDisableErrorCode,
+    JourneyEnableErrorCode,
+    JourneyStateCancelErrorCode,
+    JourneyStateResumeErrorCode,
+    JourneyStatesCancelErrorCode,
+    JourneyStateSkipErrorCode,
+)
 from hogsend.journeys.schema.journey import Journey
 from hogsend.journeys.schema.state import JourneyState
+from hogsend.runtime import Runtime
 from hogsend.storage.database import Record
 
 MOST_AT_ONCE = 10_000
 BATCH = 100
 SAMPLE = 10
 
-
-class JourneyErrorCode(Enum):
-    NOT_FOUND = "not_found"
+Move = Callable[[AsyncConnection, Runtime, UUID], Awaitable[None]]
 
 
-described_enum(
-    JourneyErrorCode,
-    "JourneySwitchErrorCode",
-    "What can be wrong with enabling or disabling a journey.",
-    {JourneyErrorCode.NOT_FOUND: "There is no such journey."},
-)
-
-
-class StateErrorCode(Enum):
-    INVALID = "invalid"
-    NOT_FOUND = "not_found"
-    ALREADY_ENDED = "already_ended"
-    NOT_STUCK = "not_stuck"
-    ALREADY_IN_JOURNEY = "already_in_journey"
-    IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
-    IN_PROGRESS = "in_progress"
-
-
-described_enum(
-    StateErrorCode,
-    "JourneyStateErrorCode",
-    "What can be wrong with steering a run.",
-    {
-        StateErrorCode.INVALID: "A field has a value that it does not take.",
-        StateErrorCode.NOT_FOUND: "There is no such run, or it is another journey's.",
-        StateErrorCode.ALREADY_ENDED: "The run has ended already.",
-        StateErrorCode.NOT_STUCK: "The run is neither blocked nor failed.",
-        StateErrorCode.ALREADY_IN_JOURNEY: "The person is in another run of this journey meanwhile.",
-        StateErrorCode.IDEMPOTENCY_KEY_REUSED: "The key was used before with another input.",
-        StateErrorCode.IN_PROGRESS: "The first call with this key is still under way.",
-    },
-)
-
-
-@strawberry.input(description="Which journey.")
-class JourneySwitchInput:
+@strawberry.input(description="Which journey to enable.")
+class JourneyEnableInput:
     id: strawberry.ID = strawberry.field(description="The journey's id, or the one that its author gave it.")
 
 
-@strawberry.type(description="What `journeyEnable` or `journeyDisable` did.")
-class JourneySwitchPayload:
+@strawberry.input(description="Which journey to disable.")
+class JourneyDisableInput:
+    id: strawberry.ID = strawberry.field(description="The journey's id, or the one that its author gave it.")
+
+
+@strawberry.type(description="What `journeyEnable` did.")
+class JourneyEnablePayload:
     journey: Journey | None = strawberry.field(default=None, description="The journey as it is now.")
-    user_errors: list[UserError[JourneyErrorCode]] = strawberry.field(
+    user_errors: list[UserError[JourneyEnableErrorCode]] = strawberry.field(
         default_factory=list, description="What is wrong with the input; empty where all is well."
     )
 
 
-@strawberry.input(description="Which run.")
-class JourneyStateInput:
+@strawberry.type(description="What `journeyDisable` did.")
+class JourneyDisablePayload:
+    journey: Journey | None = strawberry.field(default=None, description="The journey as it is now.")
+    user_errors: list[UserError[JourneyDisableErrorCode]] = strawberry.field(
+        default_factory=list, description="What is wrong with the input; empty where all is well."
+    )
+
+
+@strawberry.input(description="Which run to resume.")
+class JourneyStateResumeInput:
+    id: strawberry.ID = strawberry.field(description="The run's id, or its bare UUID.")
+
+
+@strawberry.input(description="Which run to bring past its step.")
+class JourneyStateSkipInput:
+    id: strawberry.ID = strawberry.field(description="The run's id, or its bare UUID.")
+
+
+@strawberry.input(description="Which run to end.")
+class JourneyStateCancelInput:
     id: strawberry.ID = strawberry.field(description="The run's id, or its bare UUID.")
     journey_id: strawberry.ID | None = strawberry.field(
         default=None, description="Refuse a run of any other journey."
@@ -95,15 +90,23 @@ class JourneyStateCancelPayload:
     cancelled_in_engine: bool | None = strawberry.field(
         default=None, description="Whether the engine really stopped something; its fence holds either way."
     )
-    user_errors: list[UserError[StateErrorCode]] = strawberry.field(
+    user_errors: list[UserError[JourneyStateCancelErrorCode]] = strawberry.field(
         default_factory=list, description="What is wrong with the input; empty where all is well."
     )
 
 
-@strawberry.type(description="What `journeyStateResume` or `journeyStateSkip` did.")
-class JourneyStateMovePayload:
+@strawberry.type(description="What `journeyStateResume` did.")
+class JourneyStateResumePayload:
     state: JourneyState | None = strawberry.field(default=None, description="The run as it is now.")
-    user_errors: list[UserError[StateErrorCode]] = strawberry.field(
+    user_errors: list[UserError[JourneyStateResumeErrorCode]] = strawberry.field(
+        default_factory=list, description="What is wrong with the input; empty where all is well."
+    )
+
+
+@strawberry.type(description="What `journeyStateSkip` did.")
+class JourneyStateSkipPayload:
+    state: JourneyState | None = strawberry.field(default=None, description="The run as it is now.")
+    user_errors: list[UserError[JourneyStateSkipErrorCode]] = strawberry.field(
         default_factory=list, description="What is wrong with the input; empty where all is well."
     )
 
@@ -130,7 +133,7 @@ class JourneyStatesCancelPayload:
     sample: list[JourneyState] | None = strawberry.field(
         default=None, description=f"The first {SAMPLE} of them."
     )
-    user_errors: list[UserError[StateErrorCode]] = strawberry.field(
+    user_errors: list[UserError[JourneyStatesCancelErrorCode]] = strawberry.field(
         default_factory=list, description="What is wrong with the input; empty where all is well."
     )
 
@@ -139,43 +142,44 @@ class JourneyStatesCancelPayload:
 class JourneySteering:
     @mutation(
         scope=Scope.JOURNEY_ADMIN,
-        payload=JourneySwitchPayload,
-        codes=JourneyErrorCode,
+        payload=JourneyEnablePayload,
+        codes=JourneyEnableErrorCode,
         deed=(Action.UPDATE, Resource.JOURNEY),
         names=lambda given: ids.name_of(given.id, "journey"),
         description="Let people in again, whatever the code says. Runs that are under way are not touched.",
     )
     async def journey_enable(
-        self, info: Info, input: Annotated[JourneySwitchInput, described("The journey.")]
-    ) -> JourneySwitchPayload:
-        return await _switch(info.context, input.id, enabled=True)
+        self, info: Info, input: Annotated[JourneyEnableInput, described("The journey.")]
+    ) -> JourneyEnablePayload:
+        return JourneyEnablePayload(journey=await _switch(info.context, input.id, enabled=True))
 
     @mutation(
         scope=Scope.JOURNEY_ADMIN,
-        payload=JourneySwitchPayload,
-        codes=JourneyErrorCode,
+        payload=JourneyDisablePayload,
+        codes=JourneyDisableErrorCode,
         deed=(Action.UPDATE, Resource.JOURNEY),
         names=lambda given: ids.name_of(given.id, "journey"),
         description="Let nobody in, whatever the code says. Runs that are under way go on.",
     )
     async def journey_disable(
-        self, info: Info, input: Annotated[JourneySwitchInput, described("The journey.")]
-    ) -> JourneySwitchPayload:
-        return await _switch(info.context, input.id, enabled=False)
+        self, info: Info, input: Annotated[JourneyDisableInput, described("The journey.")]
+    ) -> JourneyDisablePayload:
+        return JourneyDisablePayload(journey=await _switch(info.context, input.id, enabled=False))
 
     @mutation(
         scope=Scope.JOURNEY_ADMIN,
         payload=JourneyStateCancelPayload,
-        codes=StateErrorCode,
+        codes=JourneyStateCancelErrorCode,
         deed=(Action.CANCEL, Resource.JOURNEY),
         names=lambda given: given.id,
         description="End a run for good. Whatever drives it is fenced at its next touch: nothing more is sent.",
     )
     async def journey_state_cancel(
-        self, info: Info, input: Annotated[JourneyStateInput, described("The run.")]
+        self, info: Info, input: Annotated[JourneyStateCancelInput, described("The run.")]
     ) -> JourneyStateCancelPayload:
         runtime = info.context.runtime
-        state_id, journey_id = _named(input)
+        state_id = _state_id(input.id)
+        journey_id = None if input.journey_id is None else ids.name_of(input.journey_id, "journey")
         async with runtime.database.transaction() as conn:
             before = await cancel_in(conn, runtime, state_id, journey_id)
             await audit(conn, resource_id=state_id, before=_shown(before), after={"status": "exited"})
@@ -186,36 +190,36 @@ class JourneySteering:
 
     @mutation(
         scope=Scope.JOURNEY_ADMIN,
-        payload=JourneyStateMovePayload,
-        codes=StateErrorCode,
+        payload=JourneyStateResumePayload,
+        codes=JourneyStateResumeErrorCode,
         deed=(Action.RETRY, Resource.JOURNEY),
         names=lambda given: given.id,
         description="Let a blocked or failed run go on from its journal. A send whose outcome nobody knows is "
         "sent again: resume it only when you know that it did not arrive.",
     )
     async def journey_state_resume(
-        self, info: Info, input: Annotated[JourneyStateInput, described("The run.")]
-    ) -> JourneyStateMovePayload:
-        return await _move(info.context, input, resume_in)
+        self, info: Info, input: Annotated[JourneyStateResumeInput, described("The run.")]
+    ) -> JourneyStateResumePayload:
+        return JourneyStateResumePayload(state=await _move(info.context, input.id, resume_in))
 
     @mutation(
         scope=Scope.JOURNEY_ADMIN,
-        payload=JourneyStateMovePayload,
-        codes=StateErrorCode,
+        payload=JourneyStateSkipPayload,
+        codes=JourneyStateSkipErrorCode,
         deed=(Action.UPDATE, Resource.JOURNEY),
         names=lambda given: given.id,
         description="Take the step in which a run is stuck as done and go on behind it: a send counts as failed, "
         "a wait as timed out. Where the code changed, the open step is forgotten and the new code decides.",
     )
     async def journey_state_skip(
-        self, info: Info, input: Annotated[JourneyStateInput, described("The run.")]
-    ) -> JourneyStateMovePayload:
-        return await _move(info.context, input, skip_in)
+        self, info: Info, input: Annotated[JourneyStateSkipInput, described("The run.")]
+    ) -> JourneyStateSkipPayload:
+        return JourneyStateSkipPayload(state=await _move(info.context, input.id, skip_in))
 
     @mutation(
         scope=Scope.JOURNEY_ADMIN,
         payload=JourneyStatesCancelPayload,
-        codes=StateErrorCode,
+        codes=JourneyStatesCancelErrorCode,
         deed=(Action.CANCEL, Resource.JOURNEY),
         names=lambda given: given.journey_id,
         description="End many live runs. A dry run counts them and shows some.",
@@ -243,7 +247,7 @@ class JourneySteering:
         )
 
 
-async def _switch(context: Context, id: str, *, enabled: bool) -> JourneySwitchPayload:
+async def _switch(context: Context, id: str, *, enabled: bool) -> Journey | None:
     journey_id = ids.name_of(id, "journey")
     runtime = context.runtime
     before = await Journey(key=journey_id, definition=find_journey(runtime, journey_id)).is_enabled(context)
@@ -251,22 +255,22 @@ async def _switch(context: Context, id: str, *, enabled: bool) -> JourneySwitchP
     async with runtime.database.transaction() as conn:
         await set_enabled(conn, runtime, journey_id, enabled=enabled)
         await audit(conn, resource_id=journey_id, before={"enabled": before}, after={"enabled": enabled})
-    return JourneySwitchPayload(journey=Journey.named(context, journey_id))
+    return Journey.named(context, journey_id)
 
 
-def _named(input: JourneyStateInput) -> tuple[UUID, str | None]:
-    state_id = ids.uuid_of(input.id, "state")
+def _state_id(id: str) -> UUID:
+    state_id = ids.uuid_of(id, "state")
     if state_id is None:
         raise NotFound("Journey state")
-    return state_id, None if input.journey_id is None else ids.name_of(input.journey_id, "journey")
+    return state_id
 
 
-async def _move(context: Context, input: JourneyStateInput, move: Any) -> JourneyStateMovePayload:
-    state_id, _journey_id = _named(input)
+async def _move(context: Context, id: str, move: Move) -> JourneyState | None:
+    state_id = _state_id(id)
     async with context.runtime.database.transaction() as conn:
         await move(conn, context.runtime, state_id)
         await audit(conn, resource_id=state_id, after={"status": "waiting"})
-    return JourneyStateMovePayload(state=await by_key(context, JourneyState, state_id))
+    return await by_key(context, JourneyState, state_id)
 
 
 async def _chosen(context: Context, input: JourneyStatesCancelInput) -> list[UUID]:
