@@ -13,6 +13,7 @@ from hogsend.clock import Clock
 from hogsend.emails.providers import EmailProvider, make_provider
 from hogsend.emails.render import Templates
 from hogsend.engine.embedded import EmbeddedEngine
+from hogsend.engine.port import Engine
 from hogsend.journeys.checks import check
 from hogsend.journeys.registry import Registry
 from hogsend.runtime import Runtime
@@ -57,7 +58,7 @@ async def open_runtime(
         templates=templates,
         provider=the_provider,
     )
-    runtime.engine = EmbeddedEngine(runtime)
+    runtime.engine = _make_engine(runtime)
     try:
         yield runtime
     finally:
@@ -65,3 +66,13 @@ async def open_runtime(
         await the_provider.close()
         await redis.aclose()
         await database.close()
+
+
+def _make_engine(runtime: Runtime) -> Engine:
+    """Hatchet's SDK is heavy: only who uses it imports it."""
+    if runtime.settings.engine == "embedded":
+        return EmbeddedEngine(runtime)
+    from hogsend.engine.hatchet.client import HatchetEngine
+    from hogsend.journeys.ticks import epoch_of
+
+    return runtime.part(lambda runtime: HatchetEngine(runtime, epoch_of))

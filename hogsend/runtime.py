@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from hogsend.emails.providers import EmailProvider
-    from hogsend.engine.port import Engine
     from hogsend.emails.render import Templates
+    from hogsend.engine.port import Engine
     from hogsend.journeys.registry import Registry
 
 

@@ -41,7 +41,7 @@ def embedded_worker(runtime: Runtime) -> EmbeddedWorker:
 
 
 async def serve(settings: Settings) -> None:
-    """Work until SIGTERM or SIGINT, then finish what is under way."""
+    """The embedded engine's worker: work until SIGTERM or SIGINT, then finish what is under way."""
     async with open_runtime(settings, application="hogsend-worker") as runtime:
         worker = embedded_worker(runtime)
         loop = asyncio.get_running_loop()
@@ -53,5 +53,10 @@ async def serve(settings: Settings) -> None:
 
 
 def run(settings: Settings) -> None:
-    """Run the worker of this process to its end."""
-    asyncio.run(serve(settings))
+    """Run the worker of this process to its end, on the engine that the settings name."""
+    if settings.engine == "hatchet":
+        from worker import hatchet
+
+        hatchet.run(settings)
+    else:
+        asyncio.run(serve(settings))

@@ -13,6 +13,7 @@ from hogsend.analytics.captures import capture_waiting
 from hogsend.contacts.importing import IMPORT, give_up, run_import
 from hogsend.deadletters.actions import bury
 from hogsend.emails.delivery import DELIVER, deliver_job, sweep_sends
+from hogsend.emails.provider_events import settle_stragglers
 from hogsend.emails.tables import email_sends
 from hogsend.engine.crons import HEARTBEAT, Cron
 from hogsend.engine.jobs import Handler, Work
@@ -21,6 +22,7 @@ from hogsend.engine.publisher import Deliver
 from hogsend.engine.retention import forget_finished
 from hogsend.engine.tables import jobs
 from hogsend.events.partitions import make_partitions
+from hogsend.journeys.redrive import redrive_overdue
 from hogsend.journeys.tables import journey_states
 from hogsend.runtime import Runtime
 from hogsend.storage.anchor import note_time
@@ -42,14 +44,22 @@ async def heartbeat(runtime: Runtime) -> None:
 
 
 async def watchdog(runtime: Runtime) -> None:
-    """Find what stalled: leases of the dead. What is due and unleased, the workers' own polls find."""
+    """Find what stalled: leases of the dead."""
     await release_dead_leases(runtime, LEASED)
+
+
+async def redrive(runtime: Runtime) -> None:
+    """Find runs that are due and that nobody drives. On the embedded engine the workers' own polls do."""
+    if runtime.settings.engine != "embedded":
+        await redrive_overdue(runtime)
 
 
 SCHEDULE: tuple[Cron, ...] = (
     Cron(HEARTBEAT, timedelta(seconds=5), heartbeat),
     Cron("watchdog", timedelta(seconds=2), watchdog),
+    Cron("redrive", timedelta(minutes=1), redrive),
     Cron("sweep-sends", timedelta(minutes=1), sweep_sends),
+    Cron("settle-stragglers", timedelta(minutes=1), settle_stragglers),
     Cron("captures", timedelta(seconds=1), capture_waiting),
     Cron("partitions", timedelta(hours=1), make_partitions),
     Cron("retention", timedelta(hours=1), forget_finished),

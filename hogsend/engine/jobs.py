@@ -39,9 +39,12 @@ class Work:
     bury: Bury
 
 
-async def due_jobs(runtime: Runtime, limit: int) -> list[UUID]:
-    """Jobs that may run now: pending and due, or running with a lease that ended (their worker died)."""
-    wall = runtime.clock.wall()
+async def due_jobs(runtime: Runtime, limit: int, *, late: timedelta = timedelta(0)) -> list[UUID]:
+    """Jobs that may run now: pending and due, or running with a lease that ended (their worker died).
+
+    With `late` (real time), only those that might have run so long ago.
+    """
+    wall = runtime.clock.wall() - late
     async with runtime.database.read() as conn:
         found = await conn.execute(
             select(_jobs.id).where(_claimable(wall)).order_by(_jobs.run_at).limit(limit)

@@ -12,21 +12,34 @@ from sqlalchemy import RowMapping, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.engine.outbox import JOB, RUN_CANCEL, RUN_START, RUN_WAKE
-from hogsend.engine.port import Engine
+from hogsend.engine.port import Engine, EngineDown
 from hogsend.engine.tables import PUBLISHED_AT_ONCE, outbox
 from hogsend.runtime import Runtime
 
 log = structlog.get_logger(__name__)
 
 BATCH = 100
+ENGINE_TOPICS = (RUN_START, RUN_WAKE, RUN_CANCEL, JOB)
 _rows = outbox.c
 
 Deliver = Callable[[Runtime, Mapping[str, Any]], Awaitable[None]]
 NoteRun = Callable[[AsyncConnection, UUID, str], Awaitable[None]]
 
 
+async def retry_now(runtime: Runtime) -> int:
+    """Let rows for the engine that failed be tried again at once: it answers again. Returns how many."""
+    wall = runtime.clock.wall()
+    async with runtime.database.transaction() as conn:
+        pushed_back = await conn.execute(
+            update(outbox)
+            .where(_rows.published_at.is_(None), _rows.available_at > wall, _rows.topic.in_(ENGINE_TOPICS))
+            .values(available_at=wall)
+        )
+    return pushed_back.rowcount
+
+
 class Publisher:
-    """Hands outbox rows to the engine, and rows of other topics to `others` by topic.
+    """Hands outbox rows to the engine, and rows of other topics to `others` by topic. One batch at a time.
 
     `note_run` keeps the engine's own id of a run that it started.
     """
@@ -43,6 +56,7 @@ class Publisher:
         self._engine = engine
         self._others = others
         self._note_run = note_run
+        self._started: dict[UUID, str] = {}
 
     async def publish_due(self) -> int:
         """Deliver one batch. Rows stay locked meanwhile, so that two publishers share the work."""
@@ -61,6 +75,7 @@ class Publisher:
                 .mappings()
                 .all()
             )
+            self._started.clear()
             delivered = [row["id"] for row in rows if await self._deliver(conn, row)]
             self._runtime.crash_at("before_outbox_marked")
             if delivered:
@@ -69,14 +84,22 @@ class Publisher:
                     .where(_rows.id.in_(delivered))
                     .values(published_at=self._runtime.clock.wall())
                 )
+            await self._note_started(conn)
         return len(rows)
+
+    async def _note_started(self, conn: AsyncConnection) -> None:
+        """Last of all: it locks the rows of runs, and their first slices are waiting for those already."""
+        if self._note_run is not None:
+            for run_id, engine_run_id in self._started.items():
+                await self._note_run(conn, run_id, engine_run_id)
 
     async def _deliver(self, conn: AsyncConnection, row: RowMapping) -> bool:
         try:
             await self._hand_over(conn, row["topic"], row["payload"])
         except Exception as error:
             delay = timedelta(seconds=min(2 ** min(row["attempts"], 8), 300))
-            log.warning("outbox_row_pushed_back", topic=row["topic"], id=row["id"], exc_info=True)
+            known = isinstance(error, EngineDown)
+            log.warning("outbox_row_pushed_back", topic=row["topic"], id=row["id"], exc_info=not known)
             await conn.execute(
                 update(outbox)
                 .where(_rows.id == row["id"])
@@ -94,8 +117,8 @@ class Publisher:
             case "run.start" if topic == RUN_START:
                 run_id = UUID(payload["run_id"])
                 engine_run_id = await self._engine.start_run(run_id, payload["generation"])
-                if engine_run_id is not None and self._note_run is not None:
-                    await self._note_run(conn, run_id, engine_run_id)
+                if engine_run_id is not None:
+                    self._started[run_id] = engine_run_id
             case "run.wake" if topic == RUN_WAKE:
                 await self._engine.wake_run(UUID(payload["run_id"]), payload["generation"], payload["reason"])
             case "run.cancel" if topic == RUN_CANCEL:
