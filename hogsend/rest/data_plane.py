@@ -29,15 +29,15 @@ from hogsend.rest.errors import JSONResponse, on_hogsend_error
 from hogsend.rest.models import Body, Instant, Properties, parsed
 from hogsend.runtime import Runtime
 
-_PERSON = "One of `email` and `userId` says who it is."
+PERSON = "One of `email` and `userId` says who it is."
 
 
 class EventIn(Body):
     """One event."""
 
     name: str = Field(description="What happened, `project.created`", min_length=1, max_length=200)
-    email: str | None = Field(None, description=_PERSON)
-    user_id: str | None = Field(None, description="The person's id in your product. " + _PERSON)
+    email: str | None = Field(None, description=PERSON)
+    user_id: str | None = Field(None, description="The person's id in your product. " + PERSON)
     event_properties: Properties | None = Field(None, description="What is known of the event")
     contact_properties: Properties | None = Field(
         None, description="Merged into the person's properties; null removes one"
@@ -51,16 +51,16 @@ class EventIn(Body):
 class ContactIn(Body):
     """A person, by what you know of them."""
 
-    email: str | None = Field(None, description=_PERSON)
-    user_id: str | None = Field(None, description=_PERSON)
+    email: str | None = Field(None, description=PERSON)
+    user_id: str | None = Field(None, description=PERSON)
     properties: Properties | None = Field(None, description="Merged at the top level; null removes one")
 
 
 class PersonIn(Body):
     """Who is meant."""
 
-    email: str | None = Field(None, description=_PERSON)
-    user_id: str | None = Field(None, description=_PERSON)
+    email: str | None = Field(None, description=PERSON)
+    user_id: str | None = Field(None, description=PERSON)
 
 
 class EmailIn(Body):

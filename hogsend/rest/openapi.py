@@ -1,0 +1,301 @@
+"""OpenAPI 3.1, generated from the tables that answer the routes: what it says is what is served."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from hogsend.access.caller import Scope
+from hogsend.contacts.exporting import MOST
+from hogsend.graphql.execute import Executor
+from hogsend.graphql.schema import graphql_schema
+from hogsend.rest import admin, data_plane, table
+from hogsend.rest.answers import Schema, thing
+from hogsend.rest.components import SCHEMAS, TEXT
+from hogsend.rest.errors import JSONResponse
+from hogsend.rest.models import Body
+from hogsend.rest.params import Choice, Integer, Param
+from hogsend.rest.rows.contacts import SEARCH
+
+STATIC = Path(__file__).parent / "static"
+JSON = "application/json"
+
+REFUSALS: Mapping[int, str] = {
+    400: "A parameter or the body is wrong; `error` names the field and what it takes",
+    401: "No key, or one that is unknown, revoked or expired",
+    403: "The key lacks the scope",
+    404: "There is no such thing",
+    409: "It exists, and its state does not allow this",
+    413: "The body is too large",
+    429: "The rate limit of the key is used up",
+    503: "No key was ever made: the API is not configured",
+}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One route, whichever table it comes from. A scope of None is open to any key; `public` to anybody."""
+
+    method: str
+    path: str
+    summary: str
+    status: int
+    content: Mapping[str, Schema]
+    scope: Scope | None = None
+    public: bool = False
+    query: Sequence[Param] = ()
+    body: type[Body] | None = None
+    refusals: tuple[int, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """The names in the path."""
+        return re.findall(r"{(\w+)}", self.path)
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A parameter whose check is the handler's own."""
+
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def parse(self, text: str) -> str:
+        return text
+
+    def schema(self) -> Mapping[str, Any]:
+        return {"type": "string", **self.extra}
+
+
+_CSV_OR_JSON = Param("format", Choice(("csv", "json")), "Which kind of file; json unless told")
+EXPORT = Operation(
+    "GET",
+    "/v1/admin/contacts/export",
+    "All contacts as a file, one consistent snapshot",
+    200,
+    {
+        JSON: {"type": "array", "items": thing("Contact")},
+        "text/csv": TEXT,
+    },
+    Scope.READ,
+    query=(
+        _CSV_OR_JSON,
+        SEARCH,
+        Param("limit", Integer(1, MOST, MOST), "How many contacts at most"),
+    ),
+    refusals=(400,),
+)
+HEALTH = Operation(
+    "GET",
+    "/v1/health",
+    "How the system is doing; 200 while it serves",
+    200,
+    {JSON: thing("Health")},
+    public=True,
+)
+
+
+def operations() -> list[Operation]:
+    """Every documented route, in the order of its table."""
+    executor = Executor(graphql_schema())
+    return [
+        HEALTH,
+        EXPORT,
+        *(_of_row(row, executor) for row in admin.ROWS),
+        *(_of_data_route(route) for route in data_plane.ROUTES),
+    ]
+
+
+def _of_row(row: table.Row, executor: Executor) -> Operation:
+    refusals = {400} if row.query or row.body is not None else set()
+    refusals |= {413, 400} if row.body is not None else set()
+    refusals |= {404} if row.not_found is not None else set()
+    refusals |= {409} if row.conflicts else set()
+    return Operation(
+        row.method,
+        table.BASE + row.path,
+        row.summary,
+        row.status,
+        {JSON: row.answer},
+        table.scope_of(table.ready(row, executor).prepared),
+        query=row.query,
+        body=row.body,
+        refusals=tuple(sorted(refusals)),
+    )
+
+
+def _of_data_route(route: data_plane.DataRoute) -> Operation:
+    refusals = (400, 404, 413) if route.not_found is not None else (400, 413)
+    return Operation(
+        route.method,
+        route.path,
+        route.summary,
+        route.status,
+        {JSON: route.answer},
+        Scope.INGEST,
+        query=[Param(name, _Text({"maxLength": 512}), data_plane.PERSON) for name in route.query],
+        body=route.body,
+        refusals=refusals,
+    )
+
+
+def document() -> dict[str, Any]:
+    """The OpenAPI document."""
+    known = operations()
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in known:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Hogsend",
+            "version": version("hogsend"),
+            "description": "REST over the GraphQL API: what a route can do, a document at `/graphql` can too.",
+        },
+        "servers": [{"url": "/"}],
+        "security": [{"key": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "`hsk_…`"}},
+            "schemas": {**SCHEMAS, **_bodies(operation.body for operation in known)},
+            "headers": _HEADERS,
+        },
+    }
+
+
+_HEADERS = {
+    "X-RateLimit-Limit": {"schema": {"type": "integer"}, "description": "Requests a minute for this key"},
+    "X-RateLimit-Remaining": {"schema": {"type": "integer"}, "description": "Requests left in the window"},
+    "X-Request-Id": {"schema": TEXT, "description": "What to name when you report a problem"},
+}
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    opened = f"`{operation.scope.value}`" if operation.scope else "any"
+    described: dict[str, Any] = {
+        "operationId": _id(operation),
+        "summary": operation.summary,
+        "description": "No key is needed." if operation.public else f"Scope: {opened}.",
+        "tags": [_tag(operation.path)],
+        "parameters": [
+            {"name": name, "in": "path", "required": True, "schema": TEXT} for name in operation.names
+        ]
+        + [
+            {
+                "name": param.name,
+                "in": "query",
+                "required": False,
+                "description": param.description,
+                "schema": param.kind.schema(),
+            }
+            for param in operation.query
+        ],
+        "responses": _responses(operation),
+    }
+    if operation.public:
+        described["security"] = []
+    if operation.body is not None:
+        described["requestBody"] = {
+            "required": True,
+            "content": {JSON: {"schema": thing(operation.body.__name__)}},
+        }
+    return described
+
+
+def _responses(operation: Operation) -> dict[str, Any]:
+    headers = ["X-Request-Id"] if operation.public else list(_HEADERS)
+    success = {
+        "description": "Done",
+        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in headers},
+        "content": {media: {"schema": schema} for media, schema in operation.content.items()},
+    }
+    refusals = () if operation.public else (*operation.refusals, 401, 403, 429, 503)
+    return {str(operation.status): success} | {
+        str(status): {"description": REFUSALS[status], "content": {JSON: {"schema": thing("Error")}}}
+        for status in sorted(refusals)
+    }
+
+
+def _bodies(models: Iterable[type[Body] | None]) -> dict[str, Any]:
+    """The schemas of bodies, and of what they are made of, each by its name."""
+    found: dict[str, Any] = {}
+    for model in models:
+        if model is not None:
+            schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+            found.update(schema.pop("$defs", {}))
+            found[model.__name__] = schema
+    return found
+
+
+def _id(operation: Operation) -> str:
+    words = re.findall(r"\w+", operation.path.removeprefix("/v1").removeprefix("/admin"))
+    plane = "" if "/admin" in operation.path or operation.public else "Data"
+    return (
+        operation.method.lower()
+        + plane
+        + "".join("".join(part[:1].upper() + part[1:] for part in re.split(r"[-_]", word)) for word in words)
+    )
+
+
+def _tag(path: str) -> str:
+    if not path.startswith(table.BASE):
+        return "health" if path.endswith("/health") else "data plane"
+    return path.removeprefix(table.BASE).split("/")[1]
+
+
+class OpenApi:
+    """The document of this process, made once."""
+
+    def __init__(self, _runtime: object) -> None:
+        self.document = document()
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+async def openapi_json(request: Request) -> Response:
+    """The OpenAPI 3.1 document."""
+    return JSONResponse(request.app.state.runtime.part(OpenApi).document)
+
+
+async def docs(_request: Request) -> Response:
+    """The interactive page, which works without a network."""
+    return HTMLResponse(_PAGE, headers={"Content-Security-Policy": _POLICY})
+
+
+_POLICY = (
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none';"
+    " base-uri 'none'"
+)
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Hogsend REST API</title>
+<link rel="stylesheet" href="/docs/static/swagger-ui.css">
+<link rel="icon" href="data:,">
+</head>
+<body>
+<div id="page"></div>
+<script src="/docs/static/swagger-ui-bundle.js"></script>
+<script src="/docs/static/page.js"></script>
+</body>
+</html>
+"""
+
+routes: Sequence[BaseRoute] = [
+    Route("/openapi.json", openapi_json, methods=["GET"]),
+    Route("/docs", docs, methods=["GET"]),
+    Mount("/docs/static", StaticFiles(directory=STATIC)),
+]
