@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hogsend.rest import table
-from hogsend.rest.rows import access, contacts, emails, events, journeys
+from hogsend.rest.rows import access, contact_changes, contacts, emails, events, journeys, steering
 from hogsend.rest.table import Row, Table
 from hogsend.runtime import Runtime
 
 ROWS: Sequence[Row] = (
+    *contact_changes.ROWS,
     *contacts.ROWS,
     *journeys.ROWS,
+    *steering.ROWS,
     *emails.ROWS,
     *events.ROWS,
     *access.ROWS,
