@@ -94,7 +94,7 @@ def _header(reader: Iterator[list[str]]) -> list[str]:
     try:
         cells = next((cells for cells in reader if cells), None)
     except csv.Error as error:
-        raise InvalidInput("data", f"the header cannot be read: {_csv_problem(str(error))}") from None
+        raise InvalidInput("data", f"data has a header that cannot be read: {_csv_problem(str(error))}") from None
     if cells is None:
         raise InvalidInput(
             "data", "data must begin with a header that names its columns, externalId among them"
@@ -102,11 +102,11 @@ def _header(reader: Iterator[list[str]]) -> list[str]:
     names = [_KEYS.get(cell.strip().lower(), cell.strip()) for cell in cells]
     for position, name in enumerate(names, 1):
         if not name:
-            raise InvalidInput("data", f"column {position} of the header has no name")
+            raise InvalidInput("data", f"data has no name for column {position} in its header")
         if names.index(name) != position - 1:
-            raise InvalidInput("data", f"the header names the column {name[:100]} twice")
+            raise InvalidInput("data", f"data has two columns named {name[:100]}")
     if "externalId" not in names:
-        raise InvalidInput("data", "the header must name a column externalId")
+        raise InvalidInput("data", "data must have a column externalId in its header")
     return names
 
 
