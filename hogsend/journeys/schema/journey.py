@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import strawberry
 from strawberry.scalars import JSON
@@ -25,9 +25,15 @@ from hogsend.journeys.definition import Journey as Definition
 from hogsend.journeys.explain import explain_enrollment
 from hogsend.journeys.queries import OVERRIDES, STANDS_FOR, STATES, counts
 from hogsend.journeys.schema.explain import EnrollmentExplanation
+from hogsend.journeys.schema.funnel import FunnelStep, funnel
 from hogsend.journeys.schema.state import JourneyStateStatus
 from hogsend.journeys.tables import journey_states
 from hogsend.storage.collections import Selection
+
+if TYPE_CHECKING:
+    from hogsend.metrics.schema import JourneyMetrics
+
+JourneyMetricsRef = Annotated["JourneyMetrics", strawberry.lazy("hogsend.metrics.schema")]
 
 
 class EntryLimit(Enum):
@@ -157,6 +163,16 @@ class Journey(Node):
         statuses = None if status is None else [one.value for one in status]
         mine = STATES.under(journey_states.c.journey_id, self.definition.id)
         return mine.filtered(statuses=statuses, user_id=user_id)
+
+    @field("All its runs, in numbers.")
+    async def metrics(self, info: Info) -> JourneyMetricsRef:
+        from hogsend.metrics.schema import journey_metrics
+
+        return await journey_metrics(info.context, self.definition.id)
+
+    @field("How far people come: its steps, in the order in which runs first came to them.")
+    async def funnel(self, info: Info) -> list[FunnelStep]:
+        return await funnel(info.context, self.definition.id)
 
     @field("Why a contact was, or would be, let in or not: every guard in order, by ingestion's own code.")
     async def explain_enrollment(
