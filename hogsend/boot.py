@@ -22,6 +22,18 @@ from hogsend.storage.anchor import anchored_clock
 from hogsend.storage.database import Database
 
 
+def load_project(settings: Settings, registry: Registry | None = None) -> tuple[Templates, Registry]:
+    """The author's templates and journeys, checked against each other; a `registry` that is given is not.
+
+    Raises `SettingsError` or `JourneyError` for templates and journeys that cannot be used.
+    """
+    templates = Templates.load(settings.templates)
+    if registry is None:
+        registry = Registry.load(settings.journeys)
+        check(registry.all(), templates.keys())
+    return templates, registry
+
+
 @asynccontextmanager
 async def open_runtime(
     settings: Settings,
@@ -35,10 +47,7 @@ async def open_runtime(
 
     Raises `SettingsError` or `JourneyError` for templates and journeys that cannot be used.
     """
-    templates = Templates.load(settings.templates)
-    if registry is None:
-        registry = Registry.load(settings.journeys)
-        check(registry.all(), templates.keys())
+    templates, loaded = load_project(settings, registry)
     database = Database.open(settings, application=application)
     redis = Redis.from_url(
         settings.redis_url,
@@ -54,12 +63,12 @@ async def open_runtime(
         clock=the_clock,
         database=database,
         redis=redis,
-        registry=registry,
+        registry=loaded,
         templates=templates,
         provider=the_provider,
     )
-    runtime.engine = _make_engine(runtime)
     try:
+        runtime.engine = _make_engine(runtime)
         yield runtime
     finally:
         await runtime.close_parts()

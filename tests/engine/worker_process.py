@@ -1,0 +1,78 @@
+"""A worker as it is deployed: `python -m worker`, a process that can be killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+async def eventually(condition: Callable[[], object], within: float = 20.0) -> None:
+    """Return when the condition holds; it is looked at often. Fails after `within` seconds."""
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to that"
+        await asyncio.sleep(0.01)
+
+
+class WorkerProcess:
+    """One worker at a time. Its output is kept, and shown where it should not have ended."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        clean = {
+            name: value for name, value in os.environ.items() if not name.startswith(("HOGSEND", "HATCHET"))
+        }
+        self._environment = {**clean, **environment}
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        assert not self.lives
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "worker"],
+            cwd=ROOT,
+            env=self._environment,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    @property
+    def lives(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def output(self) -> str:
+        self._output.seek(0)
+        return self._output.read().decode(errors="replace")
+
+    def kill(self) -> None:
+        """SIGKILL to the worker alone: what it started must notice by itself."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    async def stop(self) -> int:
+        """SIGTERM; returns the exit code."""
+        assert self._process is not None
+        self._process.terminate()
+        await eventually(lambda: not self.lives, within=30)
+        code: int = self._process.returncode
+        return code
+
+    def close(self) -> None:
+        """End whatever is left of it."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self._output.close()
