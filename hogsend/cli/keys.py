@@ -43,10 +43,12 @@ def list_keys(
     state_dir: StateDir = None,
 ) -> None:
     """List keys, newest first."""
-    from rich.table import Table
+    from rich.table import Column, Table
 
     rows = asyncio.run(_list(settings_here(state_dir), revoked))
-    table = Table("id", "name", "key", "scopes", "created", "last used", "expires", box=None)
+    table = Table(
+        Column("id", no_wrap=True), "name", "key", "scopes", "created", "last used", "expires", box=None
+    )
     for row in rows:
         table.add_row(
             str(row["id"]),

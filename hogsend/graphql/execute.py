@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import isawaitable
 from typing import Any
@@ -26,12 +26,14 @@ from graphql import (
     validate,
 )
 
+from hogsend.access.audit import Deed, Origin, audited
 from hogsend.access.caller import Scope
 from hogsend.access.errors import InsufficientScope
 from hogsend.graphql.context import Context
 from hogsend.graphql.errors import HTTP_STATUS, code_of, denied, present, problem
 from hogsend.graphql.fields import ANY_KEY, SCOPE
 from hogsend.graphql.limits import actual_cost, check_limits, parse_limited, validation_rules
+from hogsend.graphql.mutations import DEED
 
 REMEMBERED_DOCUMENTS = 512
 BAD_REQUEST = 400
@@ -111,6 +113,7 @@ class Executor:
         try:
             self._check(prepared, variables, context, limited=limited)
         except Refused as refused:
+            await self._note_refusal(prepared, context, refused.errors)
             return refused.answer()
         result = execute(
             self.schema,
@@ -119,7 +122,10 @@ class Executor:
             variable_values=dict(variables),
             operation_name=_name(prepared.operation),
         )
-        return self._answer(await result if isawaitable(result) else result, prepared, context, limited)
+        answer = self._answer(await result if isawaitable(result) else result, prepared, context, limited)
+        if answer.refused:
+            await self._note_refusal(prepared, context, answer.errors)
+        return answer
 
     async def subscribe(
         self, prepared: Prepared, variables: Mapping[str, Any], context: Context
@@ -178,6 +184,20 @@ class Executor:
             except GraphQLError as error:
                 raise Refused(error) from None
             context.extensions.setdefault("cost", {})["requested"] = measure.cost
+
+    async def _note_refusal(
+        self, prepared: Prepared, context: Context, errors: Sequence[GraphQLError]
+    ) -> None:
+        """A mutation that was not even begun leaves its row in the audit log too."""
+        if prepared.kind is not OperationType.MUTATION or self.schema.mutation_type is None:
+            return
+        origin = Origin(context.caller, context.ip_address, context.request_id)
+        for name in sorted(_root_fields(prepared.document, prepared.operation.selection_set)):
+            field = self.schema.mutation_type.fields.get(name)
+            if field is not None:
+                deed = Deed(*field.extensions["strawberry-definition"].metadata[DEED])
+                async with audited(context.runtime, origin, deed, name) as trail:
+                    trail.refuse([{"message": error.message} for error in errors])
 
     def _answer(self, result: ExecutionResult, prepared: Prepared, context: Context, limited: bool) -> Answer:
         errors = tuple(present(error, context) for error in result.errors or ())

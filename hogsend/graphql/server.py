@@ -6,8 +6,8 @@ from hogsend.access.caller import Caller
 from hogsend.access.ratelimit import Rate
 from hogsend.graphql.context import Context
 from hogsend.graphql.execute import Executor, Prepared
+from hogsend.graphql.limits import allowance
 from hogsend.graphql.request import Params
-from hogsend.graphql.scalars import instant_text
 from hogsend.graphql.schema import graphql_schema
 from hogsend.graphql.trusted import TrustedDocuments
 from hogsend.runtime import Runtime
@@ -31,10 +31,7 @@ class GraphQLServer:
     def context(self, caller: Caller, rate: Rate | None, request_id: str, ip_address: str | None) -> Context:
         context = Context(self.runtime, caller, request_id=request_id, ip_address=ip_address, rate=rate)
         if rate is not None:
-            context.extensions["cost"] = {
-                "remaining": rate.remaining,
-                "resetAt": instant_text(rate.reset_at),
-            }
+            context.extensions["cost"] = allowance(rate)
         return context
 
     async def close(self) -> None:
