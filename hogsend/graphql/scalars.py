@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import strawberry
 from strawberry.types.scalar import ScalarDefinition
@@ -61,6 +62,13 @@ SCALARS: dict[object, ScalarDefinition] = {
         specified_by_url="https://www.rfc-editor.org/rfc/rfc3339",
         serialize=instant_text,
         parse_value=parse_instant,
+    ),
+    UUID: strawberry.scalar(
+        name="UUID",
+        description="A UUID in its usual form, `01a208b9-d268-7645-80a8-8b459d881f67`.",
+        specified_by_url="https://www.rfc-editor.org/rfc/rfc9562",
+        serialize=str,
+        parse_value=UUID,
     ),
     timedelta: strawberry.scalar(
         name="Duration",

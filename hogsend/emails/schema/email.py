@@ -11,7 +11,7 @@ from sqlalchemy import RowMapping
 
 from hogsend.access.caller import Scope
 from hogsend.decisions.queries import DECISIONS
-from hogsend.decisions.reasons import Reason
+from hogsend.decisions.schema.enums import Reason
 from hogsend.decisions.tables import decisions
 from hogsend.emails.queries import CLICKS, EMAILS, HISTORY, LINKS, SUPPRESSIONS
 from hogsend.emails.schema.enums import EmailEngagement, EmailFact, EmailSort, EmailStatus, SuppressionType

@@ -12,7 +12,7 @@ from strawberry.scalars import JSON
 from hogsend.access.audit import Action, Resource, audit
 from hogsend.access.caller import Scope
 from hogsend.access.idempotency import Claim, once
-from hogsend.decisions.reasons import Reason
+from hogsend.decisions.schema.enums import Reason
 from hogsend.emails.actions import EmailWish, resend_in, send_in
 from hogsend.emails.schema.codes import EmailResendErrorCode, EmailSendErrorCode, TemplateSendTestErrorCode
 from hogsend.emails.schema.email import Email

@@ -13,7 +13,7 @@ from strawberry.scalars import JSON
 from hogsend.access.audit import Action, Resource
 from hogsend.access.caller import Scope
 from hogsend.access.idempotency import Claim, once
-from hogsend.decisions.reasons import Reason
+from hogsend.decisions.schema.enums import Reason
 from hogsend.events.schema import Event
 from hogsend.graphql import ids
 from hogsend.graphql.context import Info

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import strawberry
 
-from hogsend.decisions.reasons import Reason
+from hogsend.decisions.schema.enums import Reason
 from hogsend.graphql.context import Info
 from hogsend.graphql.enums import described_enum
 from hogsend.graphql.fields import field

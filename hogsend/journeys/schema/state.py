@@ -14,7 +14,7 @@ from strawberry.scalars import JSON
 from hogsend.access.caller import Scope
 from hogsend.contacts.schema import Contact, user_id
 from hogsend.decisions.queries import DECISIONS
-from hogsend.decisions.reasons import Reason
+from hogsend.decisions.schema.enums import Reason
 from hogsend.decisions.tables import decisions
 from hogsend.emails.queries import EMAILS
 from hogsend.emails.tables import email_sends

@@ -11,13 +11,11 @@ from sqlalchemy import RowMapping
 from strawberry.scalars import JSON
 
 from hogsend.access.caller import Scope
-from hogsend.decisions.meanings import KINDS, REASONS
 from hogsend.decisions.queries import DECISIONS
-from hogsend.decisions.reasons import Kind, Reason
+from hogsend.decisions.schema.enums import Kind, Reason
 from hogsend.graphql import ids
 from hogsend.graphql.connections import connection
 from hogsend.graphql.context import Info
-from hogsend.graphql.enums import described_enum
 from hogsend.graphql.fields import described, field
 from hogsend.graphql.node import Node, link
 from hogsend.storage.collections import Selection
@@ -33,9 +31,6 @@ JourneyRef = Annotated["Journey", strawberry.lazy("hogsend.journeys.schema")]
 StateRef = Annotated["JourneyState", strawberry.lazy("hogsend.journeys.schema")]
 EventRef = Annotated["Event", strawberry.lazy("hogsend.events.schema")]
 EmailRef = Annotated["Email", strawberry.lazy("hogsend.emails.schema")]
-
-described_enum(Kind, "DecisionKind", "What was decided.", KINDS)
-described_enum(Reason, "DecisionReason", "Why it was decided.", REASONS)
 
 
 @strawberry.type(description="A verdict about a person, written down when it was reached and never changed.")
