@@ -29,7 +29,8 @@ V = TypeVar("V")
 class Context:
     """One operation's. `longest_page` bounds `first` and `last`; REST's own documents may read longer inner lists.
 
-    `extensions` end up in the response's `extensions`; `position` is how far a subscription has come.
+    `extensions` end up in the response's `extensions`; of a subscription, `begun` says that it can
+    be followed, `position` is the cursor of the message that is being given out, `taken` of the one before.
     """
 
     runtime: Runtime
@@ -38,6 +39,8 @@ class Context:
     ip_address: str | None = None
     rate: Rate | None = None
     position: str | None = None
+    taken: str | None = None
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
     longest_page: int = LONGEST_PAGE
     extensions: dict[str, Any] = field(default_factory=dict)
     _loaders: dict[Hashable, DataLoader[Any, Any]] = field(default_factory=dict, repr=False)

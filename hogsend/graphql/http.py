@@ -29,6 +29,7 @@ JSON = "application/json"
 EVENTS = "text/event-stream"
 HTML = "text/html"
 KEEP_ALIVE_SECONDS = 12.0
+BEGIN_SECONDS = 2.0
 
 
 class GraphQLEndpoint:
@@ -170,9 +171,8 @@ async def _stream(
         return Response(body, headers=admitted.rate.headers, media_type=EVENTS)
     answers = server.executor.subscribe(prepared, params.variables, context)
     first = asyncio.ensure_future(anext(answers))
-    done, _ = await asyncio.wait({first}, timeout=0.05)
-    if done and not first.cancelled() and first.exception() is None and first.result().refused:
-        return _json(first.result(), admitted.rate.headers)
+    if (refused := await _refused(first, context)) is not None:
+        return _json(refused, admitted.rate.headers)
     authorization = request.headers.get("authorization")
     refusal = until_refused(server.runtime, authorization)
     return StreamingResponse(
@@ -180,6 +180,17 @@ async def _stream(
         headers=admitted.rate.headers | {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
         media_type=EVENTS,
     )
+
+
+async def _refused(first: asyncio.Future[Answer], context: Context) -> Answer | None:
+    """The answer of a subscription that cannot begin: a status can still say so. None once it can be followed."""
+    begun = asyncio.ensure_future(context.begun.wait())
+    either: set[asyncio.Future[Any]] = {first, begun}
+    done, _ = await asyncio.wait(either, timeout=BEGIN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    begun.cancel()
+    if first in done and first.exception() is None and first.result().refused:
+        return first.result()
+    return None
 
 
 async def _events(

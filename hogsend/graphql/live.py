@@ -32,12 +32,13 @@ async def entries(context: Context, wanted: Selection, after: str | None) -> Asy
         async with context.connection() as conn:
             cursor = await head(conn)
     context.position = cursor.encode()
+    context.begun.set()
     while not live.draining.is_set():
         try:
             async for batch in _until_draining(context, live, wanted, cursor):
                 for entry in batch:
                     cursor = entry.cursor
-                    context.position = cursor.encode()
+                    context.taken, context.position = context.position, cursor.encode()
                     context.forget()
                     yield entry
         except (DBAPIError, OSError) as error:

@@ -204,23 +204,21 @@ class _Connection:
         executor = self._server.executor
         if prepared.kind is not OperationType.SUBSCRIPTION:
             answer = await executor.execute(prepared, params.variables, context)
-            await self._answer(id, answer, context.position)
+            await self._answer(id, answer, context)
             if not answer.refused:
                 await self._complete(id)
             return
         answers = executor.subscribe(prepared, params.variables, context)
-        taken: str | None = None
         try:
             async for answer in answers:
-                await self._answer(id, answer, taken)
-                taken = context.position
+                await self._answer(id, answer, context)
                 if answer.refused:
                     return
         finally:
             await answers.aclose()  # type: ignore[attr-defined]
         await self._complete(id)
 
-    async def _answer(self, id: str, answer: Answer, taken: str | None) -> None:
+    async def _answer(self, id: str, answer: Answer, context: Context) -> None:
         if answer.refused:
             await self._send_errors(id, answer)
             return
@@ -229,7 +227,7 @@ class _Connection:
                 await self._send({"id": id, "type": "next", "payload": answer.to_json()})
         except TimeoutError:
             # What it did not take waits in Postgres, not here: it comes back with its cursor.
-            raise Closed(SLOW, f"{Code.SLOW_CONSUMER.value} {taken or ''}"[:120]) from None
+            raise Closed(SLOW, f"{Code.SLOW_CONSUMER.value} {context.taken or ''}"[:120]) from None
 
     async def _complete(self, id: str) -> None:
         self._operations.pop(id, None)
