@@ -17,6 +17,8 @@ from hogsend.cli.api import api
 from hogsend.cli.demo import demo
 from hogsend.cli.dev import dev
 from hogsend.cli.doctor import doctor
+from hogsend.cli.export import export
+from hogsend.cli.import_ import import_
 from hogsend.cli.init import init
 from hogsend.cli.keys import keys
 from hogsend.cli.migrate import migrate
@@ -27,7 +29,18 @@ from hogsend.cli.worker import worker
 from hogsend.journeys.errors import JourneyError
 from hogsend.settings import SettingsError
 
-COMMANDS: tuple[Callable[..., None], ...] = (dev, api, worker, migrate, schema, demo, init, doctor)
+COMMANDS: tuple[Callable[..., None], ...] = (
+    dev,
+    api,
+    worker,
+    migrate,
+    schema,
+    demo,
+    init,
+    doctor,
+    import_,
+    export,
+)
 
 app = typer.Typer(
     help="The operations plane for lifecycle email.",
@@ -36,7 +49,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in COMMANDS:
-    app.command()(command)
+    app.command(command.__name__.rstrip("_"))(command)
 app.add_typer(keys, name="keys")
 
 
