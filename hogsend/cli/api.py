@@ -17,6 +17,7 @@ def api(
     import uvicorn
 
     from hogsend.app import create_app
+    from hogsend.boot import load_project
     from hogsend.logs import configure_logs
     from hogsend.settings import load_settings
 
@@ -24,6 +25,8 @@ def api(
         end_with_supervisor()
     settings = load_settings()
     configure_logs(settings)
+    # Said here in a line; what goes wrong when the application starts, uvicorn tells with a traceback.
+    load_project(settings)
     uvicorn.run(
         create_app(settings),
         host=settings.host,

@@ -102,6 +102,13 @@ def test_dev_without_its_database(tmp_path: Path) -> None:
     assert len(told.splitlines()) == 1
 
 
+@pytest.mark.parametrize("command", ["api", "worker"])
+def test_journeys_that_cannot_be_found(command: str, database_url: str) -> None:
+    told = refused(command, DATABASE_URL=database_url, HOGSEND_JOURNEYS="nowhere_to_be_found")
+    assert told.startswith("hogsend: HOGSEND_JOURNEYS names 'nowhere_to_be_found'")
+    assert len(told.splitlines()) == 1
+
+
 def test_the_demo_without_a_key() -> None:
     assert refused("demo") == "hogsend: The demo needs a key: set ADMIN_API_KEY or give --key.\n"
 

@@ -33,7 +33,8 @@ def spawn(
 
     `dies_with_us` ends it when the thread that called this does, however it ends (Linux only).
     """
-    with log.open("ab") as output:
+    # For its owner alone: Postgres quotes the statements that fail, values and all.
+    with os.fdopen(os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "ab") as output:
         return subprocess.Popen(
             [str(argument) for argument in argv],
             env=environment(home),
