@@ -25,6 +25,7 @@ from hogsend.engine.loops import POLL, Loop, forever, keep_time, listen, publish
 from hogsend.engine.port import EngineDown
 from hogsend.engine.publisher import Publisher, retry_now
 from hogsend.journeys.due import note_engine_run
+from hogsend.journeys.forecast import warn_of_breaking
 from hogsend.journeys.ticks import hand_over, tick
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
@@ -195,6 +196,7 @@ async def _until_hatchet_answers(settings: Settings) -> bool:
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
     async with open_runtime(settings, application="hogsend-worker") as runtime:
         assert isinstance(runtime.engine, HatchetEngine)
+        await warn_of_breaking(runtime)
         pause = 0.5
         while not stop.is_set() and not await runtime.engine.answers():
             log.warning("hatchet_does_not_answer", again_in_seconds=pause)

@@ -12,6 +12,7 @@ from hogsend.boot import open_runtime
 from hogsend.engine.embedded import EmbeddedEngine, EmbeddedWorker
 from hogsend.engine.publisher import Publisher
 from hogsend.journeys.due import due_runs, note_engine_run, seconds_to_next_run
+from hogsend.journeys.forecast import warn_of_breaking
 from hogsend.journeys.runner import advance
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
@@ -48,6 +49,7 @@ async def serve(settings: Settings) -> None:
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, worker.stop)
         log.info("worker_started", engine=settings.engine, journeys=[j.id for j in runtime.registry.all()])
+        await warn_of_breaking(runtime)
         await worker.run()
         log.info("worker_stopped")
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import ast
-import hashlib
 import inspect
 import re
-import textwrap
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
+from hogsend.journeys.code import version_of
 from hogsend.journeys.conditions import Trigger, on
 from hogsend.journeys.errors import JourneyError
 
@@ -105,7 +103,7 @@ def journey(
             category=category,
             enabled=enabled,
             run=function,
-            version=_version(function),
+            version=version_of(function),
         )
 
     return define
@@ -120,12 +118,3 @@ def _entry(id: str, entry: object) -> Entry:
         case "unlimited":
             return unlimited
     raise JourneyError(f"journey {id!r}: entry is 'once', 'unlimited' or once_per(days(30)), not {entry!r}")
-
-
-def _version(function: Callable[..., Any]) -> str:
-    try:
-        source = textwrap.dedent(inspect.getsource(function))
-        shape = ast.dump(ast.parse(source))
-    except (OSError, SyntaxError, TypeError):
-        shape = function.__code__.co_code.hex() + repr(function.__code__.co_consts)
-    return hashlib.sha256(shape.encode()).hexdigest()[:12]

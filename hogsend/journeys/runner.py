@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -27,7 +26,8 @@ from hogsend.journeys.interrupts import (
     RunEnded,
     Suspend,
 )
-from hogsend.journeys.journal import Journal, Step
+from hogsend.journeys.journal import Journal
+from hogsend.journeys.replay import follow, recorded
 from hogsend.journeys.tables import DRIVEN_STATUSES, journey_states, journey_steps
 from hogsend.journeys.values import TriggerEvent, User
 from hogsend.runtime import Runtime
@@ -105,55 +105,22 @@ async def _claim(runtime: Runtime, run_id: UUID, owner: str, generation: int | N
 
 
 async def _replay(runtime: Runtime, journey: Journey, run: RowMapping) -> Advanced:
-    journal = Journal(await _recorded(runtime, run["id"]))
-    driver = LiveDriver(runtime, run)
+    async with runtime.database.read() as conn:
+        journal = Journal((await recorded(conn, [run["id"]]))[run["id"]])
     context = Context(
-        driver, journal, User.from_json(run["input"]["user"]), TriggerEvent.from_json(run["input"]["event"])
+        LiveDriver(runtime, run),
+        journal,
+        User.from_json(run["input"]["user"]),
+        TriggerEvent.from_json(run["input"]["event"]),
     )
     try:
         if run["attempt"] > MAX_FRUITLESS_SLICES:
             raise Broken(Reason.RETRIES_EXHAUSTED, f"{run['attempt'] - 1} slices without progress")
-        try:
-            await journey.run(context.user, context)
-        except Exception as error:
-            if context.interrupt is None:
-                log.warning("journey_raised", run_id=str(run["id"]), journey=journey.id, exc_info=True)
-                raise Broken(Reason.JOURNEY_RAISED, _where(error)) from error
-        if context.interrupt is not None:
-            raise context.interrupt
-        journal.check_finished()
+        await follow(journey, context, journal)
     except Interrupt as interrupt:
         return await _stopped(runtime, run, interrupt)
     runtime.crash_at("before_complete")
     return await _complete(runtime, run)
-
-
-def _where(error: Exception) -> str:
-    """The error and the author's own line, which is what an operator needs to see."""
-    frames = traceback.extract_tb(error.__traceback__)
-    last = next((f for f in reversed(frames) if "hogsend/journeys" not in f.filename), None)
-    place = f" (in {last.name}, line {last.lineno})" if last else ""
-    return f"{type(error).__name__}: {error}{place}"
-
-
-async def _recorded(runtime: Runtime, run_id: UUID) -> list[Step]:
-    async with runtime.database.read() as conn:
-        rows = await conn.execute(select(journey_steps).where(_steps.state_id == run_id))
-        return [
-            Step(
-                key=row.key,
-                seq=row.seq,
-                kind=row.kind,
-                label=row.label,
-                fingerprint=row.fingerprint,
-                args=row.args,
-                status=row.status,
-                result=row.result,
-                deadline=row.deadline,
-                since_seq=row.since_seq,
-            )
-            for row in rows
-        ]
 
 
 async def _stopped(runtime: Runtime, run: RowMapping, interrupt: Interrupt) -> Advanced:
@@ -169,7 +136,7 @@ async def _stopped(runtime: Runtime, run: RowMapping, interrupt: Interrupt) -> A
         case Blocked():
             return await _block(runtime, run, interrupt.reason, interrupt.message)
         case Broken():
-            return await _fail(runtime, run, interrupt.reason, interrupt.message)
+            return await _fail(runtime, run, interrupt)
     log.warning("slice_tried_again", run_id=str(run["id"]), exc_info=interrupt.__cause__ or interrupt)
     delay = timedelta(seconds=min(2 ** min(run["attempt"], 8), 300))
     return await _release(runtime, run, runtime.clock.now() + runtime.clock.product(delay))
@@ -231,8 +198,15 @@ async def _complete(runtime: Runtime, run: RowMapping) -> Advanced:
     return Advanced("done", "completed") if ended else Advanced("superseded", "active")
 
 
-async def _fail(runtime: Runtime, run: RowMapping, reason: Reason, message: str) -> Advanced:
-    return await _end_badly(runtime, run, "failed", Kind.FAILED, reason, message)
+async def _fail(runtime: Runtime, run: RowMapping, broken: Broken) -> Advanced:
+    log.warning(
+        "run_failed",
+        run_id=str(run["id"]),
+        journey=run["journey_id"],
+        reason=broken.reason.value,
+        exc_info=broken.__cause__,
+    )
+    return await _end_badly(runtime, run, "failed", Kind.FAILED, broken.reason, broken.message)
 
 
 async def _block(runtime: Runtime, run: RowMapping, reason: Reason, message: str) -> Advanced:

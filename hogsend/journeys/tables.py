@@ -143,4 +143,14 @@ journey_versions = Table(
     Column("journey_id", Text, primary_key=True),
     Column("version", Text, primary_key=True),
     instant("first_seen_at", nullable=False),
+    Column(
+        "checked_against", Text, comment="the version that runs of this one were replayed with, if they were"
+    ),
+    instant("checked_at"),
+    Column("parked_runs", Integer, comment="how many there were then"),
+    Column("checked_runs", Integer, comment="how many of those were replayed"),
+    Column("breaking_runs", Integer, comment="how many of those would have stopped"),
+    Column("first_mismatch", Text, comment="what stopped the newest of them"),
+    uuid("breaking_run_id", comment="that run"),
+    comment="The code of journeys that was seen, and what a later one would do to the runs of each",
 )

@@ -684,7 +684,22 @@ def _create_tables(timescale: bool) -> None:
         sa.Column("journey_id", sa.Text(), nullable=False),
         sa.Column("version", sa.Text(), nullable=False),
         sa.Column("first_seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "checked_against",
+            sa.Text(),
+            nullable=True,
+            comment="the version that runs of this one were replayed with, if they were",
+        ),
+        sa.Column("checked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("parked_runs", sa.Integer(), nullable=True, comment="how many there were then"),
+        sa.Column("checked_runs", sa.Integer(), nullable=True, comment="how many of those were replayed"),
+        sa.Column(
+            "breaking_runs", sa.Integer(), nullable=True, comment="how many of those would have stopped"
+        ),
+        sa.Column("first_mismatch", sa.Text(), nullable=True, comment="what stopped the newest of them"),
+        sa.Column("breaking_run_id", sa.UUID(), nullable=True, comment="that run"),
         sa.PrimaryKeyConstraint("journey_id", "version", name=op.f("pk_journey_versions")),
+        comment="The code of journeys that was seen, and what a later one would do to the runs of each",
     )
     op.create_table(
         "outbox",
@@ -706,6 +721,13 @@ def _create_tables(timescale: bool) -> None:
         sa.UniqueConstraint("dedupe_key", name=op.f("uq_outbox_dedupe_key")),
     )
     op.create_index(
+        "ix_outbox_captures",
+        "outbox",
+        ["available_at", "id"],
+        unique=False,
+        postgresql_where=sa.text("published_at IS NULL AND topic = 'analytics.capture'"),
+    )
+    op.create_index(
         "ix_outbox_published",
         "outbox",
         ["published_at"],
@@ -718,13 +740,6 @@ def _create_tables(timescale: bool) -> None:
         ["available_at", "id"],
         unique=False,
         postgresql_where=sa.text("published_at IS NULL AND topic <> 'analytics.capture'"),
-    )
-    op.create_index(
-        "ix_outbox_captures",
-        "outbox",
-        ["available_at", "id"],
-        unique=False,
-        postgresql_where=sa.text("published_at IS NULL AND topic = 'analytics.capture'"),
     )
     op.create_table(
         "provider_events",
