@@ -4,7 +4,8 @@
     clock         a ManualClock; give it to what you test
     clean         empties the database and Valkey first (`runtime` asks for it)
     runtime       an open Runtime on `settings` and `clock`
-    app, client   the ASGI application on `runtime`; an httpx client that holds ADMIN_KEY
+    app, client   the ASGI application on `runtime`; an httpx client that holds ADMIN_KEY, and
+                  holds every answer to the OpenAPI document
     live_server   the same application on a real port, for WebSockets and SSE: its base URL
     own_stack     a Postgres and a Valkey of the test's own, to stop and to kill
 
@@ -133,10 +134,13 @@ def app(settings: Settings, runtime: Runtime) -> Starlette:
 
 @pytest.fixture
 async def client(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
+    from tests.contract.conforming import conforms
+
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app),
         base_url="http://hogsend.test",
         headers={"Authorization": f"Bearer {ADMIN_KEY}"},
+        event_hooks={"response": [conforms]},
     ) as client:
         yield client
 

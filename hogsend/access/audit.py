@@ -29,6 +29,8 @@ from hogsend.storage.metadata import new_id
 
 log = structlog.get_logger(__name__)
 
+LONGEST_ID = 512
+
 
 class Action(StrEnum):
     CREATE = "create"
@@ -198,7 +200,7 @@ async def _write(
             actor_key_id=trail.origin.caller.key_id,
             action=trail.deed.action.value,
             resource=trail.deed.resource.value,
-            resource_id=trail.resource_id,
+            resource_id=_storable(trail.resource_id),
             outcome=trail.outcome.value,
             detail={"operation": trail.operation, **trail.detail},
             before=None if before is None else dict(before),
@@ -211,3 +213,8 @@ async def _write(
     )
     if (await conn.execute(statement)).scalar_one_or_none() is not None:
         await activity.record(conn, at=now, kind="audit", type=trail.deed.action.value, ref_id=trail.id)
+
+
+def _storable(named: str | None) -> str | None:
+    """What a caller named may be anything: it is kept as far as Postgres can hold it."""
+    return None if named is None else named[:LONGEST_ID].replace("\x00", "\ufffd")
