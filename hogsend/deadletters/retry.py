@@ -138,10 +138,10 @@ async def retry_in(conn: AsyncConnection, runtime: Runtime, entry_id: UUID) -> d
 
 
 async def _retry_email(conn: AsyncConnection, runtime: Runtime, letter: RowMapping) -> None:
-    email_id = _uuid(letter, "Email")
+    email_id = _uuid(letter, "email")
     send = (await conn.execute(_send(email_id))).one_or_none()
     if send is None:
-        raise NotFound("Email")
+        raise _gone("email")
     await _lock_run(conn, send.contact_id, send.state_id)
     send = (await conn.execute(_send(email_id).with_for_update())).one()
     await _pending(conn, letter["id"])
@@ -154,11 +154,11 @@ async def _retry_email(conn: AsyncConnection, runtime: Runtime, letter: RowMappi
 
 
 async def _retry_journey(conn: AsyncConnection, runtime: Runtime, letter: RowMapping) -> None:
-    state_id = _uuid(letter, "Journey state")
+    state_id = _uuid(letter, "run")
     found = await conn.execute(select(_states.contact_id).where(_states.id == state_id))
     contact_id = found.scalar_one_or_none()
     if contact_id is None:
-        raise NotFound("Journey state")
+        raise _gone("run")
     await _lock_run(conn, contact_id, state_id)
     unknown = await conn.execute(
         select(_sends.id)
@@ -174,13 +174,13 @@ async def _retry_journey(conn: AsyncConnection, runtime: Runtime, letter: RowMap
 
 
 async def _retry_job(conn: AsyncConnection, runtime: Runtime, letter: RowMapping) -> None:
-    job_id = _uuid(letter, "Job")
+    job_id = _uuid(letter, "job")
     status = (
         await conn.execute(select(_jobs.status).where(_jobs.id == job_id).with_for_update())
     ).scalar_one_or_none()
     await _pending(conn, letter["id"])
     if status is None:
-        raise NotFound("Job")
+        raise _gone("job")
     if status != "dead":
         raise Conflict("The job runs again already", code="MOVED_ON")
     await conn.execute(
@@ -243,7 +243,11 @@ def _uuid(letter: RowMapping, thing: str) -> UUID:
     try:
         return UUID(letter["source_id"] or "")
     except ValueError:
-        raise NotFound(thing) from None
+        raise _gone(thing) from None
+
+
+def _gone(thing: str) -> Conflict:
+    return Conflict(f"The {thing} that it stands for is gone", code="MOVED_ON")
 
 
 def _check(wish: Wish) -> None:

@@ -13,6 +13,8 @@ from strawberry.schema.name_converter import NameConverter
 from strawberry.types.base import StrawberryObjectDefinition, StrawberryType
 
 from hogsend.access.schema import ApiKeyMutation, ApiKeyQuery, AuditQuery
+from hogsend.alerts.mutations import AlertMutation
+from hogsend.alerts.schema import AlertQuery
 from hogsend.contacts.schema import (
     ENTRY_TYPES,
     ContactMutation,
@@ -21,6 +23,8 @@ from hogsend.contacts.schema import (
     ImportQuery,
 )
 from hogsend.contacts.subscriptions import ContactSubscription
+from hogsend.deadletters.mutations import DeadLetterMutation
+from hogsend.deadletters.schema import DeadLetterQuery
 from hogsend.decisions.schema import DecisionQuery
 from hogsend.emails.schema import EmailQuery, TemplateQuery
 from hogsend.emails.schema.mutations import EmailMutation
@@ -33,6 +37,7 @@ from hogsend.graphql.viewer import ViewerQuery
 from hogsend.journeys.schema import JourneyMutation, JourneyQuery, JourneyStateQuery
 from hogsend.journeys.schema.batch import JourneyBatch
 from hogsend.journeys.schema.steer import JourneySteering
+from hogsend.metrics.schema import MetricsQuery
 
 
 @strawberry.type(description="Read everything.")
@@ -50,6 +55,9 @@ class Query(
     DecisionQuery,
     ApiKeyQuery,
     AuditQuery,
+    AlertQuery,
+    DeadLetterQuery,
+    MetricsQuery,
 ):
     """One mixin a feature."""
 
@@ -65,6 +73,8 @@ class Mutation(
     JourneySteering,
     EmailMutation,
     ApiKeyMutation,
+    AlertMutation,
+    DeadLetterMutation,
 ):
     """One mixin a feature."""
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hogsend.rest import table
-from hogsend.rest.rows import access, contact_changes, contacts, emails, events, journeys, steering
+from hogsend.rest.rows import (
+    access,
+    alerts,
+    contact_changes,
+    contacts,
+    deadletters,
+    emails,
+    events,
+    journeys,
+    metrics,
+    steering,
+)
 from hogsend.rest.table import Row, Table
 from hogsend.runtime import Runtime
 
@@ -17,6 +28,9 @@ ROWS: Sequence[Row] = (
     *emails.ROWS,
     *events.ROWS,
     *access.ROWS,
+    *metrics.ROWS,
+    *alerts.ROWS,
+    *deadletters.ROWS,
 )
 
 

@@ -301,5 +301,5 @@ async def test_a_second_report_of_one_failure_counts_nothing(running: RunningWit
                 await bury(conn, runtime.clock, source="webhook", source_id="w1", error=error, payload={})
         letter = await the_letter(runtime)
         assert (letter.retry_count, letter.error) == (0, "second")
-        with pytest.raises(NotFound, match="Job not found"):
+        with pytest.raises(Conflict, match="The job that it stands for is gone"):
             await retry(runtime, letter.id)

@@ -1,0 +1,83 @@
+"""Dead letters, which REST calls the DLQ."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hogsend.deadletters.tables import SOURCES, STATUSES
+from hogsend.rest import answers
+from hogsend.rest.components import AT, ID
+from hogsend.rest.params import PAGE, Choice, Param
+from hogsend.rest.shapes import listing, lowered
+from hogsend.rest.table import Given, Row
+
+ENTRY = """
+fragment Entry on DeadLetter {
+  id: uuid source sourceId payload error retryCount status retriedAt createdAt
+}
+"""
+ERRORS = "userErrors { field message code }"
+
+
+def _retried(data: dict[str, Any], _given: Given) -> Any:
+    entry = data["deadLetterRetry"]["deadLetter"]
+    return {"id": entry["id"], "status": "retried", "retriedAt": entry["retriedAt"]}
+
+
+def _discarded(data: dict[str, Any], _given: Given) -> Any:
+    return {"id": data["deadLetterDiscard"]["deadLetter"]["id"], "status": "discarded"}
+
+
+ROWS = (
+    Row(
+        "GET",
+        "/dlq",
+        "What could not be done, newest first",
+        ENTRY
+        + """
+        query ($filter: DeadLetterFilter!, $first: Int, $offset: Int) {
+          deadLetters(filter: $filter, first: $first, offset: $offset) { totalCount nodes { ...Entry } }
+        }
+        """,
+        listing("deadLetters", "entries", lowered("source", "status")),
+        take=lambda given: (
+            given.page | {"filter": {"source": given.query["source"], "status": given.query["status"]}}
+        ),
+        query=(
+            Param("source", Choice(SOURCES), "Only failures of this kind"),
+            Param("status", Choice(STATUSES), "Only entries that are settled this far"),
+            *PAGE,
+        ),
+        answer=answers.page("entries", "DeadLetter"),
+    ),
+    Row(
+        "POST",
+        "/dlq/{id}/retry",
+        "Queue what an entry stands for again",
+        f"""
+        mutation ($id: ID!) {{
+          deadLetterRetry(input: {{ id: $id }}) {{ deadLetter {{ id: uuid retriedAt }} {ERRORS} }}
+        }}
+        """,
+        _retried,
+        take=lambda given: {"id": given.path["id"]},
+        not_found="DLQ entry",
+        conflicts=frozenset({"NOT_PENDING", "MOVED_ON", "NOT_STUCK", "ALREADY_IN_JOURNEY"}),
+        answer=answers.obj({"id": ID, "status": {"const": "retried"}, "retriedAt": AT}),
+    ),
+    Row(
+        "DELETE",
+        "/dlq/{id}",
+        "Give an entry up; its row stays",
+        f"""
+        mutation ($id: ID!) {{
+          deadLetterDiscard(input: {{ id: $id }}) {{ deadLetter {{ id: uuid }} {ERRORS} }}
+        }}
+        """,
+        _discarded,
+        take=lambda given: {"id": given.path["id"]},
+        not_found="DLQ entry",
+        conflicts=frozenset({"NOT_PENDING"}),
+        answer=answers.obj({"id": ID, "status": {"const": "discarded"}}),
+    ),
+)

@@ -1,0 +1,211 @@
+"""Metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hogsend.errors import NotFound
+from hogsend.rest import answers
+from hogsend.rest.components import COUNT, RATE, TEXT, maybe, several
+from hogsend.rest.params import FROM, TO, Choice, Flag, Param
+from hogsend.rest.table import Given, Row
+
+PERIOD = Choice(("day", "week", "month"))
+GRANULARITY = Choice(("hour", "day", "week"))
+
+
+def _as(name: str, field: str | None = None) -> Callable[[dict[str, Any], Given], Any]:
+    """One list of `metrics`, under the contract's name for it."""
+    return lambda data, _given: {name: data["metrics"][field or name]}
+
+
+def _overview(data: dict[str, Any], _given: Given) -> Any:
+    return data["metrics"]["overview"]
+
+
+def _journey(data: dict[str, Any], _given: Given) -> Any:
+    reach = data["metrics"]["journey"]
+    if reach is None:
+        raise NotFound("Journey")
+    return reach
+
+
+def _window(given: Given) -> dict[str, Any]:
+    return {"from": given.query["from"], "to": given.query["to"]}
+
+
+ROWS = (
+    Row(
+        "GET",
+        "/metrics/overview",
+        "How things stand",
+        """
+        query {
+          metrics {
+            overview {
+              totalContacts activeJourneys emailsSent24h emailsSent7d emailsSent30d bounceRate30d unsubscribeRate
+            }
+          }
+        }
+        """,
+        _overview,
+        answer=answers.obj(
+            {
+                "totalContacts": COUNT,
+                "activeJourneys": COUNT,
+                "emailsSent24h": COUNT,
+                "emailsSent7d": COUNT,
+                "emailsSent30d": COUNT,
+                "bounceRate30d": RATE,
+                "unsubscribeRate": RATE,
+            }
+        ),
+    ),
+    Row(
+        "GET",
+        "/metrics/journeys",
+        "Each journey's runs",
+        """
+        query {
+          metrics {
+            journeys {
+              journeyId name enrolled completed failed exited active completionRate avgDurationSecs
+            }
+          }
+        }
+        """,
+        _as("journeys"),
+        answer=answers.obj(
+            {
+                "journeys": several(
+                    answers.obj(
+                        {
+                            "journeyId": TEXT,
+                            "name": TEXT,
+                            **dict.fromkeys(("enrolled", "completed", "failed", "exited", "active"), COUNT),
+                            "completionRate": RATE,
+                            "avgDurationSecs": maybe(RATE),
+                        }
+                    )
+                )
+            }
+        ),
+    ),
+    Row(
+        "GET",
+        "/metrics/journeys/{id}",
+        "One journey's runs, and what became of its emails",
+        """
+        query ($id: ID!) {
+          metrics {
+            journey(id: $id) { enrolled emailSent emailOpened emailClicked completed failed exited }
+          }
+        }
+        """,
+        _journey,
+        take=lambda given: {"id": given.path["id"]},
+        not_found="Journey",
+        answer=answers.obj(
+            dict.fromkeys(
+                ("enrolled", "emailSent", "emailOpened", "emailClicked", "completed", "failed", "exited"),
+                COUNT,
+            )
+        ),
+    ),
+    Row(
+        "GET",
+        "/metrics/emails",
+        "By template, what ever happened to its emails",
+        """
+        query ($from: DateTime, $to: DateTime, $untemplated: Boolean!) {
+          metrics {
+            emails(from: $from, to: $to, includeUntemplated: $untemplated) {
+              templateKey sent delivered opened clicked bounced
+              deliveryRate openRate clickRate clickToDeliveryRate
+            }
+          }
+        }
+        """,
+        _as("templates", "emails"),
+        take=lambda given: _window(given) | {"untemplated": given.query["includeUntemplated"] or False},
+        query=(
+            FROM,
+            TO,
+            Param(
+                "includeUntemplated", Flag(), "Whether sends without a template are there too, as `(none)`"
+            ),
+        ),
+        answer=answers.obj(
+            {
+                "templates": several(
+                    answers.obj(
+                        {
+                            "templateKey": TEXT,
+                            **dict.fromkeys(("sent", "delivered", "opened", "clicked", "bounced"), COUNT),
+                            **dict.fromkeys(
+                                ("deliveryRate", "openRate", "clickRate", "clickToDeliveryRate"), RATE
+                            ),
+                        }
+                    )
+                )
+            }
+        ),
+    ),
+    Row(
+        "GET",
+        "/metrics/emails/deliverability",
+        "What became of what was sent, by period, oldest first",
+        """
+        query ($period: DeliverabilityPeriod!, $from: DateTime, $to: DateTime) {
+          metrics {
+            deliverability(period: $period, from: $from, to: $to) {
+              date total delivered bounced complained deliveryRate
+            }
+          }
+        }
+        """,
+        _as("points", "deliverability"),
+        take=lambda given: _window(given) | {"period": given.query["period"] or "DAY"},
+        query=(Param("period", PERIOD, "How long one point is; a day unless told"), FROM, TO),
+        answer=answers.obj(
+            {
+                "points": several(
+                    answers.obj(
+                        {
+                            "date": {"type": "string", "format": "date"},
+                            **dict.fromkeys(("total", "delivered", "bounced", "complained"), COUNT),
+                            "deliveryRate": RATE,
+                        }
+                    )
+                )
+            }
+        ),
+    ),
+    Row(
+        "GET",
+        "/metrics/events",
+        "How often each event occurred, by period, oldest first",
+        """
+        query ($granularity: EventGranularity!, $from: DateTime, $to: DateTime) {
+          metrics { events(granularity: $granularity, from: $from, to: $to) { event date count } }
+        }
+        """,
+        _as("events"),
+        take=lambda given: _window(given) | {"granularity": given.query["granularity"] or "DAY"},
+        query=(Param("granularity", GRANULARITY, "How long one count is; a day unless told"), FROM, TO),
+        answer=answers.obj(
+            {
+                "events": several(
+                    answers.obj(
+                        {
+                            "event": TEXT,
+                            "date": {**TEXT, "description": "`YYYY-MM-DD`; for hours the instant"},
+                            "count": COUNT,
+                        }
+                    )
+                )
+            }
+        ),
+    ),
+)
