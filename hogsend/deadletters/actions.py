@@ -1,12 +1,13 @@
-"""Bury what could not be done."""
+"""Bury what could not be done, and settle it when it is done after all."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import case
+from sqlalchemy import case, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -55,3 +56,22 @@ async def bury(
     entry_id: UUID = (await conn.execute(statement.returning(letters.id))).scalar_one()
     await activity.record(conn, at=now, kind="dead_letter", type="added", ref_id=entry_id)
     return entry_id
+
+
+async def settle(
+    conn: AsyncConnection,
+    now: datetime,
+    source: str,
+    source_ids: Sequence[str],
+    status: Literal["retried", "discarded"],
+) -> None:
+    """Settle the pending entries of these things, in the transaction that lets them go on or ends them."""
+    letters = dead_letters.c
+    values: dict[str, Any] = {"status": status, "updated_at": now}
+    if status == "retried":
+        values["retried_at"] = now
+    await conn.execute(
+        update(dead_letters)
+        .where(letters.source == source, letters.source_id.in_(source_ids), letters.status == "pending")
+        .values(values)
+    )

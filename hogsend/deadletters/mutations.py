@@ -107,7 +107,7 @@ class DeadLetterDiscardPayload:
 
 @strawberry.type(description="How it went with one of many.")
 class DeadLetterRetryResult:
-    id: strawberry.ID = strawberry.field(description="The dead letter.")
+    dead_letter_id: strawberry.ID = strawberry.field(description="The dead letter.")
     retried: bool = strawberry.field(description="Whether it was queued again, or would be tried.")
     reason: str | None = strawberry.field(description="Why not.")
 
@@ -204,7 +204,7 @@ async def _settled(info: Info, key: UUID) -> DeadLetter | None:
 
 def _result(key: UUID, why: str | None) -> DeadLetterRetryResult:
     return DeadLetterRetryResult(
-        id=strawberry.ID(ids.encode(DeadLetter.prefix, key)), retried=why is None, reason=why
+        dead_letter_id=strawberry.ID(ids.encode(DeadLetter.prefix, key)), retried=why is None, reason=why
     )
 
 

@@ -34,7 +34,7 @@ query ($filter: DeadLetterFilter) {
 """
 MANY = """
 mutation ($input: DeadLettersRetryInput!) {
-  deadLettersRetry(input: $input) { retried refused results { id retried reason } userErrors { field code } }
+  deadLettersRetry(input: $input) { retried refused results { deadLetterId retried reason } userErrors { field code } }
 }
 """
 
@@ -155,7 +155,11 @@ async def test_many_at_once_after_a_look(client: httpx.AsyncClient, runtime: Run
     await client.delete(f"{DLQ}/{keys[1].removeprefix('deadletter_')}")
     would = (await ask(client, MANY, input={"ids": keys, "dryRun": True}))["deadLettersRetry"]
     assert (would["retried"], would["refused"], would["userErrors"]) == (2, 1, [])
-    assert would["results"][0] == {"id": keys[1], "retried": False, "reason": "DLQ entry is not pending"}
+    assert would["results"][0] == {
+        "deadLetterId": keys[1],
+        "retried": False,
+        "reason": "DLQ entry is not pending",
+    }
     assert await due_jobs(runtime, 10) == []
     for _ in range(2):
         done = (await ask(client, MANY, input={"source": "EMAIL", "idempotencyKey": "k"}))["deadLettersRetry"]
