@@ -67,7 +67,10 @@ class Event(Node):
 
     @field("The contact's externalId, or its UUID where it has none.")
     async def user_id(self, info: Info) -> str | None:
-        return await user_id(info.context, self.contact_id)
+        return await self.known_as(info.context)
+
+    async def known_as(self, context: Context) -> str | None:
+        return await user_id(context, self.contact_id)
 
     @field("Who did it; null where the contact was deleted.")
     async def contact(self, info: Info) -> Contact | None:

@@ -26,10 +26,13 @@ from hogsend.contacts.subscriptions import ContactSubscription
 from hogsend.deadletters.mutations import DeadLetterMutation
 from hogsend.deadletters.schema import DeadLetterQuery
 from hogsend.decisions.schema import DecisionQuery
+from hogsend.decisions.subscriptions import DecisionSubscription
 from hogsend.emails.schema import EmailQuery, TemplateQuery
 from hogsend.emails.schema.mutations import EmailMutation
+from hogsend.emails.subscriptions import EmailSubscription
 from hogsend.events.mutations import EventReplayMutation
 from hogsend.events.schema import EventMutation, EventQuery
+from hogsend.events.subscriptions import EventSubscription
 from hogsend.graphql.health import HealthQuery
 from hogsend.graphql.nodes import NodeQuery
 from hogsend.graphql.scalars import SCALARS
@@ -80,7 +83,7 @@ class Mutation(
 
 
 @strawberry.type(description="Follow what happens.")
-class Subscription(ContactSubscription):
+class Subscription(ContactSubscription, DecisionSubscription, EmailSubscription, EventSubscription):
     """One mixin a feature."""
 
 

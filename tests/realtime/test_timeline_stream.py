@@ -250,3 +250,40 @@ async def test_a_lost_wake_up_costs_latency_only(
         await socket.subscribe("1", STREAM, after=(await snapshot(client))[0]["cursor"])
         await tell(client, "later")
         assert (await socket.next("1"))["contactTimeline"]["event"]["name"] == "later"
+
+
+async def test_news_of_emails_journeys_and_events(
+    live_server: str, client: httpx.AsyncClient, runtime: Runtime
+) -> None:
+    await tell(client, "begin")
+    cursor = (await snapshot(client))[0]["cursor"]
+    await tell(client, "user.signed_up")
+    await tell(client, "other")
+    await drive(runtime)
+    async with open_socket(live_server) as socket:
+        await socket.init()
+        await socket.subscribe(
+            "emails",
+            "subscription ($after: String) { emailActivity(after: $after, filter: { types: [SENT] })"
+            " { cursor activity email { templateKey } } }",
+            after=cursor,
+        )
+        sent = (await socket.next("emails"))["emailActivity"]
+        assert (sent["activity"], sent["email"]) == ("SENT", {"templateKey": "welcome"})
+        await socket.subscribe(
+            "journeys",
+            'subscription ($after: String) { journeyActivity(after: $after, journeyId: "activation-welcome")'
+            " { cursor decision { kind } } }",
+            after=cursor,
+        )
+        assert (await socket.next("journeys"))["journeyActivity"]["decision"] == {"kind": "ENROLLED"}
+        await socket.send(id="journeys", type="complete")
+        await socket.subscribe(
+            "events",
+            'subscription ($after: String) { eventReceived(after: $after, filter: { name: "other", userId: "ada" })'
+            " { cursor event { name } } }",
+            after=cursor,
+        )
+        while (message := await socket.receive())["id"] != "events":
+            assert message["id"] == "journeys"
+        assert message["payload"]["data"]["eventReceived"]["event"] == {"name": "other"}
