@@ -22,12 +22,14 @@ from hogsend.storage.anchor import anchored_clock
 from hogsend.storage.database import Database
 
 
-def load_project(settings: Settings, registry: Registry | None = None) -> tuple[Templates, Registry]:
+def load_project(
+    settings: Settings, registry: Registry | None = None, templates: Templates | None = None
+) -> tuple[Templates, Registry]:
     """The author's templates and journeys, checked against each other; a `registry` that is given is not.
 
     Raises `SettingsError` or `JourneyError` for templates and journeys that cannot be used.
     """
-    templates = Templates.load(settings.templates)
+    templates = templates or Templates.load(settings.templates)
     if registry is None:
         registry = Registry.load(settings.journeys)
         check(registry.all(), templates.keys())
@@ -41,13 +43,14 @@ async def open_runtime(
     clock: Clock | None = None,
     registry: Registry | None = None,
     provider: EmailProvider | None = None,
+    templates: Templates | None = None,
     application: str = "hogsend",
 ) -> AsyncIterator[Runtime]:
     """Make every part, and close them at the end of the block. Neither Postgres nor Redis need answer yet.
 
     Raises `SettingsError` or `JourneyError` for templates and journeys that cannot be used.
     """
-    templates, loaded = load_project(settings, registry)
+    templates, loaded = load_project(settings, registry, templates)
     database = Database.open(settings, application=application)
     redis = Redis.from_url(
         settings.redis_url,

@@ -37,6 +37,8 @@ from tests.servers import RunServers, WorkerValkey, create_database, empty_datab
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
+    from hogsend.emails.render import Templates
+    from hogsend.journeys.registry import Registry
     from hogsend.runtime import Runtime
 
 ADMIN_KEY = "test-admin-key"
@@ -117,11 +119,22 @@ async def clean(database_url: str, redis_url: str) -> None:
         await redis.flushall()
 
 
+@pytest.fixture(scope="session")
+def shipped() -> tuple[Templates, Registry]:
+    """The shipped templates and journeys, read once."""
+    from hogsend.boot import load_project
+
+    return load_project(Settings(database_url="postgresql://nowhere/none"))
+
+
 @pytest.fixture
-async def runtime(settings: Settings, clock: ManualClock, clean: None) -> AsyncIterator[Runtime]:
+async def runtime(
+    settings: Settings, clock: ManualClock, clean: None, shipped: tuple[Templates, Registry]
+) -> AsyncIterator[Runtime]:
     from hogsend.boot import open_runtime
 
-    async with open_runtime(settings, clock=clock) as runtime:
+    templates, registry = shipped
+    async with open_runtime(settings, clock=clock, templates=templates, registry=registry) as runtime:
         yield runtime
 
 

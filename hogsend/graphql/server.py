@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from hogsend.access.caller import Caller
 from hogsend.access.ratelimit import Rate
 from hogsend.graphql.context import Context
@@ -13,14 +15,19 @@ from hogsend.graphql.trusted import TrustedDocuments
 from hogsend.runtime import Runtime
 
 
+@cache
+def executor(introspection: bool) -> Executor:
+    """The process's executor: a document is validated once, whoever sends it."""
+    return Executor(graphql_schema(), introspection=introspection)
+
+
 class GraphQLServer:
     """Shared by every transport, and by REST."""
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
-        schema = graphql_schema()
-        self.executor = Executor(schema, introspection=runtime.settings.introspection)
-        self.trusted = TrustedDocuments.load(runtime.settings, schema)
+        self.executor = executor(runtime.settings.introspection)
+        self.trusted = TrustedDocuments.load(runtime.settings, self.executor.schema)
 
     def prepare(self, params: Params) -> Prepared:
         """Raises `Refused`, or `GraphQLError` where the document is not one that may be executed."""

@@ -159,6 +159,13 @@ SCHEMAS: Mapping[str, Schema] = {
             "updatedAt": AT,
         }
     ),
+    "JourneySwitch": obj({"id": TEXT, "name": TEXT, "enabled": {"type": "boolean"}, "updatedAt": AT}),
+    "CancelledState": obj({"id": ID, "status": {"const": "exited"}, "exitedAt": AT}),
+    "EnrollResult": {
+        **obj({"userId": TEXT, "enrolled": {"type": "boolean"}, "reason": TEXT}),
+        "required": ["userId", "enrolled"],
+    },
+    "ReplayError": obj({"eventId": TEXT, "error": TEXT}),
     "Log": obj(
         {
             "id": ID,

@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 from hogsend.access.caller import Scope
 from hogsend.contacts.exporting import MOST
 from hogsend.graphql.execute import Executor
-from hogsend.graphql.schema import graphql_schema
+from hogsend.graphql.server import executor
 from hogsend.rest import admin, data_plane, table
 from hogsend.rest.answers import Schema, thing
 from hogsend.rest.components import SCHEMAS, TEXT
@@ -105,16 +105,16 @@ HEALTH = Operation(
 
 def operations() -> list[Operation]:
     """Every documented route, in the order of its table."""
-    executor = Executor(graphql_schema())
+    documents = executor(introspection=True)
     return [
         HEALTH,
         EXPORT,
-        *(_of_row(row, executor) for row in admin.ROWS),
+        *(_of_row(row, documents) for row in admin.ROWS),
         *(_of_data_route(route) for route in data_plane.ROUTES),
     ]
 
 
-def _of_row(row: table.Row, executor: Executor) -> Operation:
+def _of_row(row: table.Row, documents: Executor) -> Operation:
     refusals = {400} if row.query or row.body is not None else set()
     refusals |= {413, 400} if row.body is not None else set()
     refusals |= {404} if row.not_found is not None else set()
@@ -125,7 +125,7 @@ def _of_row(row: table.Row, executor: Executor) -> Operation:
         row.summary,
         row.status,
         {JSON: row.answer},
-        table.scope_of(table.ready(row, executor).prepared),
+        table.scope_of(table.ready(row, documents).prepared),
         query=row.query,
         body=row.body,
         refusals=tuple(sorted(refusals)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,18 @@ import pytest
 from hogsend.boot import open_runtime
 from hogsend.clock import ManualClock
 from hogsend.emails.providers.memory import MemoryProvider
+from hogsend.emails.render import Templates
 from hogsend.journeys.definition import Journey
 from hogsend.journeys.registry import Registry
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
 from tests.servers import empty_database
 
-TEMPLATES = Path(__file__).parent.parent / "templates"
+
+@cache
+def templates_of_tests() -> Templates:
+    return Templates.load([Path(__file__).parent.parent / "templates"])
+
 
 RunningWith = Callable[..., AbstractAsyncContextManager[Runtime]]
 
@@ -28,9 +34,12 @@ def running(settings: Settings, clock: ManualClock, clean: None) -> RunningWith:
 
     @asynccontextmanager
     async def open_with(*journeys: Journey, provider: MemoryProvider | None = None) -> AsyncIterator[Runtime]:
-        mine = settings.model_copy(update={"templates": [TEMPLATES]})
         async with open_runtime(
-            mine, clock=clock, registry=Registry(journeys), provider=provider or MemoryProvider()
+            settings,
+            clock=clock,
+            registry=Registry(journeys),
+            templates=templates_of_tests(),
+            provider=provider or MemoryProvider(),
         ) as runtime:
             yield runtime
 
