@@ -1,0 +1,74 @@
+"""Pages about the code say what the code says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from graphql import parse, validate
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from hogsend.decisions.meanings import KINDS, REASONS
+from hogsend.decisions.reasons import Kind, Reason
+from hogsend.graphql.schema import graphql_schema
+from hogsend.settings import Settings
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = ["README.md", *sorted(f"docs/{page.name}" for page in DOCS.glob("*.md"))]
+GRAPHQL = re.compile(r"```graphql\n(.*?)```", re.DOTALL)
+
+
+def rows(page: str) -> list[list[str]]:
+    """The cells of each row of the page's tables, without their heads."""
+    lines = [line for line in (DOCS / page).read_text().splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def test_each_kind_and_reason_has_one_row_that_means_what_the_schema_says() -> None:
+    told = rows("decisions.md")
+    known = [(kind.value, KINDS[kind]) for kind in Kind] + [(one.value, REASONS[one]) for one in Reason]
+    assert sorted((name.strip("` "), meaning) for name, meaning, _ in told) == sorted(known)
+    assert all(advice.strip("| ").endswith(".") for _, _, advice in told)
+
+
+def variable(name: str, field: FieldInfo) -> str:
+    return (field.alias or name).upper()
+
+
+def default(field: FieldInfo) -> str:
+    """The default as an operator would write it."""
+    if field.default_factory is not None:
+        return "random at each start"
+    match field.default:
+        case value if value is PydanticUndefined:
+            return "required"
+        case None:
+            return "none"
+        case "":
+            return "empty"
+        case bool(value):
+            return f"`{str(value).lower()}`"
+        case list(values):
+            return f"`{','.join(str(value) for value in values)}`"
+    return f"`{field.default}`"
+
+
+def test_each_setting_has_one_row_with_its_default() -> None:
+    told = [(name.strip("` "), given) for name, given, _ in rows("settings.md")]
+    fields = Settings.model_fields.items()
+    assert told == [(variable(name, field), default(field)) for name, field in fields]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_documents_in_pages_fit_the_schema(page: str) -> None:
+    for document in GRAPHQL.findall((DOCS.parent / page).read_text()):
+        assert validate(graphql_schema(), parse(document)) == [], document
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_between_pages_lead_somewhere(page: str) -> None:
+    path = DOCS.parent / page
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
+        assert (path.parent / target).exists(), target
