@@ -14,10 +14,13 @@ from hogsend.cli.problem import Problem
 from hogsend.cli.terminal import err, out
 
 if TYPE_CHECKING:
+    from rich.table import Table
     from sqlalchemy import RowMapping
 
     from hogsend.access.audit import Origin
     from hogsend.settings import Settings
+
+COLUMNS = ("name", "key", "scopes", "created", "last used", "expires")
 
 keys = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
 
@@ -42,24 +45,17 @@ def list_keys(
     revoked: Annotated[bool, typer.Option("--revoked", help="Show revoked keys too.")] = False,
     state_dir: StateDir = None,
 ) -> None:
-    """List keys, newest first."""
-    from rich.table import Column, Table
-
+    """List keys, newest first; tab-separated where it is not a terminal that reads them."""
     rows = asyncio.run(_list(settings_here(state_dir), revoked))
-    table = Table(
-        Column("id", no_wrap=True), "name", "key", "scopes", "created", "last used", "expires", box=None
-    )
-    for row in rows:
-        table.add_row(
-            str(row["id"]),
-            row["name"],
-            f"{row['key_prefix']}…",
-            ", ".join(row["scopes"]),
-            _day(row["created_at"]),
-            _day(row["last_used_at"]),
-            f"revoked {_day(row['revoked_at'])}" if row["revoked_at"] else _day(row["expires_at"]),
-        )
-    out.print(table if rows else "There are no keys. Make one with `hogsend keys create NAME --scope read`.")
+    if not rows:
+        err.print("There are no keys. Make one with `hogsend keys create NAME --scope read`.")
+        return
+    lines = [_line(row) for row in rows]
+    if out.is_terminal:
+        out.print(_table(lines))
+    else:
+        for line in lines:
+            print("\t".join(line))
 
 
 @keys.command()
@@ -132,6 +128,27 @@ def _origin() -> Origin:
     from hogsend.access.caller import Caller, Scope
 
     return Origin(Caller("command line", frozenset({Scope.FULL_ADMIN})))
+
+
+def _line(row: RowMapping) -> tuple[str, ...]:
+    return (
+        str(row["id"]),
+        row["name"],
+        f"{row['key_prefix']}…",
+        ", ".join(row["scopes"]),
+        _day(row["created_at"]),
+        _day(row["last_used_at"]),
+        f"revoked {_day(row['revoked_at'])}" if row["revoked_at"] else _day(row["expires_at"]),
+    )
+
+
+def _table(lines: list[tuple[str, ...]]) -> Table:
+    from rich.table import Column, Table
+
+    table = Table(Column("id", no_wrap=True), *COLUMNS, box=None)
+    for line in lines:
+        table.add_row(*line)
+    return table
 
 
 def _day(at: datetime | None) -> str:

@@ -52,11 +52,11 @@ def test_a_key_is_made_listed_and_revoked(environment: dict[str, str], database_
     assert (row["name"], row["key_hash"], row["key_prefix"]) == ("dashboard", hash_key(key), key[:8])
     assert row["scopes"] == ["read", "ingest"]
     listed = run(environment, "keys", "list")
-    assert "dashboard" in listed.stdout
+    assert listed.stdout.split("\t")[:4] == [str(row["id"]), "dashboard", f"{key[:8]}…", "read, ingest"]
     assert key not in listed.stdout
     revoked = run(environment, "keys", "revoke", str(row["id"]))
     assert revoked.stdout == "Revoked dashboard.\n"
-    assert "There are no keys" in run(environment, "keys", "list").stdout
+    assert "There are no keys" in run(environment, "keys", "list").stderr
     assert "revoked" in run(environment, "keys", "list", "--revoked").stdout
     audit = rows(database_url, "SELECT actor, action, outcome FROM audit_logs ORDER BY seq")
     assert [tuple(entry) for entry in audit] == [

@@ -8,10 +8,13 @@ from typing import Any
 
 import httpx
 from jsonschema import Draft202012Validator
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
 
 from hogsend.rest.openapi import document
 
 SHOWN = 5
+DOCUMENT = "urn:hogsend:openapi"
 
 
 @cache
@@ -34,7 +37,13 @@ def _validator(path: str, method: str, status: str) -> Draft202012Validator | No
     content = operation["responses"].get(status, {}).get("content", {}).get("application/json")
     if content is None:
         raise AssertionError(f"{method.upper()} {path} answered {status}, which OpenAPI does not know")
-    return Draft202012Validator({**content["schema"], "components": spec()["components"]})
+    pointer = f"/paths/{path.replace('/', '~1')}/{method}/responses/{status}/content/application~1json/schema"
+    return Draft202012Validator({"$ref": f"{DOCUMENT}#{pointer}"}, registry=_registry())
+
+
+@cache
+def _registry() -> Registry[Any]:
+    return Registry().with_resource(DOCUMENT, DRAFT202012.create_resource(spec()))
 
 
 async def conforms(response: httpx.Response) -> None:

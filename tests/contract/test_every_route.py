@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -27,6 +28,7 @@ SERVED = tuple(
     promise for promise in PROMISES if promise.method.lower() in spec()["paths"].get(promise.path, {})
 )
 LISTS = tuple(promise for promise in SERVED if promise.plural)
+NOBODY = "550e8400-e29b-41d4-a716-446655440000"
 # What stands for `{id}` where the thing has to be there.
 KNOWN = {f"{ADMIN}/contacts/{{id}}/timeline": "u0", f"{ADMIN}/journeys/{{id}}/states": "activation-welcome"}
 
@@ -53,6 +55,20 @@ def test_the_document_has_the_routes_of_the_contract_and_their_scopes() -> None:
     assert set(described) <= {promise.name for promise in PROMISES} | {"GET /v1/health"}
 
 
+def test_everything_that_the_document_refers_to_is_in_it() -> None:
+    def references(part: Any) -> Iterator[str]:
+        if isinstance(part, dict):
+            yield from (value for key, value in part.items() if key == "$ref")
+            part = list(part.values())
+        if isinstance(part, list):
+            for item in part:
+                yield from references(item)
+
+    schemas = {f"#/components/schemas/{name}" for name in spec()["components"]["schemas"]}
+    headers = {f"#/components/headers/{name}" for name in spec()["components"]["headers"]}
+    assert set(references(spec())) <= schemas | headers
+
+
 @pytest.mark.parametrize("held", [None, *Scope])
 async def test_each_scope_opens_its_routes_and_no_others(
     client: httpx.AsyncClient, runtime: Runtime, held: Scope | None
@@ -74,7 +90,7 @@ async def test_each_scope_opens_its_routes_and_no_others(
             assert (answer.status_code, answer.json()) == (403, {"error": "Insufficient scope"}), promise.name
 
 
-@pytest.mark.parametrize("value", [str(uuid4()), "nothing", "%00", "0" * 600, "contact_" + str(uuid4())])
+@pytest.mark.parametrize("value", [NOBODY, "nothing", "%00", "0" * 600, f"contact_{NOBODY}"])
 async def test_what_is_not_there_is_named(client: httpx.AsyncClient, value: str) -> None:
     for promise in SERVED:
         if promise.missing is None or promise.method in ("PUT", "PATCH", "POST"):
