@@ -24,7 +24,7 @@ from hogsend.contacts.schema import (
 )
 from hogsend.contacts.subscriptions import ContactSubscription
 from hogsend.deadletters.mutations import DeadLetterMutation
-from hogsend.deadletters.schema import DeadLetterQuery
+from hogsend.deadletters.schema import DeadLetterQuery, Job
 from hogsend.decisions.schema import DecisionQuery
 from hogsend.decisions.subscriptions import DecisionSubscription
 from hogsend.emails.schema import EmailQuery, TemplateQuery
@@ -102,7 +102,7 @@ def _schema() -> strawberry.Schema:
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
-        types=ENTRY_TYPES,
+        types=[*ENTRY_TYPES, Job],
         config=StrawberryConfig(name_converter=_Names(), scalar_map=SCALARS),
     )
 
