@@ -184,7 +184,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "operationId": _id(operation),
         "summary": operation.summary,
         "description": "No key is needed." if operation.public else f"Scope: {opened}.",
-        "tags": [_tag(operation.path)],
+        "tags": [tag(operation.path)],
         "parameters": [
             {"name": name, "in": "path", "required": True, "schema": TEXT} for name in operation.names
         ]
@@ -245,7 +245,7 @@ def _id(operation: Operation) -> str:
     )
 
 
-def _tag(path: str) -> str:
+def tag(path: str) -> str:
     if not path.startswith(table.BASE):
         return "health" if path.endswith("/health") else "data plane"
     return path.removeprefix(table.BASE).split("/")[1]

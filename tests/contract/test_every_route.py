@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ from sqlalchemy import delete, select
 
 from hogsend.access.caller import Scope
 from hogsend.access.tables import audit_logs
+from hogsend.rest.reference import markdown
 from hogsend.runtime import Runtime
 from tests.access.keys import make_key
 from tests.contract.conforming import spec
@@ -24,10 +26,7 @@ OPENS = {
     Scope.FULL_ADMIN: set(Scope),
     Scope.INGEST: {Scope.INGEST},
 }
-SERVED = tuple(
-    promise for promise in PROMISES if promise.method.lower() in spec()["paths"].get(promise.path, {})
-)
-LISTS = tuple(promise for promise in SERVED if promise.plural)
+LISTS = tuple(promise for promise in PROMISES if promise.plural)
 NOBODY = "550e8400-e29b-41d4-a716-446655440000"
 # What stands for `{id}` where the thing has to be there.
 KNOWN = {f"{ADMIN}/contacts/{{id}}/timeline": "u0", f"{ADMIN}/journeys/{{id}}/states": "activation-welcome"}
@@ -49,10 +48,16 @@ def test_the_document_has_the_routes_of_the_contract_and_their_scopes() -> None:
         for path, operations in spec()["paths"].items()
         for method, operation in operations.items()
     }
-    for promise in SERVED:
-        scope = f"`{promise.scope.value}`" if promise.scope else "any"
-        assert described[promise.name] == f"Scope: {scope}."
-    assert set(described) <= {promise.name for promise in PROMISES} | {"GET /v1/health"}
+    promised = {
+        promise.name: f"Scope: {f'`{promise.scope.value}`' if promise.scope else 'any'}."
+        for promise in PROMISES
+    }
+    assert described == promised | {"GET /v1/health": "No key is needed."}
+
+
+def test_the_page_of_routes_is_what_the_tables_say() -> None:
+    page = Path(__file__).parents[2] / "docs" / "rest.md"
+    assert page.read_text() == markdown(), "run `python -m hogsend.rest.reference > docs/rest.md`"
 
 
 def test_everything_that_the_document_refers_to_is_in_it() -> None:
@@ -74,7 +79,7 @@ async def test_each_scope_opens_its_routes_and_no_others(
     client: httpx.AsyncClient, runtime: Runtime, held: Scope | None
 ) -> None:
     key = (await make_key(runtime, held))[1] if held else ""
-    for promise in SERVED:
+    for promise in PROMISES:
         answer = await client.request(
             promise.method, filled(promise, str(uuid4())), headers={"Authorization": key}
         )
@@ -92,7 +97,7 @@ async def test_each_scope_opens_its_routes_and_no_others(
 
 @pytest.mark.parametrize("value", [NOBODY, "nothing", "%00", "0" * 600, f"contact_{NOBODY}"])
 async def test_what_is_not_there_is_named(client: httpx.AsyncClient, value: str) -> None:
-    for promise in SERVED:
+    for promise in PROMISES:
         if promise.missing is None or promise.method in ("PUT", "PATCH", "POST"):
             continue
         answer = await client.request(promise.method, filled(promise, value))
@@ -100,8 +105,8 @@ async def test_what_is_not_there_is_named(client: httpx.AsyncClient, value: str)
 
 
 async def test_other_methods_are_refused_with_those_that_are_right(client: httpx.AsyncClient) -> None:
-    for path in {promise.path for promise in SERVED}:
-        allowed = {promise.method for promise in SERVED if promise.path == path}
+    for path in {promise.path for promise in PROMISES}:
+        allowed = {promise.method for promise in PROMISES if promise.path == path}
         wrong = next(method for method in ("PUT", "PATCH", "DELETE", "POST") if method not in allowed)
         answer = await client.request(wrong, path.replace("{", "").replace("}", ""))
         assert (answer.status_code, answer.json()) == (405, {"error": "Method Not Allowed"}), path
@@ -109,7 +114,7 @@ async def test_other_methods_are_refused_with_those_that_are_right(client: httpx
 
 
 async def test_bodies_that_are_no_objects_are_refused(client: httpx.AsyncClient) -> None:
-    for promise in SERVED:
+    for promise in PROMISES:
         operation = spec()["paths"][promise.path][promise.method.lower()]
         if "requestBody" not in operation:
             continue
@@ -124,7 +129,7 @@ async def test_every_mutation_leaves_one_audit_row_refused_or_not(
     client: httpx.AsyncClient, runtime: Runtime, scope: Scope
 ) -> None:
     key_id, header = await make_key(runtime, scope, name="auditor")
-    for promise in SERVED:
+    for promise in PROMISES:
         if promise.deed is None:
             continue
         async with runtime.database.transaction() as conn:
