@@ -21,7 +21,7 @@ from hogsend.journeys.registry import Registry
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
 from tests.driving import drive, rows
-from tests.faults.conftest import TEMPLATES
+from tests.faults.conftest import templates_of_tests
 from tests.standins.http import Answer, Hold, Reset
 from tests.standins.posthog import PostHogStandIn
 from worker.work import OUTBOX, SCHEDULE
@@ -44,10 +44,14 @@ async def posthog() -> AsyncIterator[PostHogStandIn]:
 async def telling(
     settings: Settings, clock: ManualClock, clean: None, posthog: PostHogStandIn
 ) -> AsyncIterator[Runtime]:
-    changes = {"posthog_api_key": "phc_test", "posthog_host": posthog.url, "templates": [TEMPLATES]}
+    changes = {"posthog_api_key": "phc_test", "posthog_host": posthog.url}
     mine = Settings(**{**settings.model_dump(), **changes})
     async with open_runtime(
-        mine, clock=clock, registry=Registry([one_mail]), provider=MemoryProvider()
+        mine,
+        clock=clock,
+        registry=Registry([one_mail]),
+        templates=templates_of_tests(),
+        provider=MemoryProvider(),
     ) as runtime:
         yield runtime
 
