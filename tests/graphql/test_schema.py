@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from graphql import (
 )
 
 from hogsend.access.caller import Scope
+from hogsend.graphql import ws
 from hogsend.graphql.enums import described_enum
+from hogsend.graphql.errors import Code
 from hogsend.graphql.examples import EXAMPLES
 from hogsend.graphql.fields import ANY_KEY, COST, SCOPE
 from hogsend.graphql.node import TYPES
@@ -105,3 +108,12 @@ def test_the_example_tabs_are_valid(example: str) -> None:
 def test_an_enum_without_a_description_is_refused() -> None:
     with pytest.raises(LookupError, match="describe FULL_ADMIN, INGEST"):
         described_enum(Scope, "Scope", "…", {Scope.READ: "…", Scope.JOURNEY_ADMIN: "…"})
+
+
+def test_the_page_names_every_code() -> None:
+    page = (ROOT / "docs" / "graphql.md").read_text()
+    sources = (ROOT / "hogsend" / "graphql" / "ws.py").read_text()
+    closed = {*re.findall(r"Closed\((\d{4})", sources), *re.findall(r"close\((\d{4})", sources)}
+    closed |= {str(ws.GOING_AWAY), str(ws.SLOW)}
+    assert [code.value for code in Code if f"| `{code.value}` |" not in page] == []
+    assert sorted(closed) == sorted(re.findall(r"^\| (\d{4}) \|", page, re.MULTILINE))

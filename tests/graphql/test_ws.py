@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from typing import Any
 
+import httpx
 import pytest
 from pytest import MonkeyPatch
 from websockets.asyncio.client import connect
@@ -93,7 +94,7 @@ async def test_initialising_twice(live_server: str) -> None:
         assert (await socket.closed())[0] == 4429
 
 
-async def test_an_id_in_use(live_server: str, client: Any) -> None:
+async def test_an_id_in_use(live_server: str, client: httpx.AsyncClient) -> None:
     await client.post("/v1/events", json={"name": "seen", "userId": "ada"})
     async with open_socket(live_server) as socket:
         await socket.init()
@@ -111,3 +112,23 @@ async def test_a_message_that_is_none(live_server: str, message: str) -> None:
         await socket.init()
         await socket.raw.send(message)
         assert (await socket.closed())[0] == 4400
+
+
+async def test_a_revoked_key_closes_its_sockets(live_server: str, client: httpx.AsyncClient) -> None:
+    made = (await client.post("/v1/admin/api-keys", json={"name": "dashboard", "scopes": ["read"]})).json()
+    await client.post("/v1/events", json={"name": "seen", "userId": "ada"})
+    async with open_socket(live_server) as socket:
+        await socket.init(made["key"])
+        await socket.subscribe("1", TIMELINE)
+        await client.delete(f"/v1/admin/api-keys/{made['id']}")
+        async with asyncio.timeout(2.5):
+            assert await socket.closed() == (4403, "Unauthorized")
+
+
+async def test_a_socket_opens_no_more_than_its_key_does(live_server: str, client: httpx.AsyncClient) -> None:
+    made = (await client.post("/v1/admin/api-keys", json={"name": "reader", "scopes": ["read"]})).json()
+    async with open_socket(live_server) as socket:
+        await socket.init(made["key"])
+        await socket.subscribe("1", 'mutation { journeyDisable(input: { id: "x" }) { userErrors { code } } }')
+        answer = await socket.receive()
+        assert answer["payload"] == [{"message": "Insufficient scope", "extensions": {"code": "FORBIDDEN"}}]
