@@ -61,5 +61,5 @@ class ViewerQuery:
         limit = None
         if rate is not None:
             limit = RateLimit(limit=rate.limit, remaining=rate.remaining, reset_at=rate.reset_at)
-        scopes = sorted((KeyScope(scope.value) for scope in caller.scopes), key=lambda scope: scope.value)
+        scopes = [KeyScope(scope.value) for scope in Scope if scope in caller.scopes]
         return Viewer(uuid=caller.key_id, name=caller.name, scopes=scopes, rate_limit=limit)
