@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.contacts.identity import find_by
+from hogsend.contacts.identity import find, find_by, lock_contact
 from hogsend.contacts.tables import contacts
 from hogsend.decisions.reasons import Reason
 from hogsend.emails.delivery import deliver_later
@@ -98,20 +98,26 @@ async def send_in(
 
 
 async def _recipient(conn: AsyncConnection, wish: EmailWish) -> Record | None:
+    """The contact, locked: what is prepared for it is then seen by a merge, and moves with it."""
     if wish.user_id is not None:
-        contact = await find_by(conn, external_id=wish.user_id)
+        named = await find(conn, wish.user_id)
+        contact = None if named is None else await lock_contact(conn, named["id"])
         if contact is None:
             raise NotFound("Contact")
         return contact
-    return await find_by(conn, email=wish.to)
+    found = await find_by(conn, email=wish.to)
+    return None if found is None else await lock_contact(conn, found["id"])
 
 
 async def resend_in(conn: AsyncConnection, runtime: Runtime, email_id: UUID) -> Prepared:
     """Render a failed or bounced email again and queue it, as a new send that names the old one.
 
     Raises `NotFound`; `Conflict` where it is neither failed nor bounced, was resent already, or has no template.
-    The old row is locked, so two resends at once are one.
+    The old row is locked, so two resends at once are one; its contact before it, as everywhere.
     """
+    owner = (await conn.execute(select(_sends.contact_id).where(_sends.id == email_id))).scalar_one_or_none()
+    if owner is not None:
+        await lock_contact(conn, owner)
     old = (
         (await conn.execute(select(email_sends).where(_sends.id == email_id).with_for_update()))
         .mappings()
