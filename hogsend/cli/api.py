@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Annotated
 
 import typer
 
-from hogsend.cli.supervised import Supervised, end_with_supervisor
+from hogsend.cli.supervised import Supervised, begin_and_end_with_supervisor
 
 
 def api(
@@ -22,19 +23,22 @@ def api(
     from hogsend.settings import load_settings
 
     if supervised:
-        end_with_supervisor()
+        begin_and_end_with_supervisor()
     settings = load_settings()
     configure_logs(settings)
     # Said here in a line; what goes wrong when the application starts, uvicorn tells with a traceback.
     load_project(settings)
-    uvicorn.run(
+    config = uvicorn.Config(
         create_app(settings),
         host=settings.host,
         port=settings.port,
-        fd=fd,
         loop="uvloop",
         http="httptools",
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=10,
     )
+    server = uvicorn.Server(config)
+    server.run(sockets=[socket.socket(fileno=fd)] if fd is not None else None)
+    if not server.started:
+        raise SystemExit(3)

@@ -54,6 +54,7 @@ class Children:
         self._mark = home.secret("supervisor")
         self._children: dict[str, _Child] = {}
         self._keepers: set[asyncio.Task[None]] = set()
+        self._released = asyncio.Event()
         self._stopping = asyncio.Event()
 
     def end_left(self, names: tuple[str, ...]) -> list[str]:
@@ -70,6 +71,10 @@ class Children:
         """Run a child, and run it again when it dies if it is kept."""
         child = self._children[role.name] = _Child(role)
         self._keepers.add(asyncio.create_task(self._keep(child), name=role.name))
+
+    def release(self) -> None:
+        """Let the children, which have only imported so far, begin; those that start later begin at once."""
+        self._released.set()
 
     def restart(self, name: str) -> None:
         """Let a child finish what it does, then run it again; at once, where it was about to be anyway."""
@@ -135,10 +140,19 @@ class Children:
         self._home.remember(f"{role.name}_pid", process.pid)
         if self._stopping.is_set():
             process.terminate()
-        if process.stdout is not None:
-            async for line in _lines(process.stdout):
-                self._say(role.name, line)
-        return await process.wait()
+        releasing = asyncio.create_task(self._release(process))
+        try:
+            if process.stdout is not None:
+                async for line in _lines(process.stdout):
+                    self._say(role.name, line)
+            return await process.wait()
+        finally:
+            releasing.cancel()
+
+    async def _release(self, process: asyncio.subprocess.Process) -> None:
+        await self._released.wait()
+        if process.stdin is not None:
+            process.stdin.write(b"\n")
 
 
 async def _first(*events: asyncio.Event, seconds: float) -> None:

@@ -14,7 +14,7 @@ import typer
 
 from hogsend.cli.demo_story import Moment, story
 from hogsend.cli.problem import Problem
-from hogsend.cli.supervised import Supervised, end_with_supervisor
+from hogsend.cli.supervised import Supervised, begin_and_end_with_supervisor
 from hogsend.cli.terminal import out
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def demo(
 ) -> None:
     """Let people come to a running Hogsend: events, opens and clicks, over a few minutes."""
     if supervised:
-        end_with_supervisor()
+        begin_and_end_with_supervisor()
     if not key:
         raise Problem("The demo needs a key: set ADMIN_API_KEY or give --key.")
     base = url or f"http://localhost:{os.environ.get('HOGSEND_PORT') or 3002}"

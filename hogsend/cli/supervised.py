@@ -17,8 +17,13 @@ Supervised = Annotated[str, typer.Option(hidden=True, help="Given by `hogsend de
 _DRAIN_SECONDS = 15.0
 
 
-def end_with_supervisor() -> None:
-    """Stop this process, gently and then not, once standard input ends: the supervisor holds its other end."""
+def begin_and_end_with_supervisor() -> None:
+    """Wait for the supervisor's word on standard input, and from then on for its end; then stop this process.
+
+    Call it after the imports: they are done while the supervisor migrates.
+    """
+    if not os.read(sys.stdin.fileno(), 1):
+        raise SystemExit(0)
     threading.Thread(target=_watch, args=(sys.stdin.fileno(),), name="supervisor-watch", daemon=True).start()
 
 

@@ -96,10 +96,11 @@ class Supervisor:
 
     async def _serve(self, children: Children, listener: socket.socket) -> None:
         settings = self._settings()
-        await bring_up_to_date(settings)
         descriptor = listener.fileno()
         children.start(Role("api", ("api", "--fd", str(descriptor)), file=descriptor))
         children.start(Role("worker", ("worker",)))
+        await bring_up_to_date(settings)
+        children.release()
         await _until_ready(children, self._options.port)
         self._show_where(settings)
         if self._options.demo:

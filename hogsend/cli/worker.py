@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hogsend.cli.supervised import Supervised, end_with_supervisor
+from hogsend.cli.supervised import Supervised, begin_and_end_with_supervisor
 
 
 def worker(supervised: Supervised = "") -> None:
@@ -12,7 +12,7 @@ def worker(supervised: Supervised = "") -> None:
     from worker.main import run
 
     if supervised:
-        end_with_supervisor()
+        begin_and_end_with_supervisor()
     settings = load_settings()
     configure_logs(settings)
     run(settings)
