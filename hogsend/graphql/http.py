@@ -75,7 +75,9 @@ async def _respond(request: Request, server: GraphQLServer) -> Response:
     if media_type == EVENTS:
         return await _stream(request, server, prepared, params, context, admitted)
     execution = server.executor.execute(prepared, params.variables, context)
-    answer = await _unless_gone(request, execution)
+    # What changes something is finished even where nobody waits for the answer any more.
+    reads = prepared.kind is OperationType.QUERY
+    answer = await (_unless_gone(request, execution) if reads else execution)
     return _json(answer, admitted.rate.headers, media_type)
 
 

@@ -34,7 +34,8 @@ async def test_disabling_a_journey_keeps_people_out_and_says_why(
     data = await ask(
         client,
         """query ($by: ContactBy!) { journey(id: "activation-welcome") {
-             explainEnrollment(contact: $by) { recorded enrolled guards { name outcome actual } decision { reason } } } }""",
+             explainEnrollment(contact: $by) {
+               recorded enrolled guards { name outcome actual } decision { reason } } } }""",
         by={"email": ADA},
     )
     found = data["journey"]["explainEnrollment"]
@@ -74,7 +75,8 @@ async def test_cancelling_many_is_counted_first_and_then_done(
 ) -> None:
     for index in range(12):
         await send_event(runtime, "user.signed_up", email=f"p{index}@example.com")
-    cancel = """mutation ($dry: Boolean!) { journeyStatesCancel(input: {journeyId: "activation-welcome", dryRun: $dry}) {
+    cancel = """mutation ($dry: Boolean!) {
+        journeyStatesCancel(input: {journeyId: "activation-welcome", dryRun: $dry}) {
         matched cancelled sample { status } userErrors { field message } } }"""
     dry = (await ask(client, cancel, dry=True))["journeyStatesCancel"]
     assert (dry["matched"], dry["cancelled"], len(dry["sample"])) == (12, 0, 10)
@@ -137,7 +139,8 @@ async def test_sending_answers_with_the_refusal(client: httpx.AsyncClient, runti
     assert data["emailSend"] == {"refusal": "UNSUBSCRIBED_FROM_ALL", "email": {"status": "FAILED"}}
     data = await ask(
         client,
-        'mutation { emailSend(input: {template: "welcom", to: "a@example.com"}) { userErrors { field code message } } }',
+        'mutation { emailSend(input: {template: "welcom", to: "a@example.com"})'
+        " { userErrors { field code message } } }",
     )
     (error,) = data["emailSend"]["userErrors"]
     assert error["code"] == "TEMPLATE_NOT_FOUND"
