@@ -186,7 +186,7 @@ async def test_a_run_that_broke_can_be_taken_up_again(client: httpx.AsyncClient,
     assert (state["id"], state["status"]) == (entry["sourceId"], "waiting")
 
 
-async def test_a_run_that_went_on_by_itself_is_a_conflict(
+async def test_a_run_that_was_cancelled_leaves_nothing_to_retry(
     client: httpx.AsyncClient, runtime: Runtime
 ) -> None:
     event = {"name": "user.signed_up", "userId": "ada", "email": "ada@example.com"}
@@ -199,7 +199,7 @@ async def test_a_run_that_went_on_by_itself_is_a_conflict(
     assert cancelled.status_code == 200, cancelled.text
     refused = await client.post(f"{DLQ}/{entry['id']}/retry")
     assert refused.status_code == 409
-    assert refused.json() == {"error": "Journey state is neither blocked nor failed"}
+    assert refused.json() == {"error": "DLQ entry is not pending"}
 
 
 async def test_settling_leaves_audit_rows(client: httpx.AsyncClient, runtime: Runtime) -> None:
