@@ -8,11 +8,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, select, update
+from sqlalchemy import Row, RowMapping, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.access.audit import audit
 from hogsend.access.idempotency import Claim, once
+from hogsend.deadletters.actions import settle
 from hogsend.deadletters.tables import SOURCES, dead_letters
 from hogsend.decisions.reasons import Reason
 from hogsend.emails.reopening import reopen_one
@@ -21,7 +22,7 @@ from hogsend.engine.outbox import JOB, publish_later
 from hogsend.engine.tables import jobs
 from hogsend.errors import Conflict, InvalidInput, NotFound
 from hogsend.journeys.actions import resume_in
-from hogsend.journeys.tables import journey_states
+from hogsend.journeys.tables import journey_states, journey_steps
 from hogsend.runtime import Runtime
 from hogsend.storage.database import lock_subjects
 
@@ -133,7 +134,7 @@ async def retry_in(conn: AsyncConnection, runtime: Runtime, entry_id: UUID) -> d
         case "webhook":
             await _retry_job(conn, runtime, letter)
     now = runtime.clock.now()
-    await _mark_retried(conn, now, letter["source"], [letter["source_id"]])
+    await settle(conn, now, letter["source"], [letter["source_id"]], "retried")
     return now
 
 
@@ -145,10 +146,9 @@ async def _retry_email(conn: AsyncConnection, runtime: Runtime, letter: RowMappi
     await _lock_run(conn, send.contact_id, send.state_id)
     send = (await conn.execute(_send(email_id).with_for_update())).one()
     await _pending(conn, letter["id"])
-    if send.refusal == Reason.OUTCOME_UNKNOWN.value and await _is_blocked_on_it(conn, send.state_id):
+    if send.refusal == Reason.OUTCOME_UNKNOWN.value and await _is_blocked_on_it(conn, send):
         # The run stands at this send: it sends it again, and goes on behind it.
         await resume_in(conn, runtime, send.state_id)
-        await _mark_retried(conn, runtime.clock.now(), "journey", [str(send.state_id)])
         return
     await reopen_one(conn, runtime, email_id)
 
@@ -160,17 +160,8 @@ async def _retry_journey(conn: AsyncConnection, runtime: Runtime, letter: RowMap
     if contact_id is None:
         raise _gone("run")
     await _lock_run(conn, contact_id, state_id)
-    unknown = await conn.execute(
-        select(_sends.id)
-        .where(_sends.state_id == state_id, _sends.refusal == Reason.OUTCOME_UNKNOWN.value)
-        .with_for_update()
-    )
-    emails = [str(email_id) for email_id in unknown.scalars()]
     await _pending(conn, letter["id"])
-    reopens = await _is_blocked_on_it(conn, state_id)
     await resume_in(conn, runtime, state_id)
-    if reopens:
-        await _mark_retried(conn, runtime.clock.now(), "email", emails)
 
 
 async def _retry_job(conn: AsyncConnection, runtime: Runtime, letter: RowMapping) -> None:
@@ -192,7 +183,9 @@ async def _retry_job(conn: AsyncConnection, runtime: Runtime, letter: RowMapping
 
 
 def _send(email_id: UUID) -> Any:
-    return select(_sends.contact_id, _sends.state_id, _sends.refusal).where(_sends.id == email_id)
+    return select(_sends.contact_id, _sends.state_id, _sends.step_key, _sends.refusal).where(
+        _sends.id == email_id
+    )
 
 
 async def _lock_run(conn: AsyncConnection, contact_id: UUID | None, state_id: UUID | None) -> None:
@@ -203,24 +196,20 @@ async def _lock_run(conn: AsyncConnection, contact_id: UUID | None, state_id: UU
         await conn.execute(select(_states.id).where(_states.id == state_id).with_for_update())
 
 
-async def _is_blocked_on_it(conn: AsyncConnection, state_id: UUID | None) -> bool:
-    """Whether the run stands still because nobody knows what became of its send."""
-    if state_id is None:
-        return False
-    stands = select(_states.id).where(
-        _states.id == state_id,
-        _states.status.in_(("blocked", "failed")),
-        _states.ended_reason == Reason.OUTCOME_UNKNOWN.value,
+async def _is_blocked_on_it(conn: AsyncConnection, send: Row[Any]) -> bool:
+    """Whether a run stands still because nobody knows what became of this send."""
+    stands = (
+        select(_states.id)
+        .join(journey_steps, journey_steps.c.state_id == _states.id)
+        .where(
+            _states.id == send.state_id,
+            _states.status.in_(("blocked", "failed")),
+            _states.ended_reason == Reason.OUTCOME_UNKNOWN.value,
+            journey_steps.c.key == send.step_key,
+            journey_steps.c.status == "open",
+        )
     )
     return (await conn.execute(stands)).first() is not None
-
-
-async def _mark_retried(conn: AsyncConnection, now: datetime, source: str, source_ids: Sequence[str]) -> None:
-    await conn.execute(
-        update(dead_letters)
-        .where(_letters.source == source, _letters.source_id.in_(source_ids), _letters.status == "pending")
-        .values(status="retried", retried_at=now, updated_at=now)
-    )
 
 
 async def _find(conn: AsyncConnection, entry_id: UUID, *, lock: bool = False) -> RowMapping:

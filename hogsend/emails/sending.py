@@ -408,13 +408,16 @@ async def _decide(
     )
 
 
-async def reopen(conn: AsyncConnection, runtime: Runtime, state_id: UUID) -> None:
-    """Let a run's send of unknown outcome be tried again, on a person's word that it did not arrive."""
+async def reopen(conn: AsyncConnection, runtime: Runtime, email_id: UUID) -> None:
+    """Let a send of unknown outcome be tried again, on a person's word that it did not arrive.
+
+    Whoever calls this holds the locks of its contact and of its run.
+    """
     sends = email_sends.c
     await conn.execute(
         update(email_sends)
         .where(
-            sends.state_id == state_id,
+            sends.id == email_id,
             sends.status == "failed",
             sends.refusal == Reason.OUTCOME_UNKNOWN.value,
         )

@@ -12,6 +12,7 @@ from sqlalchemy import RowMapping, delete, select, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hogsend.deadletters.actions import settle
 from hogsend.decisions.actions import decide
 from hogsend.decisions.reasons import Kind, Reason
 from hogsend.emails.sending import reopen
@@ -21,8 +22,13 @@ from hogsend.events.ingest import IngestInput, IngestResult, ingest, ingest_in
 from hogsend.events.validation import check_event
 from hogsend.journeys.definition import Journey
 from hogsend.journeys.ending import end_run
+from hogsend.journeys.held import HeldRun
+from hogsend.journeys.journal import Step
+from hogsend.journeys.replay import recorded
+from hogsend.journeys.send_step import email_of
 from hogsend.journeys.tables import LIVE_STATUSES, journey_settings, journey_states, journey_steps
 from hogsend.runtime import Runtime
+from hogsend.storage.database import lock_subjects
 
 MAX_BATCH = 500
 _states = journey_states.c
@@ -174,47 +180,70 @@ async def cancel(runtime: Runtime, state_id: UUID, journey_id: str | None = None
 async def resume_in(conn: AsyncConnection, runtime: Runtime, state_id: UUID) -> None:
     """Let a blocked or failed run go on from its journal. A send of unknown outcome is sent again.
 
-    Raises `NotFound`, and `Conflict` where it is neither blocked nor failed, or where the person is in another run.
+    Locks the person, then the run. Raises `NotFound`, and `Conflict` where it is neither blocked nor failed, or
+    where the person is in another run.
     """
     state = await _stuck(conn, state_id)
-    if state["ended_reason"] == Reason.OUTCOME_UNKNOWN.value:
-        await reopen(conn, runtime, state_id)
-    await _go_on(conn, runtime, state, Reason.OPERATOR_RESUMED)
+    step = await _open_step(conn, state_id)
+    if step is not None and state["ended_reason"] == Reason.OUTCOME_UNKNOWN.value:
+        email_id = email_of(state_id, step.key)
+        await reopen(conn, runtime, email_id)
+        await settle(conn, runtime.clock.now(), "email", [str(email_id)], "retried")
+    await _go_on(conn, runtime, state, Reason.OPERATOR_RESUMED, {})
 
 
 async def skip_in(conn: AsyncConnection, runtime: Runtime, state_id: UUID) -> None:
-    """Take the step that a run is stuck in as done, and go on behind it.
+    """Take the step that a run is stuck in as done, and go on behind it: a send as failed, a wait as timed out.
 
-    A send counts as failed, a wait as timed out. Where the code changed, the open step is forgotten instead, so
-    that the new code decides what comes next. Raises as `resume_in` does.
+    Where the code changed, the journal is forgotten instead from the first step that does not fit, so that the new
+    code decides what comes next. A step that it asks for again under the same key sends nothing a second time.
+    Locks and raises as `resume_in` does, and `Conflict` where the run is stuck in no step.
     """
     state = await _stuck(conn, state_id)
-    is_open = [_steps.state_id == state_id, _steps.status == "open"]
     if state["ended_reason"] == Reason.CODE_CHANGED.value:
-        await conn.execute(delete(journey_steps).where(*is_open))
+        detail: dict[str, Any] = {"forgotten": await _forget(conn, state)}
     else:
-        step = (await conn.execute(select(journey_steps).where(*is_open))).one_or_none()
-        if step is not None:
-            await conn.execute(
-                update(journey_steps)
-                .where(*is_open)
-                .values(status="done", result=_skipped(step.kind), closed_at=runtime.clock.now())
-            )
-    await _go_on(conn, runtime, state, Reason.OPERATOR_SKIPPED_STEP)
+        detail = {"step": await _take_as_done(conn, runtime, state)}
+    await _go_on(conn, runtime, state, Reason.OPERATOR_SKIPPED_STEP, detail)
 
 
-def _skipped(kind: str) -> Any:
-    match kind:
+async def _forget(conn: AsyncConnection, state: RowMapping) -> list[str]:
+    """Drop the journal from the step that the code no longer fits. Returns the keys of what was dropped."""
+    forgotten = await conn.execute(
+        delete(journey_steps)
+        .where(_steps.state_id == state["id"], _steps.seq >= state["changed_seq"])
+        .returning(_steps.seq, _steps.key)
+    )
+    return [row.key for row in sorted(forgotten)]
+
+
+async def _take_as_done(conn: AsyncConnection, runtime: Runtime, state: RowMapping) -> str:
+    step = await _open_step(conn, state["id"])
+    if step is None or state["ended_reason"] == Reason.JOURNEY_MISSING.value:
+        raise Conflict("The run is stuck in no step: resume or cancel it", code="NOTHING_TO_SKIP")
+    result: Any = {}
+    match step.kind:
         case "send":
-            return {"status": "failed", "email_id": "", "reason": Reason.OPERATOR_SKIPPED_STEP.value}
+            reason = Reason.OPERATOR_SKIPPED_STEP.value
+            email_id = email_of(state["id"], step.key)
+            result = {"status": "failed", "email_id": str(email_id), "reason": reason}
         case "wait":
-            return {"timed_out": True}
+            result = {"timed_out": True}
         case "digest":
-            return []
-    return {}
+            result = []
+    await HeldRun(runtime, state).close(conn, step, result)
+    return step.key
+
+
+async def _open_step(conn: AsyncConnection, state_id: UUID) -> Step | None:
+    steps = (await recorded(conn, [state_id]))[state_id]
+    return next((step for step in steps if step.status == "open"), None)
 
 
 async def _stuck(conn: AsyncConnection, state_id: UUID) -> RowMapping:
+    """The run, locked behind its person: nobody can enrol them meanwhile."""
+    contact_id = (await find_state(conn, state_id))["contact_id"]
+    await lock_subjects(conn, [contact_id])
     state = await find_state(conn, state_id, lock=True)
     if state["status"] not in ("blocked", "failed"):
         raise Conflict("Journey state is neither blocked nor failed", code="NOT_STUCK")
@@ -231,7 +260,9 @@ async def _stuck(conn: AsyncConnection, state_id: UUID) -> RowMapping:
     return state
 
 
-async def _go_on(conn: AsyncConnection, runtime: Runtime, state: RowMapping, reason: Reason) -> None:
+async def _go_on(
+    conn: AsyncConnection, runtime: Runtime, state: RowMapping, reason: Reason, detail: Mapping[str, Any]
+) -> None:
     """With a driver of its own generation: the one before ended with the run, or is just about to."""
     now = runtime.clock.now()
     generation = state["generation"] + 1
@@ -246,6 +277,7 @@ async def _go_on(conn: AsyncConnection, runtime: Runtime, state: RowMapping, rea
             wake_at=now,
             error=None,
             ended_reason=None,
+            changed_seq=None,
             ended_at=None,
             updated_at=now,
         )
@@ -255,10 +287,12 @@ async def _go_on(conn: AsyncConnection, runtime: Runtime, state: RowMapping, rea
         at=now,
         kind=Kind.RESUMED,
         reason=reason,
+        detail=detail,
         contact_id=state["contact_id"],
         journey_id=state["journey_id"],
         state_id=state["id"],
     )
+    await settle(conn, now, "journey", [str(state["id"])], "retried")
     await publish_later(
         conn,
         runtime.clock,

@@ -101,8 +101,8 @@ class LiveDriver:
             result = await self._last_look(conn, step, event, where)
             if result is not None:
                 await self._end_wait(conn, step, result)
-            elif armed:
-                await self._arm_wait(conn, step, event, where)
+            else:
+                await self._arm_wait(conn, step, event, where, new=armed)
         self.runtime.crash_at(f"after_arm:{step.key}")
         if result is None:
             raise Suspend(_deadline(step))
@@ -206,8 +206,14 @@ class LiveDriver:
         properties = (await self.run.contact(conn))["properties"]
         return [row for row in rows if matches_properties(where, row["properties"], properties)]
 
-    async def _arm_wait(self, conn: AsyncConnection, step: Step, event: str, where: Condition | None) -> None:
-        await self.run.open(conn, step)
+    async def _arm_wait(
+        self, conn: AsyncConnection, step: Step, event: str, where: Condition | None, *, new: bool
+    ) -> None:
+        """Listen for the event; anew where the run was blocked meanwhile, which dropped its wait."""
+        if new:
+            await self.run.open(conn, step)
+            detail = {"event": event, "until": _deadline(step).isoformat()}
+            await self.run.decide(conn, Kind.WAITING, Reason.AWAITING_EVENT, detail)
         values = {
             "state_id": self.run.run_id,
             "step_key": step.key,
@@ -222,8 +228,6 @@ class LiveDriver:
             .values(values)
             .on_conflict_do_update(index_elements=[journey_waits.c.state_id], set_=values)
         )
-        detail = {"event": event, "until": _deadline(step).isoformat()}
-        await self.run.decide(conn, Kind.WAITING, Reason.AWAITING_EVENT, detail)
 
     async def _end_wait(self, conn: AsyncConnection, step: Step, result: dict[str, Any]) -> None:
         await conn.execute(delete(journey_waits).where(journey_waits.c.state_id == self.run.run_id))

@@ -10,6 +10,7 @@ from sqlalchemy import delete, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.clock import Clock
+from hogsend.deadletters.actions import settle
 from hogsend.decisions.actions import decide
 from hogsend.decisions.reasons import Kind, Reason
 from hogsend.engine.outbox import RUN_CANCEL, publish_later
@@ -31,11 +32,13 @@ async def end_run(
     error: str | None = None,
     event_id: UUID | None = None,
     epoch: int | None = None,
+    changed_seq: int | None = None,
 ) -> bool:
     """Move a live run to `status`, raise its epoch, drop its wait, and record why. In the caller's transaction.
 
     With `epoch`, only where the run still has it: the driver's own end. Without, whoever drives the run is
-    fenced at its next touch. False, and nothing written, where the run was no longer live.
+    fenced at its next touch. False, and nothing written, where the run was no longer live. A dead letter that a
+    blocked run left is discarded when it exits: there is nothing more to retry.
     """
     now = clock.now()
     states = journey_states.c
@@ -47,6 +50,7 @@ async def end_run(
         "epoch": states.epoch + 1,
         "error": error,
         "ended_reason": reason.value,
+        "changed_seq": changed_seq,
         "lease_owner": None,
         "lease_until": None,
         "wake_at": None,
@@ -62,6 +66,8 @@ async def end_run(
     if ended is None:
         return False
     await conn.execute(delete(journey_waits).where(journey_waits.c.state_id == state_id))
+    if status == "exited":
+        await settle(conn, now, "journey", [str(state_id)], "discarded")
     await activity.record(
         conn,
         at=now,

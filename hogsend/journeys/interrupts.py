@@ -54,4 +54,11 @@ class Hiccup(Interrupt):
 
 
 class CodeChanged(Interrupt):
-    """The code asks for another step than the one recorded. Nothing is done on a guess: the run is blocked."""
+    """The code asks for another step than the one recorded. Nothing is done on a guess: the run is blocked.
+
+    `seq` is the first recorded step that does not fit.
+    """
+
+    def __init__(self, message: str, seq: int) -> None:
+        super().__init__(message)
+        self.seq = seq

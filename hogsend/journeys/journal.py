@@ -57,16 +57,18 @@ class Journal:
             return Step(key, position, kind, label, mark, plain(args))
         step = self._recorded[position]
         if step.key != key:
-            raise CodeChanged(f"step {position + 1} was {step.key}, and the code now asks for {key}")
+            raise CodeChanged(
+                f"step {position + 1} was {step.key}, and the code now asks for {key}", position
+            )
         if step.fingerprint != mark:
-            raise CodeChanged(f"{key} was recorded with other arguments than the code now gives")
+            raise CodeChanged(f"{key} was recorded with other arguments than the code now gives", position)
         return step
 
     def check_finished(self) -> None:
         """Raise `CodeChanged` where the function returned before a step that is recorded."""
         if self._position < len(self._recorded):
             left = self._recorded[self._position].key
-            raise CodeChanged(f"the code now ends before {left}, which is recorded")
+            raise CodeChanged(f"the code now ends before {left}, which is recorded", self._position)
 
 
 def fingerprint(kind: str, args: Mapping[str, Any]) -> str:

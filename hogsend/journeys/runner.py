@@ -132,7 +132,7 @@ async def _stopped(runtime: Runtime, run: RowMapping, interrupt: Interrupt) -> A
         case Fenced():
             return Advanced("superseded", "active")
         case CodeChanged():
-            return await _block(runtime, run, Reason.CODE_CHANGED, str(interrupt))
+            return await _block(runtime, run, Reason.CODE_CHANGED, str(interrupt), interrupt.seq)
         case Blocked():
             return await _block(runtime, run, interrupt.reason, interrupt.message)
         case Broken():
@@ -209,9 +209,11 @@ async def _fail(runtime: Runtime, run: RowMapping, broken: Broken) -> Advanced:
     return await _end_badly(runtime, run, "failed", Kind.FAILED, broken.reason, broken.message)
 
 
-async def _block(runtime: Runtime, run: RowMapping, reason: Reason, message: str) -> Advanced:
+async def _block(
+    runtime: Runtime, run: RowMapping, reason: Reason, message: str, changed_seq: int | None = None
+) -> Advanced:
     log.warning("run_blocked", run_id=str(run["id"]), journey=run["journey_id"], reason=reason.value)
-    return await _end_badly(runtime, run, "blocked", Kind.BLOCKED, reason, message)
+    return await _end_badly(runtime, run, "blocked", Kind.BLOCKED, reason, message, changed_seq)
 
 
 async def _end_badly(
@@ -221,6 +223,7 @@ async def _end_badly(
     kind: Kind,
     reason: Reason,
     message: str,
+    changed_seq: int | None = None,
 ) -> Advanced:
     async with runtime.database.transaction() as conn:
         ended = await end_run(
@@ -233,6 +236,7 @@ async def _end_badly(
             detail={"error": message},
             error=message,
             epoch=run["epoch"],
+            changed_seq=changed_seq,
         )
         if ended:
             await bury(

@@ -83,6 +83,11 @@ journey_states = Table(
     Column("engine_run_id", Text, comment="the engine's own id, for display and cancelling"),
     Column("error", Text),
     Column("ended_reason", Text),
+    Column(
+        "changed_seq",
+        Integer,
+        comment="the first recorded step that the code no longer fits, where it does not",
+    ),
     instant("completed_at"),
     instant("exited_at"),
     instant("ended_at"),

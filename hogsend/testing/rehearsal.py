@@ -127,7 +127,7 @@ async def _run(
         if status == "completed":
             journal.check_finished()
         if len(driver.steps) > taken:
-            raise CodeChanged(f"the code now goes on with {driver.steps[taken].key}")
+            raise CodeChanged(f"the code now goes on with {driver.steps[taken].key}", taken)
     except CodeChanged as changed:
         raise JourneyError(
             f"journey {journey.id!r} takes other steps when it is replayed, so it would be blocked: {changed}. Take "

@@ -1011,6 +1011,12 @@ def _create_tables(timescale: bool) -> None:
         ),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("ended_reason", sa.Text(), nullable=True),
+        sa.Column(
+            "changed_seq",
+            sa.Integer(),
+            nullable=True,
+            comment="the first recorded step that the code no longer fits, where it does not",
+        ),
         sa.Column("completed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("exited_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),

@@ -6,6 +6,7 @@ from hogsend.graphql.codes import error_codes
 
 ENDED = "The run has ended already."
 STUCK = "The run is neither blocked nor failed."
+NO_STEP = "The run is stuck in no step: its own code raised, or its journey is gone."
 ELSEWHERE = "The person is in another run of this journey meanwhile."
 
 
@@ -40,10 +41,11 @@ class JourneyStateResumeErrorCode(Enum):
     ALREADY_IN_JOURNEY = "already_in_journey"
 
 
-@error_codes("journeyStateSkip", NOT_STUCK=STUCK, ALREADY_IN_JOURNEY=ELSEWHERE)
+@error_codes("journeyStateSkip", NOT_STUCK=STUCK, NOTHING_TO_SKIP=NO_STEP, ALREADY_IN_JOURNEY=ELSEWHERE)
 class JourneyStateSkipErrorCode(Enum):
     NOT_FOUND = "not_found"
     NOT_STUCK = "not_stuck"
+    NOTHING_TO_SKIP = "nothing_to_skip"
     ALREADY_IN_JOURNEY = "already_in_journey"
 
 

@@ -209,7 +209,8 @@ class JourneySteering:
         deed=(Action.UPDATE, Resource.JOURNEY),
         names=lambda given: given.id,
         description="Take the step in which a run is stuck as done and go on behind it: a send counts as failed, "
-        "a wait as timed out. Where the code changed, the open step is forgotten and the new code decides.",
+        "a wait as timed out. Where the code changed, its journal is forgotten from the first step that does not fit, "
+        "and the new code decides; a send that it asks for again is not sent twice.",
     )
     async def journey_state_skip(
         self, info: Info, input: Annotated[JourneyStateSkipInput, described("The run.")]
