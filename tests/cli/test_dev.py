@@ -90,11 +90,11 @@ class Dev:
         return code
 
 
-def until(holds: Callable[[], object], say: Callable[[], str] = str) -> None:
+def until(holds: Callable[[], object], say: Callable[[], str] = str, every: float = 0.02) -> None:
     deadline = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < deadline, say()
-        time.sleep(0.02)
+        time.sleep(every)
 
 
 def living(processes: list[psutil.Process]) -> list[psutil.Process]:
@@ -190,7 +190,12 @@ def test_a_changed_journey_restarts_api_and_worker(
     monkeypatch.setenv("HOGSEND_JOURNEYS", "mine")
     dev = start("--no-demo", "--reload", cwd=tmp_path)
     until(lambda: "worker_started" in dev.output, dev.__repr__)
-    (tmp_path / "mine" / "one.py").write_text(JOURNEY)
-    dev.until_printed(r"worker │ one\.py changed; starting again")
+
+    def changed() -> bool:
+        """Written until it is seen: the watch begins a moment after the start is announced."""
+        (tmp_path / "mine" / "one.py").write_text(JOURNEY)
+        return "worker │ one.py changed; starting again" in dev.output
+
+    until(changed, dev.__repr__, every=0.5)
     dev.until_printed(r"worker_started .*'mine'")
     assert dev.health() == 200
