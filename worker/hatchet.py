@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 
 DRAIN = timedelta(seconds=25)
 PROBE = 2.0
-JOB_LATE = timedelta(seconds=3)
+JOB_LATE = timedelta(seconds=1)
 ASK_AGAIN = 5.0
 
 

@@ -19,8 +19,9 @@ log = structlog.get_logger(__name__)
 
 OVERDUE = timedelta(minutes=1)
 BATCH = 500
-DEAF = 4
-"""A driver that was called this often, over 2 ** 4 minutes, and never came, is replaced."""
+DEAF = 3
+"""A driver that was called this often, over 2 ** 3 minutes, and never came, is replaced: what it last said to the
+engine was lost with a connection, and the engine takes it for running."""
 
 _states = journey_states.c
 

@@ -49,7 +49,7 @@ def test_every_task_has_limits_of_its_own(declared: dict[str, CreateWorkflowVers
     }
     assert seen == {
         "journey-run": ("192h", "168h", 5),
-        "journey-advance": ("10m", "168h", 8),
+        "journey-advance": ("3m", "168h", 8),
         "hogsend-job": ("6h", "168h", 0),
     }
     assert {name for name, request in declared.items() if request.tasks[0].is_durable} == {"journey-run"}
@@ -329,12 +329,12 @@ async def test_lost_runs_are_called_again_at_growing_intervals(runtime: Runtime,
         clock.advance(timedelta(minutes=1))
         if await redrive_overdue(runtime):
             called.append(minute)
-    # A driver that did not come in sixteen minutes is replaced; the new one is called a minute later.
-    assert called == [1, 2, 4, 8, 16, 17, 32, 33, 64, 65]
+    # A driver that did not come in eight minutes is replaced; the new one is called a minute later.
+    assert called == [1, 2, 4, 8, 9, 16, 17, 32, 33, 64, 65]
     wakes = await rows(runtime, "SELECT payload FROM outbox WHERE topic = 'run.wake'")
     assert {wake.payload["reason"] for wake in wakes} == {"overdue"}
-    assert await generation(runtime) == 3
-    assert await starts(runtime) == [0, 0, 0, 0, 0, 1, 1, 2, 2, 3, 3]
+    assert await generation(runtime) == 4
+    assert await starts(runtime) == [0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
     await drive(runtime)
     assert await redrive_overdue(runtime) == 0
 

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
 
+from hogsend import days
 from hogsend.boot import open_runtime
-from hogsend.clock import SystemClock
+from hogsend.clock import ManualClock, SystemClock
+from hogsend.emails.providers.memory import MemoryProvider
+from hogsend.engine.outbox import enqueue_job
+from hogsend.journeys.actions import cancel, resume_in
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
-from tests.driving import rows, send_event
-from tests.engine.worker_process import ROOT, WorkerProcess
+from tests.driving import drive_to_end, rows, send_event
+from tests.engine.worker_process import ROOT, WorkerProcess, eventually
 from tests.servers import create_database
 from tests.standins.hatchet import HatchetStandIn
+from tests.standins.http import Hold
 from tests.standins.resend import API_KEY, ResendStandIn
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -38,8 +46,6 @@ class Plant:
     worker: WorkerProcess
     resend: ResendStandIn
     standin: HatchetStandIn | None
-    database_url: str
-    names: int = field(default=0)
 
     @property
     def hatchet(self) -> HatchetStandIn:
@@ -65,13 +71,29 @@ class Plant:
 
     async def until(self, run_id: UUID, sql: str) -> None:
         """Wait until the run's row satisfies a condition."""
-        query = f"SELECT id FROM journey_states WHERE id = :id AND ({sql})"
-        for _ in range(3_000):
-            if await rows(self.runtime, query, id=run_id):
+        await self.until_row(f"SELECT id FROM journey_states WHERE id = :id AND ({sql})", id=run_id)
+
+    async def until_row(self, query: str, **values: Any) -> None:
+        """Wait until the query finds something."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if await rows(self.runtime, query, **values):
                 return
             assert self.worker.lives, self.worker.output
             await asyncio.sleep(0.01)
-        raise AssertionError(f"{await self.state(run_id)}\n{self.worker.output}")
+        raise AssertionError(
+            f"never: {query}\n{self.standin and self.standin.picture()}\n{self.worker.output}"
+        )
+
+    async def settled(self) -> None:
+        """Wait until no run is under way and a worker is there."""
+        assert self.standin is not None
+        if not self.worker.lives:
+            self.worker.start()
+        await eventually(lambda: self.hatchet.workers)
+        await self.until_row(
+            "SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM journey_states WHERE lease_until IS NOT NULL)"
+        )
 
     async def until_parked(self, run_id: UUID, step: str) -> None:
         """Wait until the run is parked in a step, by its key."""
@@ -138,7 +160,14 @@ async def plant(
         worker = WorkerProcess({**environment, **_as_environment(settings)})
         stack.callback(worker.close)
         worker.start()
-        yield Plant(runtime, worker, resend, standin, database_url)
+        yield Plant(runtime, worker, resend, standin)
+
+
+@pytest.fixture
+def stood_in(plant: Plant) -> Plant:
+    if plant.standin is None:
+        pytest.skip("a real Hatchet does not misbehave when told to")
+    return plant
 
 
 def _as_environment(settings: Settings) -> dict[str, str]:
@@ -154,11 +183,166 @@ def _as_environment(settings: Settings) -> dict[str, str]:
     }
 
 
-async def test_event(plant: Plant) -> None:
+@pytest.mark.parametrize("event", [True, False], ids=["event", "timeout"])
+async def test_both_engines_write_the_same_journal(plant: Plant, postgres_url: str, event: bool) -> None:
+    ada = plant.somebody()
+    run = await plant.begin("signup", ada, patience=300 if event else 1)
+    if event:
+        await plant.until_parked(run, "wait:activated#1")
+        await send_event(plant.runtime, "activated", email=ada, plan="pro")
+    await plant.until(run, "status = 'completed'")
+    assert plant.subjects(ada) == ["Welcome", "Congrats" if event else "Nudge", "Bye"]
+    assert (await plant.state(run)).engine_run_id
+    here = await recorded(plant.runtime, run)
+
+    elsewhere = await create_database(postgres_url, f"embedded_{uuid4().hex[:8]}")
+    settings = plant.runtime.settings.model_copy(
+        update={"database_url": elsewhere, "hatchet_client_token": None}
+    )
+    settings.__dict__.pop("sqlalchemy_url", None)
+    clock, provider = ManualClock(), MemoryProvider()
+    async with open_runtime(settings, clock=clock, provider=provider) as embedded:
+        properties = {"patience": 300 if event else 1}
+        (enrolment,) = (await send_event(embedded, "signup", email=ada, **properties)).enrolments
+        await drive_to_end(embedded, clock, until=clock.now() + days(1))
+        if event:
+            await send_event(embedded, "activated", email=ada, plan="pro")
+        await drive_to_end(embedded, clock)
+        assert enrolment.state_id is not None
+        assert await recorded(embedded, enrolment.state_id) == here
+        assert [message.subject.split()[0] for message in provider.to(ada)] == plant.subjects(ada)
+    assert len(here) == 7
+
+
+async def recorded(runtime: Runtime, run_id: UUID) -> list[tuple[Any, ...]]:
+    """The journal of a run, with ids, positions and times taken out."""
+    steps = await rows(
+        runtime,
+        "SELECT key, kind, label, fingerprint, status, args, result FROM journey_steps"
+        " WHERE state_id = :id ORDER BY seq",
+        id=run_id,
+    )
+    return [
+        (s.key, s.kind, s.label, s.fingerprint, s.status, _plain(s.args), _plain(s.result)) for s in steps
+    ]
+
+
+def _plain(value: Any) -> str:
+    text = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}|(?<='seq': )\d+", "<id>", repr(value))
+    return re.sub(r"\d{4}-\d\d-\d\dT[\d:.+Z]+", "<time>", text)
+
+
+async def test_an_exit_ends_a_sleeping_run(plant: Plant) -> None:
     ada = plant.somebody()
     run = await plant.begin("signup", ada, patience=300)
     await plant.until_parked(run, "wait:activated#1")
-    await send_event(plant.runtime, "activated", email=ada, plan="pro")
+    await send_event(plant.runtime, "unsubscribed", email=ada)
+    await plant.until(run, "status = 'exited'")
+    assert plant.subjects(ada) == ["Welcome"]
+    if plant.standin is not None:
+        await eventually(lambda: not plant.driver(run).alive)
+
+
+async def test_a_cancel_is_one_in_hatchet_too(plant: Plant) -> None:
+    ada = plant.somebody()
+    run = await plant.begin("signup", ada, patience=300)
+    await plant.until_parked(run, "wait:activated#1")
+    cancelled = await cancel(plant.runtime, run)
+    assert cancelled.in_engine is True
+    assert (await plant.state(run)).status == "exited"
+
+
+async def test_a_failed_run_goes_on_when_an_operator_resumes_it(plant: Plant) -> None:
+    run = await plant.begin("break", plant.somebody())
+    await plant.until(run, "status = 'failed'")
+    async with plant.runtime.database.transaction() as conn:
+        await resume_in(conn, plant.runtime, run)
+    await plant.until(run, "generation = 1 AND status = 'failed' AND error LIKE '%plan%'")
+
+
+async def test_a_job_runs_and_a_delayed_one_later(plant: Plant) -> None:
+    async with plant.runtime.database.transaction() as conn:
+        ids = [
+            await enqueue_job(conn, plant.runtime.clock, "unheard-of", {}, max_attempts=1, delay=delay)
+            for delay in (timedelta(0), timedelta(milliseconds=200))
+        ]
+    for job_id in ids:
+        await plant.until_row("SELECT id FROM jobs WHERE id = :id AND status = 'dead'", id=job_id)
+
+
+# What only the stand-in can be told to do.
+
+
+async def test_an_evicted_driver_comes_back(stood_in: Plant) -> None:
+    plant = stood_in
+    ada = plant.somebody()
+    run = await plant.begin("signup", ada, patience=300)
+    await plant.until_parked(run, "wait:activated#1")
+    await eventually(lambda: plant.driver(run).waits)
+    plant.hatchet.evict(plant.driver(run).id)
+    await send_event(plant.runtime, "activated", email=ada)
     await plant.until(run, "status = 'completed'")
+    driver = plant.driver(run)
+    assert (driver.evictions, driver.restores) == (1, 1)
+    await eventually(lambda: driver.status == "completed")
     assert plant.subjects(ada) == ["Welcome", "Congrats", "Bye"]
-    print(plant.worker.output)
+
+
+async def test_everything_delivered_twice_is_done_once(stood_in: Plant) -> None:
+    plant = stood_in
+    plant.hatchet.deliver_twice = True
+    try:
+        people = [plant.somebody() for _ in range(5)]
+        runs = [await plant.begin("ping", email) for email in people]
+        for run in runs:
+            await plant.until(run, "status = 'completed'")
+    finally:
+        plant.hatchet.deliver_twice = False
+    assert [plant.subjects(email) for email in people] == [["Welcome"]] * 5
+
+
+async def test_hatchet_goes_down_and_comes_up(stood_in: Plant) -> None:
+    plant = stood_in
+    early, late = plant.somebody(), plant.somebody()
+    parked = await plant.begin("signup", early, patience=300)
+    await plant.until_parked(parked, "wait:activated#1")
+    await eventually(lambda: plant.driver(parked).waits)
+    plant.hatchet.down()
+    await send_event(plant.runtime, "activated", email=early)
+    started = await plant.begin("ping", late)
+    await plant.until_row(
+        "SELECT id FROM outbox WHERE topic = 'run.start' AND attempts > 0 AND published_at IS NULL"
+    )
+    plant.hatchet.up()
+    for run in (parked, started):
+        await plant.until(run, "status = 'completed'")
+    assert plant.subjects(early) == ["Welcome", "Congrats", "Bye"]
+    assert plant.subjects(late) == ["Welcome"]
+
+
+async def test_a_worker_that_is_killed_in_the_middle_of_a_send(stood_in: Plant) -> None:
+    plant = stood_in
+    ada = plant.somebody()
+    await plant.settled()
+    plant.resend.faults.append(Hold())
+    run = await plant.begin("ping", ada)
+    await eventually(lambda: plant.subjects(ada))
+    plant.worker.kill()
+    plant.worker.start()
+    await plant.until(run, "status = 'completed'")
+    assert plant.subjects(ada) == ["Welcome"]
+    (send,) = await rows(
+        plant.runtime, "SELECT status, attempts FROM email_sends WHERE state_id = :id", id=run
+    )
+    assert (send.status, send.attempts) == ("sent", 2)
+
+
+async def test_sigterm_puts_drivers_back_and_ends_in_peace(stood_in: Plant) -> None:
+    plant = stood_in
+    ada = plant.somebody()
+    run = await plant.begin("signup", ada, patience=300)
+    await plant.until_parked(run, "wait:activated#1")
+    await eventually(lambda: plant.driver(run).waits)
+    assert await plant.worker.stop() == 0
+    assert plant.driver(run).status == "evicted"
+    assert (await plant.state(run)).lease_owner is None

@@ -66,7 +66,7 @@ class HatchetStandIn:
     def token(self) -> str:
         claims = {
             "sub": TENANT,
-            "server_url": f"http://127.0.0.1:{self.port}",
+            "server_url": "http://127.0.0.1:1",
             "grpc_broadcast_address": f"127.0.0.1:{self.port}",
         }
         body = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
@@ -86,6 +86,14 @@ class HatchetStandIn:
         """Put a waiting driver out of its worker, as Hatchet does with one that it takes for stale."""
         self._do(self._later(lambda: self._evict(self.memory.runs[run_id])))
 
+    def picture(self) -> str:
+        """What stands where, for a test that failed."""
+        lines = [f"workers {sorted(self.workers)}, streams {sorted(self.streams)}"]
+        lines += [
+            f"{run.workflow} {run.status} on {run.worker}: {run.input}" for run in self.memory.runs.values()
+        ]
+        return "\n".join(lines)
+
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
         future: Future[T] = asyncio.run_coroutine_threadsafe(work, self._loop)
         return future.result(20)
@@ -96,7 +104,8 @@ class HatchetStandIn:
     # Life, on the loop of the thread.
 
     async def _up(self) -> None:
-        server = grpc.aio.server()
+        # The SDK pings often, and would be told to calm down.
+        server = grpc.aio.server(options=[("grpc.http2.max_ping_strikes", 0)])
         services = Services(self)
         dispatcher_pb2_grpc.add_DispatcherServicer_to_server(services, server)
         v1_grpc.add_V1DispatcherServicer_to_server(services, server)
@@ -138,9 +147,10 @@ class HatchetStandIn:
             self.workers,
             key=lambda each: sum(r.worker == each and r.alive for r in self.memory.runs.values()),
         )
-        run.status, run.worker, run.cursor = "running", worker, 0
-        run.invocation += 1
+        run.status, run.worker = "running", worker
         for _ in range(2 if self.deliver_twice else 1):
+            run.cursor = 0
+            run.invocation += 1
             run.deliveries += 1
             self.workers[worker].put_nowait(self._action(run, d.START_STEP_RUN))
 
@@ -247,7 +257,15 @@ class HatchetStandIn:
         assert run.worker is not None
         run.status = "evicted"
         run.evictions += 1
-        notice = v1.DurableTaskServerEvictNotice(
-            durable_task_external_id=run.id, invocation_count=run.invocation, reason="told to"
-        )
-        self.streams[run.worker].put_nowait(v1.DurableTaskResponse(server_evict=notice))
+        self.streams[run.worker].put_nowait(_notice(run.id, run.invocation))
+
+    def refuse_stale(self, run: Run, invocation: int, out: asyncio.Queue[v1.DurableTaskResponse]) -> None:
+        """Of two deliveries of a driver, the older one is put out when it next asks for something."""
+        out.put_nowait(_notice(run.id, invocation))
+
+
+def _notice(run_id: str, invocation: int) -> v1.DurableTaskResponse:
+    notice = v1.DurableTaskServerEvictNotice(
+        durable_task_external_id=run_id, invocation_count=invocation, reason="stale"
+    )
+    return v1.DurableTaskResponse(server_evict=notice)

@@ -144,10 +144,15 @@ class Services(
                 continue
             asked = getattr(request, kind)
             run = self.memory.runs[asked.durable_task_external_id]
-            if asked.invocation_count == run.invocation and run.alive:
-                {"wait_for": self._wait, "trigger_runs": self._children, "evict_invocation": self._evicted}[
-                    kind
-                ](run, asked, out)
+            if asked.invocation_count != run.invocation:
+                self.engine.refuse_stale(run, asked.invocation_count, out)
+            elif run.alive:
+                handle = {
+                    "wait_for": self._wait,
+                    "trigger_runs": self._children,
+                    "evict_invocation": self._evicted,
+                }
+                handle[kind](run, asked, out)
 
     def _wait(self, run, asked, out) -> None:
         conditions = asked.wait_for_conditions

@@ -15,7 +15,7 @@ import structlog
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_status import rpc_status
 from hatchet_sdk import ClientConfig
-from hatchet_sdk.connection import new_conn
+from hatchet_sdk.connection import load_channel_credentials
 from hatchet_sdk.contracts.dispatcher_pb2 import GetVersionRequest
 from hatchet_sdk.contracts.dispatcher_pb2_grpc import DispatcherStub
 from hatchet_sdk.contracts.events_pb2 import PushEventRequest
@@ -141,10 +141,10 @@ class HatchetEngine:
         return EngineHealth("hatchet", lives, latency, "" if lives else NO_WORKER)
 
     async def answers(self) -> bool:
-        """Whether Hatchet can be called now; asked anew each time."""
+        """Whether Hatchet can be called now; asked anew each time, waiting a little for a connection."""
         self._away_until = 0.0
         try:
-            await self._call("dispatcher", "GetVersion", GetVersionRequest())
+            await self._call("dispatcher", "GetVersion", GetVersionRequest(), wait_for_ready=True)
         except EngineDown:
             return False
         except grpc.RpcError:
@@ -185,22 +185,40 @@ class HatchetEngine:
             await asyncio.sleep(0.05)
         return False
 
-    async def _call(self, service: Service, method: str, request: Any) -> Any:
+    async def _call(
+        self, service: Service, method: str, request: Any, *, wait_for_ready: bool = False
+    ) -> Any:
         """Raises `EngineDown` where Hatchet does not answer, else what it says as `grpc.RpcError`."""
         if time.monotonic() < self._away_until:
             raise EngineDown("Hatchet did not answer a moment ago")
-        if self._channel is None:
-            self._channel = new_conn(self._config, aio=True)
+        self._channel = self._channel or _open_channel(self._config)
         try:
             stub = _STUBS[service](self._channel)
-            return await getattr(stub, method)(request, timeout=limits.CALL_TIMEOUT, metadata=self._auth)
+            return await getattr(stub, method)(
+                request,
+                timeout=limits.CALL_TIMEOUT,
+                metadata=self._auth,
+                wait_for_ready=wait_for_ready,
+            )
         except grpc.RpcError as error:
             if error.code() not in UNREACHABLE:
                 raise
             self._away_until = time.monotonic() + limits.AWAY
-            # A channel that failed tries again at growing intervals, up to two minutes. A new one tries at once.
-            await self.close()
             raise EngineDown(f"Hatchet did not answer: {error.code().name}") from error
+
+
+def _open_channel(config: ClientConfig) -> grpc.aio.Channel:
+    """As the SDK opens it, but soon back after an outage: left alone, it would try every two minutes at last."""
+    options: list[tuple[str, int | str]] = [
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", int(limits.AWAY * 1000)),
+        ("grpc.keepalive_time_ms", 30_000),
+    ]
+    credentials = load_channel_credentials(config)
+    if credentials is None:
+        return grpc.aio.insecure_channel(config.host_port, options)
+    options.append(("grpc.ssl_target_name_override", config.tls_config.server_name))
+    return grpc.aio.secure_channel(config.host_port, credentials, options)
 
 
 def _holder_of_key(error: grpc.RpcError) -> str | None:

@@ -18,8 +18,9 @@ LONGEST_WAIT = timedelta(days=7)
 RUN_TIMEOUT = LONGEST_WAIT + timedelta(days=1)
 """Hatchet's clock stands still while a driver is evicted; this holds for one that could not be."""
 
-ADVANCE_TIMEOUT = timedelta(minutes=10)
-"""For one slice: a few statements, a few sends, and what the author's code does between them."""
+ADVANCE_TIMEOUT = timedelta(minutes=3)
+"""For one slice: a few statements, a few sends, and what the author's code does between them. Short, because a slice
+whose answer was lost with a connection counts as running until then; one that was cut goes on from its journal."""
 
 JOB_TIMEOUT = timedelta(hours=6)
 """For the largest import. A job that is cut goes on where it was."""
@@ -55,7 +56,7 @@ KEY_KEPT = timedelta(days=30)
 LOOKBACK = timedelta(hours=1)
 """A wake-up that came before its wait was armed is found this far back, whatever the clocks of the machines say."""
 
-CALL_TIMEOUT = 3.0
+CALL_TIMEOUT = 2.0
 """Seconds for one call."""
 
 AWAY = 2.0
