@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+import structlog
 import uvicorn
 from redis.asyncio import Redis
 
@@ -52,6 +53,9 @@ def pytest_configure() -> None:
         variable = (field.alias or name).upper()
         if variable != "HATCHET_CLIENT_TOKEN":
             os.environ.pop(variable, None)
+    # The default renderer draws every local variable of a traceback, which takes seconds.
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[structlog.processors.add_log_level, plain])
 
 
 @pytest.hookimpl(optionalhook=True)
