@@ -175,3 +175,25 @@ async def test_replaying_events(
     assert len(await rows(runtime, "SELECT 1 FROM user_events")) == 2
     both = (await ask(client, replay, ids=[], filter={"event": "x"}, dry=dry))["eventsReplay"]
     assert both["userErrors"] == [{"field": ["eventIds"]}]
+
+
+async def test_runs_are_counted_by_version_and_the_funnel_fills(
+    client: httpx.AsyncClient, runtime: Runtime
+) -> None:
+    for index in range(3):
+        await send_event(runtime, "user.signed_up", email=f"p{index}@example.com")
+    await drive(runtime)
+    data = await ask(
+        client,
+        """{ journey(id: "activation-welcome") { version versions { version liveRuns breakingRuns breakingRun { id } }
+             funnel { node kind reached passed } metrics { enrolled active completionRate } } }""",
+    )
+    journey = data["journey"]
+    assert journey["versions"] == [
+        {"version": journey["version"], "liveRuns": 3, "breakingRuns": None, "breakingRun": None}
+    ]
+    assert journey["funnel"] == [
+        {"node": "welcome", "kind": "send", "reached": 3, "passed": 3},
+        {"node": "2d", "kind": "sleep", "reached": 3, "passed": 0},
+    ]
+    assert journey["metrics"] == {"enrolled": 3, "active": 3, "completionRate": 0}

@@ -27,6 +27,7 @@ from hogsend.journeys.queries import OVERRIDES, STANDS_FOR, STATES, counts
 from hogsend.journeys.schema.explain import EnrollmentExplanation
 from hogsend.journeys.schema.funnel import FunnelStep, funnel
 from hogsend.journeys.schema.state import JourneyStateStatus
+from hogsend.journeys.schema.version import JourneyVersion, versions
 from hogsend.journeys.tables import journey_states
 from hogsend.storage.collections import Selection
 
@@ -173,6 +174,10 @@ class Journey(Node):
     @field("How far people come: its steps, in the order in which runs first came to them.")
     async def funnel(self, info: Info) -> list[FunnelStep]:
         return await funnel(info.context, self.definition.id)
+
+    @field("The versions of its code that were seen or have runs, the newest first.")
+    async def versions(self, info: Info) -> list[JourneyVersion]:
+        return await versions(info.context, self.definition.id)
 
     @field("Why a contact was, or would be, let in or not: every guard in order, by ingestion's own code.")
     async def explain_enrollment(
