@@ -25,7 +25,7 @@ from hogsend.graphql.server import GraphQLServer
 from hogsend.graphql.ws import GraphQLSocket
 from hogsend.health import Uptime
 from hogsend.realtime.live import Live
-from hogsend.rest import admin, data_plane, health, public, webhooks
+from hogsend.rest import admin, data_plane, exports, health, openapi, public, webhooks
 from hogsend.rest.admin import AdminPlane
 from hogsend.rest.errors import on_hogsend_error, on_http_exception
 from hogsend.rest.middleware import BodyLimit, RequestId
@@ -44,6 +44,8 @@ def routes(settings: Settings) -> Sequence[BaseRoute]:
         WebSocketRoute("/graphql", GraphQLSocket()),
         Mount("/graphql/static", static_files()),
         *health.routes,
+        *openapi.routes,
+        *exports.routes,
         *admin.routes,
         *data_plane.routes,
         *webhooks.routes,
