@@ -22,8 +22,9 @@ from hogsend.events.validation import MAX_KEY, check_email, check_properties, ch
 from hogsend.storage.database import lock_subjects
 from hogsend.storage.metadata import new_id
 
+# A piece holds up to 1,500 locks, and the server has room for a few thousand in all.
+ONE_AT_A_TIME = 7_312_001
 TAKEN = "Email belongs to another contact"
-DUPLICATE = "Duplicate externalId"
 
 
 @dataclass(frozen=True)
@@ -96,18 +97,16 @@ def _person(number: int, row: Row) -> Person:
 
 
 async def take_in(
-    conn: AsyncConnection, clock: Clock, job_id: UUID, first_row: int, rows: Sequence[Row]
+    conn: AsyncConnection, clock: Clock, first_row: int, rows: Sequence[Row]
 ) -> list[tuple[int, str]]:
     """Upsert the rows by external id, in the caller's transaction. Returns (row number, reason) of the bad ones.
 
     Takes the locks of every key, then of every contact, as `resolve` does for one.
     """
     people, errors = judge(first_row, rows)
+    await conn.execute(text("SELECT pg_advisory_xact_lock(:one)"), {"one": ONE_AT_A_TIME})
     # The table may be a thousand times larger than when a plan was last kept.
     await conn.execute(text("SET LOCAL plan_cache_mode = force_custom_plan"))
-    fresh = await _claim(conn, job_id, people)
-    errors += [(person.row, DUPLICATE) for person in people if person.row not in fresh]
-    people = [person for person in people if person.row in fresh]
     known = await _lock_all(conn, people)
     todo = sort_out(people, known)
     await _insert(conn, clock, todo.new)
@@ -181,23 +180,6 @@ _OWNERS = {
     """)
     for kind in ("external_id", "email")
 }
-
-
-async def _claim(conn: AsyncConnection, job_id: UUID, people: Sequence[Person]) -> set[int]:
-    """The rows whose external id no earlier row of the file had."""
-    written = await conn.execute(
-        text(
-            "INSERT INTO import_keys (job_id, external_id, row)"
-            " SELECT :job, key, row FROM unnest(CAST(:keys AS text[]), CAST(:rows AS int[])) AS t(key, row)"
-            " ORDER BY row ON CONFLICT DO NOTHING RETURNING row"
-        ),
-        {
-            "job": job_id,
-            "keys": [person.external_id for person in people],
-            "rows": [person.row for person in people],
-        },
-    )
-    return set(written.scalars())
 
 
 async def _lock_all(conn: AsyncConnection, people: Sequence[Person]) -> Owners:

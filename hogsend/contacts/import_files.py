@@ -1,7 +1,7 @@
 """Read an uploaded file, and cut it into pieces that one transaction each takes in.
 
-A row is `[externalId, email, properties]`, or a sentence that says what is wrong with it. Nothing here looks at
-values: a file that can be read at all is taken, and each of its rows is judged when its turn comes.
+A row is `[externalId, email, properties]`, or a sentence that says what is wrong with it. Of values, nothing but
+doubled ids is looked at: a file that can be read at all is taken, and each row is judged when its turn comes.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ Row = list[Any] | str
 
 ROWS_A_PIECE = 500
 BYTES_A_PIECE = 4_000_000
+DUPLICATE = "Duplicate externalId"
 _DELIMITERS = ",;\t"
 _KEYS = {"externalid": "externalId", "email": "email"}
 
@@ -46,7 +47,7 @@ def cut(format: Format, data: str) -> tuple[int, list[Piece]]:
     except UnicodeEncodeError:
         raise InvalidInput("data", "data contains unpaired surrogate characters") from None
     data = data.removeprefix("\ufeff")
-    rows = csv_rows(data) if format == "csv" else json_rows(data)
+    rows = _marked(csv_rows(data) if format == "csv" else json_rows(data))
     total = 0
     pieces: list[Piece] = []
     held: list[bytes] = []
@@ -62,6 +63,19 @@ def cut(format: Format, data: str) -> tuple[int, list[Piece]]:
     if held:
         pieces.append(_piece(total, held))
     return total, pieces
+
+
+def _marked(rows: Iterator[Row]) -> Iterator[Row]:
+    """The rows, with those whose externalId an earlier one had refused."""
+    seen: set[str] = set()
+    for row in rows:
+        external_id = None if isinstance(row, str) else row[0]
+        if isinstance(external_id, str) and external_id:
+            if external_id in seen:
+                yield DUPLICATE
+                continue
+            seen.add(external_id)
+        yield row
 
 
 def _piece(total: int, held: Sequence[bytes]) -> Piece:
@@ -94,7 +108,9 @@ def _header(reader: Iterator[list[str]]) -> list[str]:
     try:
         cells = next((cells for cells in reader if cells), None)
     except csv.Error as error:
-        raise InvalidInput("data", f"data has a header that cannot be read: {_csv_problem(str(error))}") from None
+        raise InvalidInput(
+            "data", f"data has a header that cannot be read: {_csv_problem(str(error))}"
+        ) from None
     if cells is None:
         raise InvalidInput(
             "data", "data must begin with a header that names its columns, externalId among them"

@@ -16,9 +16,9 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.clock import Clock
-from hogsend.contacts.import_batches import DUPLICATE, Person, judge, owners_of, sort_out, take_in
+from hogsend.contacts.import_batches import Person, judge, owners_of, sort_out, take_in
 from hogsend.contacts.import_files import Format, Piece, cut
-from hogsend.contacts.tables import import_batches, import_errors, import_jobs, import_keys
+from hogsend.contacts.tables import import_batches, import_errors, import_jobs
 from hogsend.engine.jobs import RunAgain
 from hogsend.engine.outbox import enqueue_job
 from hogsend.errors import InvalidInput, NotFound
@@ -131,7 +131,7 @@ async def _take_piece(runtime: Runtime, job_id: UUID) -> bool:
             await _finish(conn, clock, job_id, "completed")
             return False
         rows = orjson.loads(piece.rows)
-        errors = await take_in(conn, clock, job_id, piece.first_row, rows)
+        errors = await take_in(conn, clock, piece.first_row, rows)
         if errors:
             found = [{"job_id": job_id, "row": row, "error": error} for row, error in errors]
             await conn.execute(insert(import_errors), found)
@@ -157,7 +157,6 @@ async def _finish(
     now = clock.now()
     values = {"status": status, "error": error, "updated_at": now, "completed_at": now}
     await conn.execute(update(import_jobs).where(_jobs.id == job_id).values(values))
-    await conn.execute(delete(import_keys).where(import_keys.c.job_id == job_id))
     await conn.execute(delete(import_batches).where(_batches.job_id == job_id))
     await activity.record(conn, at=now, kind="import", type=status, ref_id=job_id)
     log.info("import_ended", job_id=str(job_id), status=status)
@@ -189,19 +188,11 @@ async def errors_of(conn: AsyncConnection, job_id: UUID) -> list[tuple[int, str]
 async def preview(database: Database, file: ImportFile) -> Preview:
     """What `start_import` of this file would come to, if nothing changed meanwhile. Writes nothing."""
     result = Preview(total_rows=file.total_rows)
-    seen: set[str] = set()
     claimed: set[str] = set()
     async with database.read() as conn:
         for piece in file.pieces:
             people, errors = judge(piece.first_row, orjson.loads(piece.rows))
-            fresh: list[Person] = []
-            for person in people:
-                if person.external_id in seen:
-                    errors.append((person.row, DUPLICATE))
-                else:
-                    seen.add(person.external_id)
-                    fresh.append(person)
-            todo = sort_out(fresh, await owners_of(conn, fresh), claimed)
+            todo = sort_out(people, await owners_of(conn, people), claimed)
             errors += todo.refused
             result.new += len(todo.new)
             result.updated += len(todo.same) + len(todo.moved)

@@ -110,12 +110,3 @@ import_errors = Table(
     Column("row", Integer, primary_key=True, autoincrement=False),
     Column("error", Text, nullable=False),
 )
-
-import_keys = Table(
-    "import_keys",
-    metadata,
-    uuid("job_id", primary_key=True),
-    Column("external_id", Text, primary_key=True),
-    Column("row", Integer, nullable=False),
-    comment="Which externalIds a job has seen, until it ends: a duplicate is found after a crash too",
-)

@@ -85,4 +85,8 @@ def _walk(path: str, value: Any, depth: int) -> None:
 
 
 def _storable(value: str) -> bool:
-    return "\x00" not in value and not any("\ud800" <= char <= "\udfff" for char in value)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\x00" not in value

@@ -89,7 +89,6 @@ TABLES = (
     "event_keys",
     "idempotency_keys",
     "import_jobs",
-    "import_keys",
     "inbox_messages",
     "jobs",
     "journey_settings",
@@ -608,14 +607,6 @@ def _create_tables(timescale: bool) -> None:
         "import_jobs",
         [sa.text("created_at DESC"), sa.text("id DESC")],
         unique=False,
-    )
-    op.create_table(
-        "import_keys",
-        sa.Column("job_id", sa.UUID(), nullable=False),
-        sa.Column("external_id", sa.Text(), nullable=False),
-        sa.Column("row", sa.Integer(), nullable=False),
-        sa.PrimaryKeyConstraint("job_id", "external_id", name=op.f("pk_import_keys")),
-        comment="Which externalIds a job has seen, until it ends: a duplicate is found after a crash too",
     )
     op.create_table(
         "inbox_messages",
