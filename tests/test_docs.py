@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,16 @@ def test_links_between_pages_lead_somewhere(page: str) -> None:
     path = DOCS.parent / page
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
         assert (path.parent / target).exists(), target
+
+
+def test_the_readmes_commands_ask_what_the_api_answers() -> None:
+    """Each `curl … -d` of the README is JSON, and its query fits the schema."""
+    blocks = re.findall(r"```sh\n(.*?)```", (DOCS.parent / "README.md").read_text(), re.S)
+    bodies = []
+    for block in blocks:
+        words = shlex.split(block.replace("\\\n", ""))
+        bodies += [words[index + 1] for index, word in enumerate(words) if word == "-d"]
+    assert len(bodies) == 2
+    for body in bodies:
+        errors = validate(graphql_schema(), parse(json.loads(body)["query"]))
+        assert not errors, errors
