@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import RowMapping
 
+from hogsend.access.idempotency import forget_old
 from hogsend.analytics.captures import capture_waiting
 from hogsend.contacts.importing import IMPORT, give_up, run_import
 from hogsend.deadletters.actions import bury
@@ -63,6 +64,7 @@ SCHEDULE: tuple[Cron, ...] = (
     Cron("captures", timedelta(seconds=1), capture_waiting),
     Cron("partitions", timedelta(hours=1), make_partitions),
     Cron("retention", timedelta(hours=1), forget_finished),
+    Cron("idempotency-keys", timedelta(hours=1), forget_old),
 )
 
 

@@ -84,11 +84,11 @@ async def once(
     return answer
 
 
-async def forget_old(conn: AsyncConnection, clock: Clock) -> int:
-    """Drop keys older than a day. Returns how many."""
-    before = clock.wall() - KEPT_FOR
-    dropped = await conn.execute(delete(idempotency_keys).where(idempotency_keys.c.created_at < before))
-    return dropped.rowcount
+async def forget_old(runtime: Runtime) -> None:
+    """Drop keys older than a day; a scheduled task."""
+    before = runtime.clock.wall() - KEPT_FOR
+    async with runtime.database.transaction() as conn:
+        await conn.execute(delete(idempotency_keys).where(idempotency_keys.c.created_at < before))
 
 
 async def _claim_or_answer(runtime: Runtime, operation: str, key: str, input_hash: str) -> Answer | None:

@@ -1,4 +1,4 @@
-"""Forget what is done: delivered outbox rows, finished jobs, old idempotency keys."""
+"""Forget what is done: delivered outbox rows, finished jobs."""
 
 from __future__ import annotations
 
