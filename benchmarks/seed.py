@@ -21,9 +21,10 @@ from hogsend.settings import load_settings
 from hogsend.storage.database import Database
 from hogsend.storage.migrate import migrate
 
-# Each takes :contacts, :events and :now. Ids are made from numbers, so that statements can point at each other.
+# Each takes :contacts, :now, and the numbers from :first to :last. Ids are made from numbers, so that statements can
+# point at each other.
 _CONTACTS = "CAST(:contacts AS int)"
-_EVENTS = "CAST(:events AS int)"
+_NUMBERS = "generate_series(CAST(:first AS int), CAST(:last AS int)) g"
 _NOW = "CAST(:now AS timestamptz)"
 _AGO = f"{_NOW} - g * interval '7 seconds'"
 _CONTACT = "md5('contact' || g)::uuid"
@@ -32,26 +33,28 @@ _EVENT_CONTACT = (
     f" ELSE md5('contact' || (g::bigint * 7919 % {_CONTACTS}))::uuid END"
 )
 
+AT_ONCE = 50_000
+PER_EVENT = ("events", "activity of events")
 STATEMENTS: dict[str, str] = {
     "contacts": f"""
         INSERT INTO contacts (id, external_id, email, properties, first_seen_at, last_seen_at, created_at, updated_at)
         SELECT md5('contact' || g)::uuid, 'user' || g, 'user' || g || '@' || substr(md5('' || g), 1, 6) || '.example',
                jsonb_build_object('plan', (ARRAY['free', 'pro', 'team'])[1 + g % 3], 'seats', g % 40),
                {_AGO}, {_AGO}, {_AGO}, {_AGO}
-        FROM generate_series(0, {_CONTACTS} - 1) g""",
+        FROM {_NUMBERS}""",
     "events": f"""
         INSERT INTO user_events (id, occurred_at, contact_id, name, properties, received_at)
         SELECT md5('event' || g)::uuid, {_AGO}, {_EVENT_CONTACT},
                (ARRAY['user.signed_up', 'project.created', 'file.opened', 'payment.failed', 'invited'])[1 + g % 5],
                jsonb_build_object('n', g), {_AGO}
-        FROM generate_series(0, {_EVENTS} - 1) g""",
+        FROM {_NUMBERS}""",
     "runs": f"""
         INSERT INTO journey_states (id, journey_id, contact_id, email, status, version, trigger_event_id,
                                     completed_at, created_at, updated_at)
         SELECT md5('state' || g)::uuid, (ARRAY['activation-welcome', 'trial-expiring'])[1 + g % 2], {_CONTACT},
                'user' || g || '@example.com', (ARRAY['completed', 'waiting', 'exited', 'failed'])[1 + g % 4], 'v1',
                md5('event' || g)::uuid, {_AGO}, {_AGO}, {_AGO}
-        FROM generate_series(0, {_CONTACTS} - 1) g""",
+        FROM {_NUMBERS}""",
     "emails": f"""
         INSERT INTO email_sends (id, send_key, contact_id, state_id, journey_id, event_id, template_key, category,
                                  from_email, to_email, subject, status, message_id, sent_at, delivered_at, opened_at,
@@ -63,48 +66,52 @@ STATEMENTS: dict[str, str] = {
                (ARRAY['delivered', 'opened', 'clicked', 'bounced'])[1 + g % 4], 'm' || g, {_AGO},
                CASE WHEN g % 4 < 3 THEN {_AGO} END, CASE WHEN g % 4 IN (1, 2) THEN {_AGO} END,
                CASE WHEN g % 4 = 2 THEN {_AGO} END, CASE WHEN g % 4 = 3 THEN {_AGO} END, {_AGO}, {_AGO}
-        FROM generate_series(0, {_CONTACTS} - 1) g""",
+        FROM {_NUMBERS}""",
     "decisions": f"""
         INSERT INTO decisions (id, at, kind, reason, contact_id, journey_id, state_id, event_id)
         SELECT md5('decision' || g)::uuid, {_AGO}, 'enrolled', 'trigger_matched', {_CONTACT}, 'activation-welcome',
                md5('state' || g)::uuid, md5('event' || g)::uuid
-        FROM generate_series(0, {_CONTACTS} - 1) g""",
+        FROM {_NUMBERS}""",
     "activity of events": f"""
         INSERT INTO activity (at, kind, type, ref_id, contact_id)
         SELECT {_AGO}, 'event', 'received', md5('event' || g)::uuid, {_EVENT_CONTACT}
-        FROM generate_series(0, {_EVENTS} - 1) g""",
+        FROM {_NUMBERS}""",
     "activity of runs": f"""
         INSERT INTO activity (at, kind, type, ref_id, contact_id, journey_id)
         SELECT {_AGO}, kind, CASE kind WHEN 'state' THEN 'entered' WHEN 'email' THEN 'queued' ELSE 'enrolled' END,
                md5(kind || g)::uuid, {_CONTACT}, 'activation-welcome'
-        FROM generate_series(0, {_CONTACTS} - 1) g, unnest(ARRAY['state', 'email', 'decision']) kind""",
+        FROM {_NUMBERS}, unnest(ARRAY['state', 'email', 'decision']) kind""",
     "audit log": f"""
         INSERT INTO audit_logs (id, created_at, actor, action, resource, resource_id)
         SELECT md5('audit' || g)::uuid, {_AGO}, 'legacy', (ARRAY['create', 'update'])[1 + g % 2], 'contact', 'user' || g
-        FROM generate_series(0, {_CONTACTS} - 1) g""",
+        FROM {_NUMBERS}""",
     "dead letters": f"""
         INSERT INTO dead_letters (id, source, source_id, payload, error, status, created_at, updated_at)
         SELECT md5('letter' || g)::uuid, (ARRAY['email', 'journey'])[1 + g % 2], 'seed:' || g, '{{}}', 'it broke',
                (ARRAY['pending', 'discarded'])[1 + g / 2 % 2], {_AGO}, {_AGO}
-        FROM generate_series(0, {_CONTACTS} - 1) g""",
+        FROM {_NUMBERS}""",
     "alert rules": f"""
         INSERT INTO alert_rules (id, name, type, threshold, channel, channel_config, created_at, updated_at)
-        VALUES (md5('rule')::uuid, 'Bounces', 'bounce_rate_exceeded', 0.1, 'webhook', '{{}}', {_NOW}, {_NOW})""",
+        VALUES (md5('rule')::uuid, 'Bounces', 'bounce_rate_exceeded', 0.1, 'webhook', '{{}}', {_NOW}, {_NOW})
+        ON CONFLICT DO NOTHING""",
     "alerts": f"""
         INSERT INTO alerts (id, rule_id, rule_name, type, current_value, threshold, channel, triggered_at)
         SELECT md5('alert' || g)::uuid, md5('rule')::uuid, 'Bounces', 'bounce_rate_exceeded', 0.2, 0.1, 'webhook',
                {_AGO}
-        FROM generate_series(0, {_CONTACTS} - 1) g""",
+        FROM {_NUMBERS}""",
 }
 
 
 async def seed(conn: AsyncConnection, *, contacts: int, events: int, now: datetime) -> dict[str, float]:
     """Fill every large table, then let Postgres count. In the caller's transaction; seconds by what was filled."""
     took: dict[str, float] = {}
-    given = {"contacts": contacts, "events": events, "now": now}
     for what, statement in STATEMENTS.items():
         began = time.perf_counter()
-        await conn.execute(text(statement), given)
+        count = events if what in PER_EVENT else contacts
+        for first in range(0, count, AT_ONCE):
+            last = min(first + AT_ONCE, count) - 1
+            given = {"contacts": contacts, "now": now, "first": first, "last": last}
+            await conn.execute(text(statement), given)
         took[what] = time.perf_counter() - began
     await conn.execute(text("ANALYZE"))
     return took
