@@ -28,8 +28,9 @@ from hogsend.realtime.tables import activity
 _c = contacts.c
 _states = journey_states.c
 
-# In this order: whoever sends locks the run before the email.
-_MOVED: tuple[Table, ...] = (journey_waits, user_events, email_sends, decisions, activity)
+# What a contact has, beside its runs, preferences and aliases, which take more than a new owner. In this order:
+# whoever sends locks the run before the email.
+MOVED: tuple[Table, ...] = (journey_waits, user_events, email_sends, decisions, activity)
 
 
 async def merge(conn: AsyncConnection, clock: Clock, *, survivor_id: UUID, loser_id: UUID) -> Contact:
@@ -40,7 +41,7 @@ async def merge(conn: AsyncConnection, clock: Clock, *, survivor_id: UUID, loser
     """
     await _end_doubled_runs(conn, clock, survivor_id, loser_id)
     await _move_runs(conn, clock, survivor_id, loser_id)
-    for table in _MOVED:
+    for table in MOVED:
         moved = update(table).where(table.c.contact_id == loser_id)
         await conn.execute(moved.values(contact_id=survivor_id))
     await _wake_waiting(conn, clock, survivor_id)

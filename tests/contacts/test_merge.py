@@ -12,6 +12,7 @@ from hogsend import Context, User, days, journey, on
 from hogsend.clock import ManualClock
 from hogsend.contacts.consent import preferences_of
 from hogsend.contacts.identity import find_by, resolve
+from hogsend.contacts.merge import MOVED
 from hogsend.contacts.tables import contact_preferences, contacts
 from hogsend.decisions.tables import decisions
 from hogsend.emails.providers.memory import MemoryProvider
@@ -22,6 +23,7 @@ from hogsend.events.tables import user_events
 from hogsend.journeys.tables import journey_states, journey_waits
 from hogsend.realtime.tables import activity
 from hogsend.runtime import Runtime
+from hogsend.tables import metadata
 from tests.contacts.conftest import RunningWith
 from tests.driving import drive, drive_to_end
 
@@ -56,6 +58,12 @@ async def id_of(runtime: Runtime, **key: Any) -> UUID:
 async def rows(runtime: Runtime, table: Any) -> list[Any]:
     async with runtime.database.read() as conn:
         return list((await conn.execute(select(table))).all())
+
+
+def test_no_table_is_forgotten() -> None:
+    owned = {table.name for table in metadata.tables.values() if "contact_id" in table.c}
+    apart = {"journey_states", "contact_preferences", "contact_aliases"}
+    assert owned == {table.name for table in MOVED} | apart
 
 
 async def test_everything_of_the_loser_becomes_the_survivors(
