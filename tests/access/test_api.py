@@ -13,11 +13,14 @@ from sqlalchemy import select
 from hogsend.access.caller import Scope
 from hogsend.access.keys import hash_key
 from hogsend.access.tables import api_keys, audit_logs
+from hogsend.app import create_app
+from hogsend.boot import open_runtime
 from hogsend.clock import ManualClock
 from hogsend.graphql.fields import ANY_KEY, SCOPE
 from hogsend.graphql.mutations import DEED
 from hogsend.graphql.schema import graphql_schema
 from hogsend.runtime import Runtime
+from hogsend.settings import Settings
 from tests.access.keys import make_key
 
 ADMIN = "/v1/admin"
@@ -255,3 +258,22 @@ async def test_what_breaks_leaves_a_row_too_and_no_effect(
         (row,) = (await conn.execute(select(audit_logs))).all()
     assert (row.outcome, row.action, row.request_id) == ("failed", "create", answer.headers["x-request-id"])
     assert "s3cret" not in str(row)
+
+
+async def test_without_any_key_nothing_opens_until_one_is_made(
+    settings: Settings, clean: None, clock: ManualClock
+) -> None:
+    keyless = settings.model_copy(update={"admin_api_key": None})
+    async with (
+        open_runtime(keyless, clock=clock) as runtime,
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(create_app(keyless, runtime)), base_url="http://hogsend.test"
+        ) as client,
+    ):
+        for path in (f"{ADMIN}/contacts", "/v1/contacts/find?userId=u1"):
+            answer = await client.get(path, headers={"Authorization": "Bearer anything"})
+            assert (answer.status_code, answer.json()) == (503, {"error": "Admin API is not configured"})
+        assert (await client.get("/v1/health")).status_code == 200
+        _, header = await make_key(runtime)
+        answer = await client.get(f"{ADMIN}/contacts", headers={"Authorization": header})
+        assert answer.status_code == 200
