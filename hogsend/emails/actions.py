@@ -15,7 +15,7 @@ from hogsend.contacts.identity import find, find_by, lock_contact
 from hogsend.contacts.tables import contacts
 from hogsend.decisions.reasons import Reason
 from hogsend.emails.delivery import deliver_later
-from hogsend.emails.sending import Prepared, SendRequest, prepare
+from hogsend.emails.preparing import Prepared, SendRequest, prepare
 from hogsend.emails.tables import email_sends
 from hogsend.emails.templating import RenderError
 from hogsend.errors import Conflict, InvalidInput, NotFound

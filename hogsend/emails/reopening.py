@@ -57,3 +57,28 @@ async def reopen_one(conn: AsyncConnection, runtime: Runtime, email_id: UUID) ->
         email_id=email_id,
     )
     await enqueue_job(conn, runtime.clock, DELIVER, {"email_id": str(email_id)})
+
+
+async def reopen(conn: AsyncConnection, runtime: Runtime, email_id: UUID) -> None:
+    """Let a send of unknown outcome be tried again, on a person's word that it did not arrive.
+
+    Whoever calls this holds the locks of its contact and of its run.
+    """
+    sends = email_sends.c
+    await conn.execute(
+        update(email_sends)
+        .where(
+            sends.id == email_id,
+            sends.status == "failed",
+            sends.refusal == Reason.OUTCOME_UNKNOWN.value,
+        )
+        .values(
+            status="queued",
+            refusal=None,
+            error=None,
+            outcome_unknown=False,
+            first_attempt_at=None,
+            next_attempt_at=runtime.clock.wall(),
+            updated_at=runtime.clock.now(),
+        )
+    )

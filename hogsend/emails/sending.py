@@ -10,67 +10,34 @@ Three transactions, and the wire between the second and the third:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import structlog
 from sqlalchemy import func, select, update
-from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.deadletters.actions import bury
-from hogsend.decisions.actions import decide
 from hogsend.decisions.reasons import Kind, Reason
-from hogsend.emails.compose import Composed, compose
 from hogsend.emails.facts import record_fact, settle_provider_events
+from hogsend.emails.preparing import decide_send
 from hogsend.emails.providers import Message, OutcomeUnknown, Refused, TryLater
 from hogsend.emails.suppression import refusal
-from hogsend.emails.tables import email_links, email_sends
+from hogsend.emails.tables import email_sends
 from hogsend.runtime import Runtime
 from hogsend.storage.database import Record, lock_subjects
 
 log = structlog.get_logger(__name__)
 
-SENDS = UUID("5f0c6a4e-2a8d-4c53-9d0e-6a9d3f1b7c10")
 KEY_LIFETIME = timedelta(hours=23)
 LEASE = timedelta(seconds=90)
 LONGEST_BACKOFF = timedelta(minutes=10)
 
 Guard = Callable[[AsyncConnection], Awaitable[None]]
 Settle = Callable[[AsyncConnection, "Outcome"], Awaitable[None]]
-
-
-@dataclass(frozen=True)
-class SendRequest:
-    """One intent to send. `send_key` is unique for ever: the same key is the same send."""
-
-    send_key: str
-    template: str
-    reason: Reason
-    to: str | None = None
-    props: Mapping[str, Any] = field(default_factory=dict)
-    subject: str | None = None
-    category: str | None = None
-    from_email: str | None = None
-    reply_to: str | None = None
-    journey_id: str | None = None
-    state_id: UUID | None = None
-    step_key: str | None = None
-    event_id: UUID | None = None
-    resend_of: UUID | None = None
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """`refusal` is the reason for which nothing will be sent, or None."""
-
-    email_id: UUID
-    status: str
-    refusal: Reason | None
-    created: bool
 
 
 @dataclass(frozen=True)
@@ -83,111 +50,6 @@ class Outcome:
     error: str | None = None
     message_id: str | None = None
     retry_in: timedelta | None = None
-
-
-def email_id_for(send_key: str) -> UUID:
-    return uuid5(SENDS, send_key)
-
-
-async def prepare(
-    conn: AsyncConnection, runtime: Runtime, contact: Record | None, request: SendRequest
-) -> Prepared:
-    """Decide about one send and freeze its message, in the caller's transaction.
-
-    A refused send has a row too, `failed` with its reason, so that every intent can be found again. Raises
-    `RenderError` or `TemplateNotFound` from rendering: then nothing was written.
-    """
-    email_id = email_id_for(request.send_key)
-    to = (request.to or (contact["email"] if contact else None) or "").strip().lower()
-    composed = _compose(runtime, email_id, contact, to, request)
-    refused = await refusal(
-        conn, contact_id=contact["id"] if contact else None, email=to, category=composed.category
-    )
-    if not to:
-        refused = Reason.NO_EMAIL_ADDRESS
-    now = runtime.clock.now()
-    row = _row(runtime, email_id, contact, to, request, composed, refused)
-    written = await conn.execute(
-        pg_insert(email_sends).values(row).on_conflict_do_nothing().returning(email_sends.c.id)
-    )
-    if written.scalar_one_or_none() is None:
-        return await _prepared_before(conn, email_id)
-    if refused is None and composed.links:
-        await conn.execute(
-            pg_insert(email_links),
-            [
-                {"id": link.id, "email_id": email_id, "position": link.position, "url": link.url}
-                for link in composed.links
-            ],
-        )
-    await record_fact(conn, email_id=email_id, type="failed" if refused else "queued", at=now)
-    await _decide(conn, row, Kind.SUPPRESSED if refused else Kind.SEND, refused or request.reason, now)
-    return Prepared(email_id, str(row["status"]), refused, True)
-
-
-def _compose(
-    runtime: Runtime, email_id: UUID, contact: Record | None, to: str, request: SendRequest
-) -> Composed:
-    person: Record = (
-        contact if contact is not None else {"id": None, "external_id": None, "email": to, "properties": {}}
-    )
-    return compose(
-        runtime,
-        email_id=email_id,
-        template_key=request.template,
-        contact={**person, "email": to},
-        props=request.props,
-        category=request.category,
-        subject=request.subject,
-        from_email=request.from_email,
-        reply_to=request.reply_to,
-        journey_id=request.journey_id,
-    )
-
-
-def _row(
-    runtime: Runtime,
-    email_id: UUID,
-    contact: Record | None,
-    to: str,
-    request: SendRequest,
-    composed: Composed,
-    refused: Reason | None,
-) -> dict[str, Any]:
-    now = runtime.clock.now()
-    return {
-        "id": email_id,
-        "send_key": request.send_key,
-        "contact_id": contact["id"] if contact else None,
-        "state_id": request.state_id,
-        "step_key": request.step_key,
-        "journey_id": request.journey_id,
-        "event_id": request.event_id,
-        "template_key": request.template,
-        "category": composed.category,
-        "from_email": composed.from_email,
-        "to_email": to,
-        "reply_to": request.reply_to,
-        "subject": composed.subject,
-        "props": dict(request.props),
-        "payload": None if refused else composed.message.to_json(),
-        "status": "failed" if refused else "queued",
-        "refusal": refused.value if refused else None,
-        "next_attempt_at": None if refused else runtime.clock.wall(),
-        "provider": runtime.provider.name,
-        "resend_of": request.resend_of,
-        "created_at": now,
-        "updated_at": now,
-    }
-
-
-async def _prepared_before(conn: AsyncConnection, email_id: UUID) -> Prepared:
-    row = (
-        await conn.execute(
-            select(email_sends.c.status, email_sends.c.refusal).where(email_sends.c.id == email_id)
-        )
-    ).one()
-    return Prepared(email_id, row.status, Reason(row.refusal) if row.refusal else None, False)
 
 
 async def deliver(
@@ -336,7 +198,7 @@ async def _record(
         return
     await record_fact(conn, email_id=email_id, type=outcome.state, at=now, detail=outcome.error)
     if outcome.state == "sent" and outcome.message_id is not None:
-        await _decide(conn, row, Kind.SENT, Reason.PROVIDER_ACCEPTED, now)
+        await decide_send(conn, row, Kind.SENT, Reason.PROVIDER_ACCEPTED, now)
         await settle_provider_events(conn, runtime.clock, outcome.message_id, email_id)
     else:
         await _fail(conn, runtime, row, outcome)
@@ -345,7 +207,7 @@ async def _record(
 async def _fail(conn: AsyncConnection, runtime: Runtime, row: Record, outcome: Outcome) -> None:
     now = runtime.clock.now()
     reason = outcome.reason or Reason.PROVIDER_REFUSED
-    await _decide(conn, row, Kind.SEND_FAILED, reason, now, detail={"error": outcome.error or ""})
+    await decide_send(conn, row, Kind.SEND_FAILED, reason, now, detail={"error": outcome.error or ""})
     await bury(
         conn,
         runtime.clock,
@@ -382,52 +244,5 @@ async def _refuse(conn: AsyncConnection, runtime: Runtime, row: Record, refused:
     )
     await record_fact(conn, email_id=row["id"], type="failed", at=now, detail=refused.value)
     detail = {"earlier_attempts": row["attempts"]} if row["attempts"] else None
-    await _decide(conn, row, Kind.SUPPRESSED, refused, now, detail=detail)
+    await decide_send(conn, row, Kind.SUPPRESSED, refused, now, detail=detail)
     return Outcome("failed", row["id"], refused)
-
-
-async def _decide(
-    conn: AsyncConnection,
-    row: Record,
-    kind: Kind,
-    reason: Reason,
-    at: datetime,
-    detail: Mapping[str, Any] | None = None,
-) -> None:
-    await decide(
-        conn,
-        at=at,
-        kind=kind,
-        reason=reason,
-        detail={"template": row["template_key"], "to": row["to_email"], **(detail or {})},
-        contact_id=row["contact_id"],
-        journey_id=row["journey_id"],
-        state_id=row["state_id"],
-        event_id=row["event_id"],
-        email_id=row["id"],
-    )
-
-
-async def reopen(conn: AsyncConnection, runtime: Runtime, email_id: UUID) -> None:
-    """Let a send of unknown outcome be tried again, on a person's word that it did not arrive.
-
-    Whoever calls this holds the locks of its contact and of its run.
-    """
-    sends = email_sends.c
-    await conn.execute(
-        update(email_sends)
-        .where(
-            sends.id == email_id,
-            sends.status == "failed",
-            sends.refusal == Reason.OUTCOME_UNKNOWN.value,
-        )
-        .values(
-            status="queued",
-            refusal=None,
-            error=None,
-            outcome_unknown=False,
-            first_attempt_at=None,
-            next_attempt_at=runtime.clock.wall(),
-            updated_at=runtime.clock.now(),
-        )
-    )

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hogsend.deadletters.actions import settle
 from hogsend.decisions.actions import decide
 from hogsend.decisions.reasons import Kind, Reason
-from hogsend.emails.sending import reopen
+from hogsend.emails.reopening import reopen
 from hogsend.engine.outbox import RUN_START, publish_later
 from hogsend.errors import Conflict, InvalidInput, NotFound
 from hogsend.events.ingest import IngestInput, IngestResult, ingest, ingest_in

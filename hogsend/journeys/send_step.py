@@ -10,8 +10,9 @@ from sqlalchemy import RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.decisions.reasons import Reason
+from hogsend.emails.preparing import SendRequest, email_id_for, prepare
 from hogsend.emails.render import TemplateNotFound
-from hogsend.emails.sending import Outcome, SendRequest, deliver, email_id_for, prepare
+from hogsend.emails.sending import Outcome, deliver
 from hogsend.emails.tables import email_sends
 from hogsend.emails.templating import RenderError
 from hogsend.journeys.held import HeldRun

@@ -18,7 +18,7 @@ from hogsend.contacts.tables import contact_preferences, contacts
 from hogsend.decisions.reasons import Reason
 from hogsend.decisions.tables import decisions
 from hogsend.emails import inbox
-from hogsend.emails.sending import SendRequest, prepare
+from hogsend.emails.preparing import SendRequest, prepare
 from hogsend.emails.tables import email_events, email_sends
 from hogsend.errors import HogsendError
 from hogsend.rest import public, webhooks

@@ -14,9 +14,9 @@ from hogsend.access.caller import Scope
 from hogsend.access.idempotency import Claim, once
 from hogsend.decisions.schema.enums import Reason
 from hogsend.emails.actions import EmailWish, resend_in, send_in
+from hogsend.emails.preparing import Prepared
 from hogsend.emails.schema.codes import EmailResendErrorCode, EmailSendErrorCode, TemplateSendTestErrorCode
 from hogsend.emails.schema.email import Email
-from hogsend.emails.sending import Prepared
 from hogsend.emails.templating import RenderError
 from hogsend.errors import InvalidInput, NotFound
 from hogsend.graphql import ids
