@@ -34,6 +34,7 @@ from worker.work import OUTBOX, SCHEDULE, WORK
 log = structlog.get_logger(__name__)
 
 DRAIN = timedelta(seconds=25)
+PUT_BACK = 0.5
 PROBE = 2.0
 JOB_LATE = timedelta(seconds=1)
 ASK_AGAIN = 5.0
@@ -77,6 +78,7 @@ class HatchetWorker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped = False
         self._ending: asyncio.Task[None] | None = None
+        self._draining: asyncio.Task[None] | None = None
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, self._on_signal(signal.getsignal(signum)))
 
@@ -90,23 +92,36 @@ class HatchetWorker:
                 raise SystemExit(1)
 
     def _on_signal(self, of_sdk: Any) -> Callable[[int, FrameType | None], None]:
-        """The SDK drains at the first signal for as long as it takes, and ends at the second. We send the second."""
-
         def handle(signum: int, frame: FrameType | None) -> None:
             if not self._stopped and self._loop is not None:
-                self._loop.call_soon_threadsafe(
-                    self._loop.call_later, DRAIN.total_seconds(), os.kill, os.getpid(), signal.SIGTERM
-                )
+                self._loop.call_soon_threadsafe(self._begin_to_drain)
             self._stopped = True
             of_sdk(signum, frame)
 
         return handle
 
+    def _begin_to_drain(self) -> None:
+        self._draining = asyncio.create_task(self._drain())
+
+    async def _drain(self) -> None:
+        """Help the SDK to end: it waits for all tasks, without a limit, and puts drivers back only once.
+
+        A driver whose slice ends after that comes to wait, perhaps for months; so they are put back again and
+        again. At the second signal the SDK ends at once.
+        """
+        deadline = time.monotonic() + DRAIN.total_seconds()
+        while time.monotonic() < deadline:
+            await asyncio.sleep(PUT_BACK)
+            runner = self._worker._action_runner
+            if runner is not None:
+                await runner.evict_all_waiting_durable_runs()
+        os.kill(os.getpid(), signal.SIGTERM)
+
     async def _lifespan(self) -> AsyncGenerator[Runtime, None]:
         self._loop = asyncio.get_running_loop()
         async with open_runtime(self._settings, application="hogsend-worker") as runtime:
             assert isinstance(runtime.engine, HatchetEngine)
-            beside = [
+            beside: list[asyncio.Task[Any]] = [
                 asyncio.create_task(forever(name, loop))
                 for name, loop in self._beside(runtime, runtime.engine).items()
             ]
@@ -114,6 +129,8 @@ class HatchetWorker:
             try:
                 yield runtime
             finally:
+                if self._draining is not None:
+                    beside.append(self._draining)
                 for task in beside:
                     task.cancel()
                 await asyncio.gather(*beside, return_exceptions=True)

@@ -65,7 +65,10 @@ class WorkerProcess:
         """SIGTERM; returns the exit code."""
         assert self._process is not None
         self._process.terminate()
-        await eventually(lambda: not self.lives, within=30)
+        try:
+            await eventually(lambda: not self.lives, within=40)
+        except AssertionError:
+            raise AssertionError(self.output) from None
         code: int = self._process.returncode
         return code
 
