@@ -16,9 +16,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hogsend.access.tables import idempotency_keys
 from hogsend.clock import Clock
 from hogsend.errors import Conflict, InvalidInput
+from hogsend.events.validation import check_text
 from hogsend.runtime import Runtime
 
 LEASE = timedelta(minutes=2)
+LONGEST_KEY = 255
 KEPT_FOR = timedelta(hours=24)
 LOOK_AGAIN_SECONDS = 0.05
 LOOKS = 600
@@ -64,8 +66,7 @@ async def once(
     """
     if key is None:
         return await effect(None)
-    if not 0 < len(key) <= 255:
-        raise InvalidInput("idempotencyKey", "idempotencyKey must have 1 to 255 characters")
+    check_text("idempotencyKey", key, LONGEST_KEY)
     known = await _claim_or_answer(runtime, operation, key, _hash(input))
     if known is not None:
         return known

@@ -25,11 +25,14 @@ from graphql import (
     InlineFragmentNode,
     OperationDefinitionNode,
     SelectionSetNode,
+    StringValueNode,
+    Visitor,
     get_named_type,
     is_list_type,
     is_non_null_type,
     parse,
     value_from_ast_untyped,
+    visit,
 )
 from graphql.validation import (
     ASTValidationRule,
@@ -72,15 +75,27 @@ class Measure:
 
 
 def parse_limited(source: str) -> DocumentNode:
-    """Parse a document of at most 2,000 tokens. Raises `GraphQLError`: a syntax error, or `LimitExceeded`."""
+    """Parse a document of at most 2,000 tokens. Raises `GraphQLError`: a syntax error, or `LimitExceeded`.
+
+    Text that is written into the document is looked at as that in variables is: Postgres cannot store NUL.
+    """
     if len(source) > MAX_SOURCE:
         raise LimitExceeded(f"A document may have {MAX_SOURCE:,} characters", "BAD_REQUEST")
     try:
-        return parse(source, max_tokens=MAX_TOKENS)
+        document = parse(source, max_tokens=MAX_TOKENS)
     except GraphQLError as error:
         if "contains more than" in error.message or "tokens" in error.message:
             raise LimitExceeded(f"A document may have {MAX_TOKENS:,} tokens", "BAD_REQUEST") from None
         raise
+    if "\\u" in source or "\x00" in source:
+        visit(document, _NoNul())
+    return document
+
+
+class _NoNul(Visitor):
+    def enter_string_value(self, node: StringValueNode, *_: object) -> None:
+        if "\x00" in node.value:
+            raise LimitExceeded("Text must not contain NUL characters", "BAD_REQUEST")
 
 
 def validation_rules(*, introspection: bool) -> tuple[type[ASTValidationRule], ...]:

@@ -91,6 +91,7 @@ BOMBS = {
         "levels deep",
     ),
     "cycle": ("{ contacts { nodes { ...f } } } fragment f on Contact { ...f }", "BAD_REQUEST", "itself"),
+    "nul": ('{ contact(by: { email: "a\\u0000" }) { id } }', "BAD_REQUEST", "NUL"),
     "parentheses": ("{" + "a(" * 50_000, "BAD_REQUEST", ""),
 }
 

@@ -99,6 +99,14 @@ async def test_an_answer_kept_with_the_effect_survives_the_crash(runtime: Runtim
     assert await once(runtime, "emailSend", "k1", {}, never) == {"number": 7}
 
 
+@pytest.mark.parametrize("key", ["", " ", "\x00", "k" * 256])
+async def test_a_key_that_cannot_be_kept_is_refused(runtime: Runtime, key: str) -> None:
+    effect = Effect()
+    with pytest.raises(InvalidInput) as refused:
+        await once(runtime, "emailSend", key, {}, effect)
+    assert (refused.value.field, effect.times) == ("idempotencyKey", 0)
+
+
 async def test_an_effect_that_raises_frees_the_key_at_once(runtime: Runtime) -> None:
     async def broken(_claim: Claim | None) -> Answer:
         raise InvalidInput("to", "to must be an email address")
