@@ -81,8 +81,9 @@ async def test_crash_at_every_point_once_and_three_times(
     assert want == ["Welcome", "Congrats" if event else "Nudge", "Bye"]
     assert ended == ["completed"]
     assert len(set(points)) > 20
-    for point in dict.fromkeys(points):
-        for times in (1, 3):
+    for index, point in enumerate(dict.fromkeys(points)):
+        # What one of the two runs dies at once, the other dies at three times.
+        for times in (1, 3) if "HOGSEND_ALL_CRASHES" in os.environ else (1 + 2 * ((index + event) % 2),):
             await clean_again()
             got = await run_through(running, clock, point, times, event)
             assert (got[0], got[2], got[3]) == (want, keys, ["completed"]), f"{point} x {times}"
@@ -151,7 +152,7 @@ async def test_exit_during_a_send_stops_the_next_one(running: RunningWith, clock
 
 async def test_wakes_are_never_lost_between_arming_and_parking(running: RunningWith) -> None:
     """An event races the wait for it: the event always wins, and at once. HOGSEND_RACES=1600 runs them all."""
-    races = int(os.environ.get("HOGSEND_RACES", "320"))
+    races = int(os.environ.get("HOGSEND_RACES", "160"))
 
     @journey(id="racer", trigger="start")
     async def racer(user: User, ctx: Context) -> None:

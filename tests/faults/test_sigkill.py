@@ -16,9 +16,9 @@ from hogsend.runtime import Runtime
 from hogsend.settings import Settings
 from tests.driving import rows
 
-SPEED = 43_200.0
-PEOPLE = int(os.environ.get("HOGSEND_KILL_PEOPLE", "36"))
-KILLS = int(os.environ.get("HOGSEND_KILLS", "3"))
+SPEED = 172_800.0
+PEOPLE = int(os.environ.get("HOGSEND_KILL_PEOPLE", "24"))
+KILLS = int(os.environ.get("HOGSEND_KILLS", "2"))
 
 
 @asynccontextmanager
