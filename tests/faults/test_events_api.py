@@ -33,7 +33,9 @@ async def test_a_thousand_posts_from_twenty_connections_with_ten_keys_are_ten_ev
     finally:
         await asyncio.gather(*(client.aclose() for client in clients))
     assert sum(sum(answers) for answers in stored) == 10
-    (events,) = await rows(runtime, "SELECT count(*) AS n, count(DISTINCT contact_id) AS people FROM user_events")
+    (events,) = await rows(
+        runtime, "SELECT count(*) AS n, count(DISTINCT contact_id) AS people FROM user_events"
+    )
     assert (events.n, events.people) == (10, 10)
     (runs,) = await rows(runtime, "SELECT count(*) AS n FROM journey_states")
     assert runs.n == 10
