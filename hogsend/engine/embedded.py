@@ -16,6 +16,7 @@ from hogsend.engine.loops import POLL, Loop, drain, forever, hint_or, keep_time,
 from hogsend.engine.port import NO_WORKER, EngineHealth
 from hogsend.engine.publisher import Publisher
 from hogsend.runtime import Runtime
+from hogsend.storage.stopping import stop
 
 log = structlog.get_logger(__name__)
 
@@ -87,9 +88,7 @@ class EmbeddedWorker:
         """Work until `stop`, then wait up to `within` (real time) for what is under way."""
         loops = [asyncio.create_task(forever(name, loop)) for name, loop in self._loops().items()]
         await self._stopping.wait()
-        for task in loops:
-            task.cancel()
-        await asyncio.gather(*loops, return_exceptions=True)
+        await stop(*loops)
         await drain(self._tasks, within)
 
     def stop(self) -> None:

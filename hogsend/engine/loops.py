@@ -35,7 +35,9 @@ async def forever(name: str, loop: Loop) -> Never:
 async def hint_or(event: asyncio.Event, seconds: float) -> None:
     """Wait for the hint, at most `seconds` of real time."""
     try:
-        await asyncio.wait_for(event.wait(), seconds)
+        # Not `wait_for`: before Python 3.12 it loses a cancellation that comes together with the hint.
+        async with asyncio.timeout(seconds):
+            await event.wait()
     except TimeoutError:
         return
 
