@@ -101,21 +101,26 @@ class HatchetWorker:
         return handle
 
     def _begin_to_drain(self) -> None:
-        self._draining = asyncio.create_task(self._drain())
+        """The SDK drains for as long as it takes; at the second signal it ends at once. We send that one."""
+        assert self._loop is not None
+        self._loop.call_later(DRAIN.total_seconds(), os.kill, os.getpid(), signal.SIGTERM)
+        runner = self._worker._action_runner
+        if runner is None:
+            return
+        put_back_once = runner.evict_all_waiting_durable_runs
 
-    async def _drain(self) -> None:
-        """Help the SDK to end: it waits for all tasks, without a limit, and puts drivers back only once.
+        async def put_back() -> None:
+            await put_back_once()
+            self._draining = asyncio.create_task(self._put_back_later_ones(put_back_once))
 
-        A driver whose slice ends after that comes to wait, perhaps for months; so they are put back again and
-        again. At the second signal the SDK ends at once.
-        """
-        deadline = time.monotonic() + DRAIN.total_seconds()
-        while time.monotonic() < deadline:
+        # Two at a time would wait for each other, so ours begins where the SDK's has ended.
+        runner.evict_all_waiting_durable_runs = put_back  # type: ignore[method-assign]
+
+    async def _put_back_later_ones(self, put_back_once: Loop) -> None:
+        """The SDK puts drivers back once. One whose slice ends after that comes to wait, perhaps for months."""
+        while True:
             await asyncio.sleep(PUT_BACK)
-            runner = self._worker._action_runner
-            if runner is not None:
-                await runner.evict_all_waiting_durable_runs()
-        os.kill(os.getpid(), signal.SIGTERM)
+            await put_back_once()
 
     async def _lifespan(self) -> AsyncGenerator[Runtime, None]:
         self._loop = asyncio.get_running_loop()
@@ -129,11 +134,18 @@ class HatchetWorker:
             try:
                 yield runtime
             finally:
+                await self._until_drained()
                 if self._draining is not None:
                     beside.append(self._draining)
                 for task in beside:
                     task.cancel()
                 await asyncio.gather(*beside, return_exceptions=True)
+
+    async def _until_drained(self) -> None:
+        """The SDK ends the lifespan at the first moment without a task, though more may come until it is deaf."""
+        runner = self._worker._action_runner
+        while runner is not None and not runner.killing:  # noqa: ASYNC110  The SDK sets a flag and tells nobody.
+            await asyncio.sleep(0.1)
 
     def _beside(self, runtime: Runtime, engine: HatchetEngine) -> dict[str, Loop]:
         written = asyncio.Event()

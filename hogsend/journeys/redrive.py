@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import RowMapping, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.engine.outbox import RUN_START, RUN_WAKE, publish_later
+from hogsend.engine.outbox import RUN_CANCEL, RUN_START, RUN_WAKE, publish_later
 from hogsend.engine.tables import outbox
 from hogsend.journeys.tables import DRIVEN_STATUSES, journey_states
 from hogsend.journeys.ticks import hand_over
@@ -29,13 +29,14 @@ _states = journey_states.c
 async def redrive_overdue(runtime: Runtime) -> int:
     """Call again the drivers of runs that are due by more than a minute (real time) and that nobody holds.
 
-    A start is a no-op where the driver lives, and replaces one that died; a wake reaches one that waits. The
-    pauses between calls double, so that an outage of hours does not fill the outbox. Returns how many were called.
+    A start brings a driver that lives back into a worker, and replaces one that died; a wake reaches one that
+    waits. The pauses between calls double, so that an outage of hours does not fill the outbox. Returns how many
+    were called.
     """
     clock = runtime.clock
     async with runtime.database.transaction() as conn:
         overdue = await conn.execute(
-            select(_states.id, _states.generation, _states.epoch, _states.wake_at)
+            select(_states.id, _states.generation, _states.epoch, _states.wake_at, _states.engine_run_id)
             .where(
                 _states.status.in_(DRIVEN_STATUSES),
                 _states.wake_at <= clock.now() - clock.product(OVERDUE),
@@ -58,12 +59,20 @@ async def _call(conn: AsyncConnection, runtime: Runtime, run: RowMapping) -> boo
     if await _was_called(conn, _key(run, attempt, RUN_START)):
         return False
     if attempt >= DEAF and await _was_called(conn, _key(run, attempt - 1, RUN_START)):
-        return await hand_over(conn, runtime, run["id"], run["generation"])
+        return await _replace(conn, runtime, run)
     payload = {"run_id": str(run["id"]), "generation": run["generation"]}
     for topic, more in ((RUN_START, {}), (RUN_WAKE, {"reason": "overdue"})):
         await publish_later(
             conn, runtime.clock, topic, {**payload, **more}, dedupe_key=_key(run, attempt, topic)
         )
+    return True
+
+
+async def _replace(conn: AsyncConnection, runtime: Runtime, run: RowMapping) -> bool:
+    if not await hand_over(conn, runtime, run["id"], run["generation"]):
+        return False
+    gone = {"run_id": str(run["id"]), "engine_run_id": run["engine_run_id"]}
+    await publish_later(conn, runtime.clock, RUN_CANCEL, gone)
     return True
 
 

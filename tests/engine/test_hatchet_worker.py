@@ -84,9 +84,11 @@ class Plant:
                 return
             assert self.worker.lives, self.worker.output
             await asyncio.sleep(0.01)
-        raise AssertionError(
-            f"never: {query}\n{self.standin and self.standin.picture()}\n{self.worker.output}"
-        )
+        raise AssertionError(f"never: {query}\n{self.told()}")
+
+    def told(self) -> str:
+        """What Hatchet knows and what the worker wrote."""
+        return f"{self.standin and self.standin.picture()}\n{self.worker.output}"
 
     async def settled(self) -> None:
         """Wait until no run is under way and a worker is there."""
@@ -338,6 +340,24 @@ async def test_everything_delivered_twice_is_done_once(stood_in: Plant) -> None:
     assert [plant.subjects(email) for email in people] == [["Welcome"]] * 5
 
 
+async def test_a_driver_that_hatchet_forgot_is_brought_back(stood_in: Plant) -> None:
+    """Its wait ended in the moment of its eviction, as was seen on a real one."""
+    plant = stood_in
+    ada = plant.somebody()
+    run = await plant.begin("signup", ada, patience=300)
+    await plant.until_parked(run, "wait:activated#1")
+    await plant.until_evicted(run)
+    plant.driver(run).log[plant.driver(run).cursor].done = True
+    await send_event(plant.runtime, "activated", email=ada)
+    await plant.until_row(
+        "SELECT id FROM outbox WHERE topic = 'run.wake' AND payload->>'run_id' = :id AND published_at IS NOT NULL",
+        id=str(run),
+    )
+    assert (await plant.state(run)).status == "waiting"
+    await plant.runtime.engine.start_run(run, 0)
+    await plant.until(run, "status = 'completed'")
+
+
 async def test_hatchet_goes_down_and_comes_up(stood_in: Plant) -> None:
     plant = stood_in
     early, late = plant.somebody(), plant.somebody()
@@ -381,7 +401,7 @@ async def test_sigterm_puts_drivers_back_and_ends_in_peace(plant: Plant) -> None
     await plant.settled()
     run = await plant.begin("signup", ada, patience=300)
     await plant.until_parked(run, "sleep:1d#1")
-    assert await plant.worker.stop() == 0, plant.worker.output
+    assert await plant.worker.stop() == 0, plant.told()
     assert (await plant.state(run)).lease_owner is None
     if plant.standin is not None:
         assert plant.driver(run).status in ("evicted", "queued")

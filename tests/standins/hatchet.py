@@ -10,6 +10,7 @@ import asyncio
 import base64
 import json
 import threading
+import traceback
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, Self, TypeVar
@@ -47,6 +48,7 @@ class HatchetStandIn:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._server: grpc.aio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._broke: list[str] = []
 
     # Control, from the test's thread.
 
@@ -61,6 +63,7 @@ class HatchetStandIn:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        assert not self._broke, "\n".join(self._broke)
 
     @property
     def token(self) -> str:
@@ -88,7 +91,7 @@ class HatchetStandIn:
 
     def picture(self) -> str:
         """What stands where, for a test that failed."""
-        lines = [f"workers {sorted(self.workers)}, streams {sorted(self.streams)}"]
+        lines = [*self._broke, f"workers {sorted(self.workers)}, streams {sorted(self.streams)}"]
         lines += [
             f"{run.workflow} {run.status} on {run.worker}: {run.input}" for run in self.memory.runs.values()
         ]
@@ -125,6 +128,10 @@ class HatchetStandIn:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def broke(self, error: Exception) -> None:
+        """The stand-in itself is wrong: the test fails at its end, and says so."""
+        self._broke.append("".join(traceback.format_exception(error)))
 
     def soon(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)

@@ -97,6 +97,13 @@ class Services(
         run = self.engine.begin(Run(request.name, given, key=key))
         return workflows_pb2.TriggerWorkflowResponse(workflow_run_id=run.id)
 
+    async def RestoreEvictedTask(self, request, context):  # noqa: N802
+        run = self.memory.runs[request.task_run_external_id]
+        if run.status == "evicted":
+            run.restores += 1
+            self.engine.assign(run)
+        return d.RestoreEvictedTaskResponse(requeued=True)
+
     async def CancelTasks(self, request, context):  # noqa: N802
         if self.engine.obeys_cancel:
             for run_id in request.external_ids:
@@ -134,6 +141,13 @@ class Services(
                 del self.engine.streams[worker]
 
     async def _read(self, requests, out) -> None:
+        try:
+            await self._read_all(requests, out)
+        except Exception as error:
+            self.engine.broke(error)
+            raise
+
+    async def _read_all(self, requests, out) -> None:
         async for request in requests:
             kind = request.WhichOneof("message")
             if kind == "worker_status":

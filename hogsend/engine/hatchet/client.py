@@ -16,7 +16,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_status import rpc_status
 from hatchet_sdk import ClientConfig
 from hatchet_sdk.connection import load_channel_credentials
-from hatchet_sdk.contracts.dispatcher_pb2 import GetVersionRequest
+from hatchet_sdk.contracts.dispatcher_pb2 import GetVersionRequest, RestoreEvictedTaskRequest
 from hatchet_sdk.contracts.dispatcher_pb2_grpc import DispatcherStub
 from hatchet_sdk.contracts.events_pb2 import PushEventRequest
 from hatchet_sdk.contracts.events_pb2_grpc import EventsServiceStub
@@ -95,8 +95,16 @@ class HatchetEngine:
             await channel.close()
 
     async def start_run(self, run_id: UUID, generation: int) -> str | None:
-        """Start a driver, or name the one that lives. Raises `EngineDown`."""
-        return await self._trigger(limits.RUN, {"run_id": str(run_id), "generation": generation})
+        """Start a driver; where one lives, bring it back into a worker. Returns its id. Raises `EngineDown`.
+
+        Hatchet forgets a driver whose wait ends in the moment of its eviction: nothing else would bring it back.
+        """
+        driver, is_new = await self._trigger(limits.RUN, {"run_id": str(run_id), "generation": generation})
+        if driver is not None and not is_new:
+            await self._call(
+                "dispatcher", "RestoreEvictedTask", RestoreEvictedTaskRequest(task_run_external_id=driver)
+            )
+        return driver
 
     async def wake_run(self, run_id: UUID, generation: int, reason: str) -> None:
         """Raises `EngineDown`. A driver that is not waiting hears of it when it next does."""
@@ -112,14 +120,16 @@ class HatchetEngine:
         await self._call("events", "Push", event)
 
     async def cancel_run(self, run_id: UUID, engine_run_id: str | None) -> bool:
-        """Stop a driver. True only when Hatchet then calls it cancelled: it acknowledges any id that it is given."""
+        """Stop a driver. True only when Hatchet then calls it cancelled: it acknowledges any id that it is given.
+
+        So two that cancel at once, an operator's call and the outbox, are both told that it was.
+        """
         if engine_run_id is None:
             return False
         try:
-            if await self._status(engine_run_id) not in ALIVE:
-                return False
-            await self._call("admin", "CancelTasks", CancelTasksRequest(external_ids=[engine_run_id]))
-            return await self._comes_to_be_cancelled(engine_run_id)
+            if await self._status(engine_run_id) in ALIVE:
+                await self._call("admin", "CancelTasks", CancelTasksRequest(external_ids=[engine_run_id]))
+            return await self._end_of(engine_run_id) == CANCELLED
         except (EngineDown, grpc.RpcError):
             log.warning("driver_not_cancelled", run_id=str(run_id), exc_info=True)
             return False
@@ -152,7 +162,8 @@ class HatchetEngine:
             return False
         return True
 
-    async def _trigger(self, task: str, given: dict[str, Any]) -> str | None:
+    async def _trigger(self, task: str, given: dict[str, Any]) -> tuple[str | None, bool]:
+        """The run that has the task's idempotency key now, and whether this call started it."""
         request = TriggerWorkflowRequest(
             name=self._config.apply_namespace(task), input=orjson.dumps(given).decode()
         )
@@ -160,10 +171,9 @@ class HatchetEngine:
             answer = await self._call("workflows", "TriggerWorkflow", request)
         except grpc.RpcError as error:
             if error.code() is grpc.StatusCode.ALREADY_EXISTS:
-                return _holder_of_key(error)
+                return _holder_of_key(error), False
             raise
-        started: str = answer.workflow_run_id
-        return started
+        return str(answer.workflow_run_id), True
 
     async def _status(self, engine_run_id: str) -> int | None:
         try:
@@ -176,14 +186,15 @@ class HatchetEngine:
             raise
         return int(details.status)
 
-    async def _comes_to_be_cancelled(self, engine_run_id: str) -> bool:
+    async def _end_of(self, engine_run_id: str) -> int | None:
+        """The status in which it ends within a few seconds; None where it does not, or where there is no such run."""
         deadline = time.monotonic() + CANCEL_SEEN_WITHIN
         while time.monotonic() < deadline:
             status = await self._status(engine_run_id)
             if status not in ALIVE:
-                return status == CANCELLED
+                return status
             await asyncio.sleep(0.05)
-        return False
+        return None
 
     async def _call(
         self, service: Service, method: str, request: Any, *, wait_for_ready: bool = False
