@@ -231,7 +231,8 @@ async def _take_as_done(conn: AsyncConnection, runtime: Runtime, state: RowMappi
             result = {"timed_out": True}
         case "digest":
             result = []
-    await HeldRun(runtime, state).close(conn, step, result)
+    past = None if step.kind == "send" else runtime.clock.now()
+    await HeldRun(runtime, state).close(conn, step, result, past=past)
     return step.key
 
 

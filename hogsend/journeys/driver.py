@@ -155,7 +155,8 @@ class LiveDriver:
                     source="journey",
                 ),
             )
-            await self.run.close(conn, step, {"event_id": str(result.event_id)})
+            now = self.runtime.clock.now()
+            await self.run.close(conn, step, {"event_id": str(result.event_id)}, past=now)
             detail = {"event": event, "event_id": str(result.event_id)}
             await self.run.decide(conn, Kind.BRANCHED, Reason.EVENT_TRIGGERED, detail)
         self.runtime.crash_at(f"after_step:{step.key}")

@@ -24,6 +24,7 @@ from hogsend.storage.metadata import new_id
 RUN_LEASE = timedelta(seconds=60)
 _states = journey_states.c
 _steps = journey_steps.c
+_events = user_events.c
 
 
 class HeldRun:
@@ -82,9 +83,11 @@ class HeldRun:
         past: datetime | None = None,
         cursor: int | None = None,
     ) -> None:
-        """Write a step's result, and let the next window begin where it ended.
+        """Write a step's result.
 
-        That is behind event `cursor` where an event ended it, else behind what had arrived by `past`.
+        Where it let time pass, the next window begins behind it: behind event `cursor` where an event ended it, else
+        behind what had arrived by `past`. Any other step leaves the window open, so that what arrives while it is
+        under way counts for the wait behind it, however long a crash or an outage makes it take.
         """
         now = self.runtime.clock.now()
         row = self._row(step, "done", now) | {"result": result, "closed_at": now}
@@ -97,12 +100,11 @@ class HeldRun:
                 where=_steps.status == "open",
             )
         )
-        arrived = (
-            select(func.coalesce(func.max(user_events.c.seq), 0))
-            .where(user_events.c.contact_id == self.contact_id, user_events.c.received_at <= (past or now))
-            .scalar_subquery()
-        )
-        await self._note(conn, step, now, cursor if cursor is not None else arrived)
+        behind: Any = cursor or 0
+        if past is not None:
+            arrived = (_events.contact_id == self.contact_id, _events.received_at <= past)
+            behind = select(func.coalesce(func.max(_events.seq), 0)).where(*arrived).scalar_subquery()
+        await self._note(conn, step, now, behind)
         step.status, step.result = "done", result
 
     async def decide(
