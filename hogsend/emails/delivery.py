@@ -1,4 +1,4 @@
-"""Sends that no journey drives: the job that delivers one, and the sweep that finds what fell behind."""
+"""Sends that no journey drives: the job that delivers one, and the sweep that finds what was left."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.emails.sending import deliver
-from hogsend.emails.tables import email_sends
+from hogsend.emails.sending import abandon, deliver
+from hogsend.emails.tables import UNDER_WAY, email_sends
 from hogsend.engine.jobs import RunAgain
 from hogsend.engine.outbox import enqueue_job
+from hogsend.journeys.tables import journey_states
 from hogsend.runtime import Runtime
 
 DELIVER = "emails.deliver"
 LATE = timedelta(minutes=2)
+BATCH = 500
 
 
 async def deliver_later(conn: AsyncConnection, runtime: Runtime, email_id: UUID) -> None:
@@ -35,6 +37,12 @@ async def deliver_job(runtime: Runtime, payload: Mapping[str, Any]) -> None:
 
 
 async def sweep_sends(runtime: Runtime) -> None:
+    """Make up for sends that were left: queue those whose job is gone, settle those whose run has ended."""
+    await _queue_late(runtime)
+    await _settle_abandoned(runtime)
+
+
+async def _queue_late(runtime: Runtime) -> None:
     """Queue sends outside journeys that are due and that no job will bring: their job died or was lost."""
     sends = email_sends.c
     wall = runtime.clock.wall()
@@ -42,11 +50,11 @@ async def sweep_sends(runtime: Runtime) -> None:
         late = await conn.execute(
             select(sends.id)
             .where(
-                sends.status.in_(("queued", "rendered")),
+                sends.status.in_(UNDER_WAY),
                 sends.state_id.is_(None),
                 sends.next_attempt_at <= wall - LATE,
             )
-            .limit(500)
+            .limit(BATCH)
         )
         for email_id in late.scalars().all():
             slot = int(wall.timestamp()) // int(LATE.total_seconds())
@@ -57,3 +65,19 @@ async def sweep_sends(runtime: Runtime) -> None:
                 {"email_id": str(email_id)},
                 dedupe_key=f"sweep:{email_id}:{slot}",
             )
+
+
+async def _settle_abandoned(runtime: Runtime) -> None:
+    """Settle sends that were prepared, or tried, when their run was ended from outside: no run will bring them."""
+    sends = email_sends.c
+    async with runtime.database.read() as conn:
+        left = await conn.execute(
+            select(sends.id)
+            .join(journey_states, journey_states.c.id == sends.state_id)
+            .where(sends.status.in_(UNDER_WAY), journey_states.c.status.in_(("exited", "completed")))
+            .limit(BATCH)
+        )
+        email_ids = left.scalars().all()
+    for email_id in email_ids:
+        async with runtime.database.transaction() as conn:
+            await abandon(conn, runtime, email_id)

@@ -11,12 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hogsend.decisions.actions import decide
 from hogsend.decisions.reasons import Kind, Reason
 from hogsend.emails.delivery import DELIVER
-from hogsend.emails.tables import email_sends
+from hogsend.emails.tables import UNDER_WAY, email_sends
 from hogsend.engine.outbox import enqueue_job
 from hogsend.errors import Conflict
 from hogsend.runtime import Runtime
 
-UNDER_WAY = ("queued", "rendered")
 _sends = email_sends.c
 
 

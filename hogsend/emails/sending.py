@@ -17,7 +17,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 import structlog
-from sqlalchemy import func, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.deadletters.actions import bury
@@ -26,7 +26,7 @@ from hogsend.emails.facts import record_fact, settle_provider_events
 from hogsend.emails.preparing import decide_send
 from hogsend.emails.providers import Message, OutcomeUnknown, Refused, TryLater
 from hogsend.emails.suppression import refusal
-from hogsend.emails.tables import email_sends
+from hogsend.emails.tables import UNDER_WAY, email_sends
 from hogsend.runtime import Runtime
 from hogsend.storage.database import Record, lock_subjects
 
@@ -116,7 +116,7 @@ async def _settled_or_early(conn: AsyncConnection, runtime: Runtime, row: Record
     if row["status"] == "failed":
         reason = Reason(row["refusal"]) if row["refusal"] else Reason.PROVIDER_REFUSED
         return Outcome("failed", email_id, reason, row["error"])
-    if row["status"] not in ("queued", "rendered") or row["message_id"] is not None:
+    if row["status"] not in UNDER_WAY or row["message_id"] is not None:
         return Outcome("sent", email_id, Reason.PROVIDER_ACCEPTED, message_id=row["message_id"])
     if row["lease_until"] is not None and row["lease_until"] > wall:
         return Outcome("later", email_id, retry_in=row["lease_until"] - wall)
@@ -216,6 +216,27 @@ async def _fail(conn: AsyncConnection, runtime: Runtime, row: Record, outcome: O
         error=outcome.error or reason.value,
         payload={"emailId": str(row["id"]), "to": row["to_email"], "template": row["template_key"]},
     )
+
+
+async def abandon(conn: AsyncConnection, runtime: Runtime, email_id: UUID) -> None:
+    """Settle a send that nobody will deliver, because its run has ended: nothing goes out any more.
+
+    One whose answer was lost is left to a person, for nobody knows whether it went out. In the caller's
+    transaction; does nothing where it is settled already, or is on the wire now.
+    """
+    free = or_(email_sends.c.lease_until.is_(None), email_sends.c.lease_until <= runtime.clock.wall())
+    found = await conn.execute(
+        select(email_sends)
+        .where(email_sends.c.id == email_id, email_sends.c.status.in_(UNDER_WAY), free)
+        .with_for_update()
+    )
+    row: Record | None = found.mappings().one_or_none()
+    if row is None:
+        return
+    if row["outcome_unknown"]:
+        await _give_up(conn, runtime, row)
+    else:
+        await _refuse(conn, runtime, row, Reason.RUN_ENDED)
 
 
 async def _give_up(conn: AsyncConnection, runtime: Runtime, row: Record) -> Outcome:

@@ -15,6 +15,8 @@ STATUSES = (
     "complained",
     "failed",
 )
+UNDER_WAY = ("queued", "rendered")
+"""Statuses of a send that its provider has not answered yet."""
 FACTS = (
     "queued",
     "sent",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from hogsend import Context, Journey, User, days, journey
+from hogsend import Context, Journey, User, days, journey, minutes
 from hogsend.clock import ManualClock
+from hogsend.emails.delivery import sweep_sends
+from hogsend.emails.providers import TryLater
 from hogsend.emails.providers.memory import MemoryProvider
 from hogsend.errors import Conflict
 from hogsend.journeys.actions import cancel
@@ -148,6 +151,86 @@ async def test_the_run_is_ended_and_its_task_goes_on(
         assert (step.key, step.status) == ("send:welcome#1", "done")
         with pytest.raises(Conflict):
             await cancel(runtime, enrolment.state_id)
+
+
+@pytest.mark.parametrize(
+    ("point", "reason", "letters"),
+    [
+        ("after_prepare:send:welcome#1", "run_ended", 0),
+        ("before_provider_call", "outcome_unknown", 1),
+        ("after_provider_call", "outcome_unknown", 1),
+    ],
+)
+async def test_a_send_that_its_run_left_behind_is_settled(
+    running: RunningWith, clock: ManualClock, point: str, reason: str, letters: int
+) -> None:
+    """The worker died around a send, and the run was ended meanwhile: nothing goes out any more, and nothing hangs."""
+    provider = MemoryProvider()
+    async with running(two_mails, provider=provider) as runtime:
+        await send_event(runtime, "signup")
+        crash_once_at(runtime, point)
+        with pytest.raises(Crashed):
+            await drive(runtime)
+        await send_event(runtime, "left")
+        calls = provider.calls.total()
+        await sweep_sends(runtime)
+        clock.advance(minutes(2))
+        await sweep_sends(runtime)
+        await sweep_sends(runtime)
+        (email,) = await rows(runtime, "SELECT status, refusal FROM email_sends")
+        assert (email.status, email.refusal) == ("failed", reason)
+        assert provider.calls.total() == calls
+        assert len(await rows(runtime, "SELECT 1 FROM dead_letters WHERE source = 'email'")) == letters
+        assert [verdict for verdict in await reasons(runtime) if verdict[1] == reason] == [
+            ("send_failed" if letters else "suppressed", reason)
+        ]
+
+
+async def test_a_send_on_the_wire_is_not_taken_for_one_that_was_left(
+    running: RunningWith, clock: ManualClock
+) -> None:
+    provider = Held()
+    async with running(two_mails, provider=provider) as runtime:
+        (enrolment,) = (await send_event(runtime, "signup")).enrolments
+        assert enrolment.state_id is not None
+        task = asyncio.create_task(advance(runtime, enrolment.state_id, "w"))
+        await provider.calling.wait()
+        await send_event(runtime, "left")
+        await sweep_sends(runtime)
+        provider.go_on.set()
+        await task
+        (email,) = await rows(runtime, "SELECT status FROM email_sends")
+        assert email.status == "sent"
+
+
+@journey(id="asks", trigger="signup")
+async def asks(user: User, ctx: Context) -> None:
+    await ctx.send("welcome")
+    found = await ctx.wait_for_event("activated", timeout=days(3))
+    await ctx.checkpoint("timed out" if found.timed_out else "activated")
+
+
+@pytest.mark.parametrize("fault", ["crash", "outage"])
+async def test_what_comes_while_an_email_is_being_sent_counts_for_the_wait_behind_it(
+    running: RunningWith, clock: ManualClock, fault: str
+) -> None:
+    provider = MemoryProvider()
+    async with running(asks, provider=provider) as runtime:
+        if fault == "crash":
+            crash_once_at(runtime, "after_provider_call")
+        else:
+            provider.faults = [TryLater("500", days(0.25))]
+        await send_event(runtime, "signup")
+        with suppress(Crashed):
+            await drive(runtime)
+        clock.advance(minutes(1))
+        await send_event(runtime, "activated")
+        clock.advance(days(0.5))
+        await expire_leases(runtime)
+        await drive(runtime)
+        assert await statuses(runtime) == ["completed"]
+        assert (await journal(runtime))[-1] == "checkpoint:activated#1"
+        assert len(provider.accepted) == 1
 
 
 async def test_the_task_is_cancelled_and_the_run_goes_on(running: RunningWith, clock: ManualClock) -> None:
