@@ -44,6 +44,7 @@ class HatchetStandIn:
         self.workers: dict[str, asyncio.Queue[d.AssignedAction]] = {}
         self.streams: dict[str, asyncio.Queue[v1.DurableTaskResponse]] = {}
         self.port = 0
+        self._streamed: set[str] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._server: grpc.aio.Server | None = None
@@ -178,6 +179,19 @@ class HatchetStandIn:
             retry_count=run.retry,
             durable_task_invocation_count=run.invocation if task.is_durable else None,
         )
+
+    def stream_came(self, worker: str, out: asyncio.Queue[v1.DurableTaskResponse]) -> None:
+        self.streams[worker] = out
+        self._streamed.add(worker)
+
+    async def until_its_stream_is_back(self, worker: str) -> None:
+        """Give a worker that reconnects no work before its stream for drivers is there again.
+
+        Hatchet would. But the SDK may write a driver's next request to the stream that broke, and then waits a
+        minute for the answer; that is not what the tests are about.
+        """
+        while worker in self._streamed and worker not in self.streams:
+            await asyncio.sleep(0.02)
 
     async def worker_left(self, worker: str) -> None:
         """Move its runs, unless it comes back soon."""

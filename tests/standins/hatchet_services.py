@@ -59,6 +59,7 @@ class Services(
         )
 
     async def ListenV2(self, request, context) -> AsyncIterator[d.AssignedAction]:  # noqa: N802
+        await self.engine.until_its_stream_is_back(request.worker_id)
         queue = self.engine.workers.setdefault(request.worker_id, asyncio.Queue())
         self.engine.worker_came(request.worker_id)
         try:
@@ -130,7 +131,7 @@ class Services(
         first = await anext(aiter(requests))
         worker = first.register_worker.worker_id
         out: asyncio.Queue[v1.DurableTaskResponse] = asyncio.Queue()
-        self.engine.streams[worker] = out
+        self.engine.stream_came(worker, out)
         reader = asyncio.create_task(self._read(requests, out))
         try:
             while True:
