@@ -24,6 +24,8 @@ from hogsend.journeys.when import Moment
 T = TypeVar("T")
 
 LONGEST_WAIT = timedelta(days=366)
+LONGEST_CALL = timedelta(minutes=2)
+"""Of a function given to `ctx.once`: a slice of a run is short, and an engine cuts one that is not."""
 
 
 class Context:
@@ -164,13 +166,25 @@ class Context:
         args = {"event": event, "properties": values}
         await self.step("trigger", label or event, args, lambda s: self._driver.trigger(s, event, values))
 
-    async def once(self, label: str, function: Callable[[], Awaitable[T]]) -> T:
+    async def once(
+        self,
+        label: str,
+        function: Callable[[], Awaitable[T]],
+        *,
+        timeout: timedelta = timedelta(seconds=30),
+    ) -> T:
         """Call `function` and keep what it returns (JSON), for everything that is not a step of its own.
 
         It runs at least once: a crash between its effect and the journal runs it again. What it raises is kept
-        too and comes out as `StepFailed`, so that a replay takes the same branch.
+        too and comes out as `StepFailed`, so that a replay takes the same branch; so does one that is not done
+        within `timeout` (real time, at most two minutes), and it is cancelled.
         """
-        answer: T = await self.step("once", label, {}, lambda s: self._driver.call(s, function))
+        if not timedelta(0) < timeout <= LONGEST_CALL:
+            raise JourneyError(
+                f"ctx.once({label!r}, …): timeout is above zero and at most {LONGEST_CALL.total_seconds():g} seconds; "
+                "start what takes longer elsewhere, and wait for its event"
+            )
+        answer: T = await self.step("once", label, {}, lambda s: self._driver.call(s, function, timeout))
         return answer
 
     async def variant(self, name: str, arms: Sequence[str], *, weights: Sequence[float] | None = None) -> str:

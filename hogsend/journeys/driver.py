@@ -17,10 +17,10 @@ from hogsend.events.ingest import IngestInput, ingest_in
 from hogsend.events.tables import user_events
 from hogsend.journeys import questions
 from hogsend.journeys.conditions import Condition, matches_properties
-from hogsend.journeys.held import HeldRun
+from hogsend.journeys.held import RUN_LEASE, HeldRun
 from hogsend.journeys.interrupts import Suspend
 from hogsend.journeys.journal import Step, plain
-from hogsend.journeys.port import Branch, Outgoing, StepFailed
+from hogsend.journeys.port import Branch, Outgoing, StepFailed, called
 from hogsend.journeys.send_step import send
 from hogsend.journeys.tables import journey_steps, journey_waits
 from hogsend.runtime import Runtime
@@ -49,12 +49,11 @@ class LiveDriver:
         self.runtime.crash_at(f"after_step:{step.key}")
         return answer
 
-    async def call(self, step: Step, function: Callable[[], Awaitable[Any]]) -> Any:
+    async def call(self, step: Step, function: Callable[[], Awaitable[Any]], timeout: timedelta) -> Any:
         if not step.done:
-            try:
-                result = {"value": plain(await function())}
-            except Exception as error:
-                result = {"error": f"{type(error).__name__}: {error}"}
+            async with self.runtime.database.transaction() as conn:
+                await self.run.guard(conn, lease=timeout + RUN_LEASE)
+            result = await called(function, timeout)
             self.runtime.crash_at(f"after_call:{step.key}")
             async with self.runtime.database.transaction() as conn:
                 await self.run.guard(conn)

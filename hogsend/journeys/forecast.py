@@ -49,7 +49,7 @@ class Onlooker:
     async def decide(self, step: Step, ask: str, branch: Callable[[Any], Branch | None]) -> Any:
         return _recorded(step)
 
-    async def call(self, step: Step, function: Callable[[], Awaitable[Any]]) -> Any:
+    async def call(self, step: Step, function: Callable[[], Awaitable[Any]], timeout: timedelta) -> Any:
         kept = _recorded(step)
         if "error" in kept:
             raise StepFailed(kept["error"])

@@ -40,15 +40,15 @@ class HeldRun:
         self.contact_id: UUID = run["contact_id"]
         self.epoch: int = run["epoch"]
 
-    async def guard(self, conn: AsyncConnection) -> RowMapping:
-        """Lock the run for this transaction, see that it is still ours, and renew the lease.
+    async def guard(self, conn: AsyncConnection, lease: timedelta = RUN_LEASE) -> RowMapping:
+        """Lock the run for this transaction, see that it is still ours, and renew the lease (real time).
 
         Raises `RunEnded` or `Fenced`. Where the subject's lock is needed too, take that first.
         """
         held = await conn.execute(
             update(journey_states)
             .where(_states.id == self.run_id, _states.epoch == self.epoch, _states.status == "active")
-            .values(lease_until=self.runtime.clock.wall() + RUN_LEASE)
+            .values(lease_until=self.runtime.clock.wall() + lease)
             .returning(journey_states)
         )
         run: RowMapping | None = held.mappings().one_or_none()

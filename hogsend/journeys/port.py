@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,11 +10,22 @@ from typing import Any, Protocol
 
 from hogsend.decisions.reasons import Kind, Reason
 from hogsend.journeys.conditions import Condition
-from hogsend.journeys.journal import Step
+from hogsend.journeys.journal import Step, plain
 
 
 class StepFailed(Exception):
-    """The function that `ctx.once` called raised. The failure is journaled: a replay raises it again."""
+    """The function that `ctx.once` called raised, or took too long. It is journaled: a replay raises it again."""
+
+
+async def called(function: Callable[[], Awaitable[Any]], timeout: timedelta) -> dict[str, Any]:
+    """What the journal keeps of an author's function: its `value` (JSON), or the `error` that it ended with."""
+    try:
+        async with asyncio.timeout(timeout.total_seconds()) as limit:
+            return {"value": plain(await function())}
+    except Exception as error:
+        if limit.expired():
+            return {"error": f"it was not done within {timeout.total_seconds():g} seconds"}
+        return {"error": f"{type(error).__name__}: {error}"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +54,7 @@ class Driver(Protocol):
         """Answer a question about now (`ask` names it, `step.args` holds its arguments) and keep the answer."""
         ...
 
-    async def call(self, step: Step, function: Callable[[], Awaitable[Any]]) -> Any: ...
+    async def call(self, step: Step, function: Callable[[], Awaitable[Any]], timeout: timedelta) -> Any: ...
     async def sleep(self, step: Step, until: Callable[[datetime], datetime]) -> None: ...
     async def wait(
         self, step: Step, event: str, where: Condition | None, timeout: timedelta

@@ -57,6 +57,9 @@ async def advance(runtime: Runtime, run_id: UUID, owner: str, generation: int | 
     if isinstance(run, Advanced):
         return run
     runtime.crash_at("after_claim")
+    if run["attempt"] > MAX_FRUITLESS_SLICES:
+        message = f"{run['attempt'] - 1} slices without progress"
+        return await _fail(runtime, run, Broken(Reason.RETRIES_EXHAUSTED, message))
     journey = runtime.registry.get(run["journey_id"])
     if journey is None:
         message = f"no journey {run['journey_id']!r} in this deployment"
@@ -114,8 +117,6 @@ async def _replay(runtime: Runtime, journey: Journey, run: RowMapping) -> Advanc
         TriggerEvent.from_json(run["input"]["event"]),
     )
     try:
-        if run["attempt"] > MAX_FRUITLESS_SLICES:
-            raise Broken(Reason.RETRIES_EXHAUSTED, f"{run['attempt'] - 1} slices without progress")
         await follow(journey, context, journal)
     except Interrupt as interrupt:
         return await _stopped(runtime, run, interrupt)

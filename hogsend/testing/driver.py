@@ -11,8 +11,8 @@ from hogsend.emails.render import Templates
 from hogsend.journeys.conditions import Condition
 from hogsend.journeys.errors import JourneyError
 from hogsend.journeys.interrupts import RunEnded
-from hogsend.journeys.journal import Step, plain
-from hogsend.journeys.port import Branch, Outgoing, StepFailed
+from hogsend.journeys.journal import Step
+from hogsend.journeys.port import Branch, Outgoing, StepFailed, called
 from hogsend.testing.questions import answer
 from hogsend.testing.world import SentEmail, World
 
@@ -34,13 +34,10 @@ class MemoryDriver:
         self._begin()
         return self._close(step, await answer(ask, self.world, step.args))
 
-    async def call(self, step: Step, function: Callable[[], Awaitable[Any]]) -> Any:
+    async def call(self, step: Step, function: Callable[[], Awaitable[Any]], timeout: timedelta) -> Any:
         if not step.done:
             self._begin()
-            try:
-                self._close(step, {"value": plain(await function())})
-            except Exception as error:
-                self._close(step, {"error": f"{type(error).__name__}: {error}"})
+            self._close(step, await called(function, timeout))
         if "error" in step.result:
             raise StepFailed(step.result["error"])
         return step.result["value"]

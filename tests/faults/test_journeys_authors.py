@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from hogsend import Context, Journey, User, days, journey, minutes
 from hogsend.clock import ManualClock
@@ -15,7 +16,7 @@ from hogsend.emails.providers import TryLater
 from hogsend.emails.providers.memory import MemoryProvider
 from hogsend.errors import Conflict
 from hogsend.journeys.actions import cancel
-from hogsend.journeys.runner import advance
+from hogsend.journeys.runner import MAX_FRUITLESS_SLICES, advance
 from tests.driving import (
     ADA,
     Crashed,
@@ -277,3 +278,18 @@ async def test_a_run_that_dies_at_every_claim_is_given_up_in_the_end(
                 continue
         (state,) = await rows(runtime, "SELECT status, ended_reason FROM journey_states")
         assert (state.status, state.ended_reason) == ("failed", "retries_exhausted")
+
+
+async def test_a_run_whose_record_cannot_be_read_is_given_up_in_the_end(running: RunningWith) -> None:
+    async with running(two_mails) as runtime:
+        await send_event(runtime, "signup")
+        async with runtime.database.transaction() as conn:
+            await conn.execute(text("UPDATE journey_states SET input = '{}'"))
+        for _ in range(MAX_FRUITLESS_SLICES + 1):
+            await expire_leases(runtime)
+            with suppress(KeyError):
+                await drive(runtime)
+        (state,) = await rows(runtime, "SELECT status, ended_reason FROM journey_states")
+        assert (state.status, state.ended_reason) == ("failed", "retries_exhausted")
+        (letter,) = await rows(runtime, "SELECT source, error FROM dead_letters")
+        assert (letter.source, letter.error) == ("journey", "30 slices without progress")
