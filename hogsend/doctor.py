@@ -18,6 +18,7 @@ from hogsend.access.tables import api_keys
 from hogsend.boot import open_runtime
 from hogsend.emails.providers.smtp import Server
 from hogsend.emails.render import Templates
+from hogsend.engine.port import NO_WORKER
 from hogsend.journeys.checks import check
 from hogsend.journeys.errors import JourneyError
 from hogsend.journeys.registry import Registry
@@ -150,7 +151,10 @@ async def _engine(runtime: Runtime) -> Finding:
         )
     if health.up:
         return Finding("Engine", "good", f"{health.name}, a worker is running")
-    return Finding("Engine", "bad", f"{health.name}: {health.detail}", "Start `hogsend worker`.")
+    advice = (
+        "Start `hogsend worker`." if health.detail == NO_WORKER else "docs/hatchet.md says what it needs."
+    )
+    return Finding("Engine", "bad", f"{health.name}: {health.detail}", advice)
 
 
 async def _provider(settings: Settings) -> Finding:

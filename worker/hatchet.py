@@ -28,7 +28,7 @@ from hogsend.journeys.due import note_engine_run
 from hogsend.journeys.forecast import warn_of_breaking
 from hogsend.journeys.ticks import hand_over, tick
 from hogsend.runtime import Runtime
-from hogsend.settings import Settings
+from hogsend.settings import Settings, SettingsError
 from worker.work import OUTBOX, SCHEDULE, WORK
 
 log = structlog.get_logger(__name__)
@@ -214,12 +214,15 @@ def quiet(config: ClientConfig) -> ClientConfig:
 
 def run(settings: Settings) -> None:
     """Run the worker of this process to its end."""
-    if asyncio.run(_until_hatchet_answers(settings)):
+    if asyncio.run(until_hatchet_answers(settings)):
         HatchetWorker(settings).run()
 
 
-async def _until_hatchet_answers(settings: Settings) -> bool:
-    """The SDK's worker ends where Hatchet does not answer at once. False where we are asked to stop meanwhile."""
+async def until_hatchet_answers(settings: Settings) -> bool:
+    """The SDK's worker ends where Hatchet does not answer at once. False where we are asked to stop meanwhile.
+
+    Raises `SettingsError` where Hatchet is too old.
+    """
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
@@ -233,4 +236,6 @@ async def _until_hatchet_answers(settings: Settings) -> bool:
                 await asyncio.wait_for(stop.wait(), pause)
             except TimeoutError:
                 pause = min(pause * 2, 10.0)
+        if runtime.engine.too_old is not None:
+            raise SettingsError([runtime.engine.too_old])
     return not stop.is_set()

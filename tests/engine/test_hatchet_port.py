@@ -26,7 +26,8 @@ from hogsend.runtime import Runtime
 from hogsend.settings import Settings, SettingsError
 from tests.driving import rows, send_event, statuses
 from tests.standins.hatchet import HatchetStandIn
-from worker.hatchet import CALLS
+from tests.standins.hatchet_services import VERSION
+from worker.hatchet import CALLS, until_hatchet_answers
 from worker.work import SCHEDULE
 
 
@@ -172,6 +173,20 @@ async def test_health(runtime: Runtime, hatchet: HatchetStandIn, clock: ManualCl
     hatchet.down()
     down = await runtime.engine.health()
     assert (down.up, down.detail) == (False, f"Hatchet does not answer at 127.0.0.1:{hatchet.port}")
+
+
+async def test_a_hatchet_that_is_too_old_is_said_and_no_worker_begins_on_it(
+    runtime: Runtime, hatchet: HatchetStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "OLDEST", (1, 2, 3))
+    health = await runtime.engine.health()
+    assert (health.up, health.detail) == (
+        False,
+        f"Hatchet {VERSION} is too old: update it to v1.2.3 or newer",
+    )
+    settings = runtime.settings.model_copy(update={"journeys": ["tests.engine.scripts"]})
+    with pytest.raises(SettingsError, match="too old"):
+        await until_hatchet_answers(settings)
 
 
 async def test_a_token_that_is_none_is_a_sentence(on_hatchet: Settings) -> None:

@@ -32,6 +32,7 @@ from hatchet_sdk.contracts.v1.workflows_pb2 import (
 )
 from hatchet_sdk.contracts.v1.workflows_pb2_grpc import AdminServiceStub
 from hatchet_sdk.contracts.workflows_pb2_grpc import WorkflowServiceStub
+from hatchet_sdk.deprecated.deprecation import parse_semver
 from hatchet_sdk.utils.api_auth import create_authorization_header
 from pydantic import ValidationError
 
@@ -88,6 +89,8 @@ class HatchetEngine:
         self._auth = create_authorization_header(self._config.token)
         self._channel: grpc.aio.Channel | None = None
         self._away_until = 0.0
+        self.too_old: str | None = None
+        """What to do where the Hatchet that last answered is older than we need."""
 
     async def close(self) -> None:
         channel, self._channel = self._channel, None
@@ -147,6 +150,8 @@ class HatchetEngine:
             return EngineHealth(
                 "hatchet", False, latency, f"Hatchet does not answer at {self._config.host_port}"
             )
+        if self.too_old is not None:
+            return EngineHealth("hatchet", False, latency, self.too_old)
         lives = await worker_lives(self._runtime)
         return EngineHealth("hatchet", lives, latency, "" if lives else NO_WORKER)
 
@@ -154,12 +159,13 @@ class HatchetEngine:
         """Whether Hatchet can be called now; asked anew each time, waiting a little for a connection."""
         self._away_until = 0.0
         try:
-            await self._call("dispatcher", "GetVersion", GetVersionRequest(), wait_for_ready=True)
+            answer = await self._call("dispatcher", "GetVersion", GetVersionRequest(), wait_for_ready=True)
         except EngineDown:
             return False
         except grpc.RpcError:
             log.warning("hatchet_refuses", exc_info=True)
             return False
+        self.too_old = _too_old(answer.version)
         return True
 
     async def _trigger(self, task: str, given: dict[str, Any]) -> tuple[str | None, bool]:
@@ -230,6 +236,15 @@ def _open_channel(config: ClientConfig) -> grpc.aio.Channel:
         return grpc.aio.insecure_channel(config.host_port, options)
     options.append(("grpc.ssl_target_name_override", config.tls_config.server_name))
     return grpc.aio.secure_channel(config.host_port, credentials, options)
+
+
+def _too_old(version: str) -> str | None:
+    """What to do about this version; None where it is new enough, or is a build that tells no number."""
+    number = parse_semver(version)
+    if number == (0, 0, 0) or number >= limits.OLDEST:
+        return None
+    oldest = ".".join(str(part) for part in limits.OLDEST)
+    return f"Hatchet {version} is too old: update it to v{oldest} or newer"
 
 
 def _holder_of_key(error: grpc.RpcError) -> str | None:

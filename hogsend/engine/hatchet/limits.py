@@ -10,6 +10,9 @@ JOB = "hogsend-job"
 CRON = "hogsend-cron-"
 WAKE = "hogsend:run-wake"
 
+OLDEST = (0, 98, 9)
+"""The first release that announces idempotency keys: without them, a run would have a driver for each start."""
+
 # Hatchet's own defaults are made for short tasks: 60 seconds to run, 5 minutes in the queue, no retries.
 
 LONGEST_WAIT = timedelta(days=7)
