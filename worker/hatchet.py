@@ -221,7 +221,7 @@ def run(settings: Settings) -> None:
 async def until_hatchet_answers(settings: Settings) -> bool:
     """The SDK's worker ends where Hatchet does not answer at once. False where we are asked to stop meanwhile.
 
-    Raises `SettingsError` where Hatchet is too old.
+    Raises `SettingsError` where it answers and cannot be used.
     """
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -230,12 +230,12 @@ async def until_hatchet_answers(settings: Settings) -> bool:
         assert isinstance(runtime.engine, HatchetEngine)
         await warn_of_breaking(runtime)
         pause = 0.5
-        while not stop.is_set() and not await runtime.engine.answers():
+        while not stop.is_set() and not await runtime.engine.answers() and runtime.engine.trouble is None:
             log.warning("hatchet_does_not_answer", again_in_seconds=pause)
             try:
                 await asyncio.wait_for(stop.wait(), pause)
             except TimeoutError:
                 pause = min(pause * 2, 10.0)
-        if runtime.engine.too_old is not None:
-            raise SettingsError([runtime.engine.too_old])
+        if runtime.engine.trouble is not None:
+            raise SettingsError([runtime.engine.trouble])
     return not stop.is_set()

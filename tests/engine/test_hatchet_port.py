@@ -14,7 +14,7 @@ from hogsend.boot import open_runtime
 from hogsend.clock import ManualClock
 from hogsend.engine.crons import run_cron
 from hogsend.engine.hatchet import limits
-from hogsend.engine.hatchet.client import client_config
+from hogsend.engine.hatchet.client import HatchetEngine, client_config
 from hogsend.engine.hatchet.tasks import declare
 from hogsend.engine.port import EngineDown
 from hogsend.engine.publisher import Publisher, retry_now
@@ -25,8 +25,8 @@ from hogsend.journeys.tables import journey_states
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings, SettingsError
 from tests.driving import rows, send_event, statuses
+from tests.standins import hatchet_services
 from tests.standins.hatchet import HatchetStandIn
-from tests.standins.hatchet_services import VERSION
 from worker.hatchet import CALLS, until_hatchet_answers
 from worker.work import SCHEDULE
 
@@ -175,18 +175,38 @@ async def test_health(runtime: Runtime, hatchet: HatchetStandIn, clock: ManualCl
     assert (down.up, down.detail) == (False, f"Hatchet does not answer at 127.0.0.1:{hatchet.port}")
 
 
-async def test_a_hatchet_that_is_too_old_is_said_and_no_worker_begins_on_it(
-    runtime: Runtime, hatchet: HatchetStandIn, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("version", "trouble"),
+    [
+        ("v0.98.8", "Hatchet v0.98.8 is too old: update it to v0.98.9 or newer"),
+        ("3f2a1b", "Hatchet tells '3f2a1b' as its version, not a number: v0.98.9 or newer is needed"),
+    ],
+)
+async def test_a_hatchet_that_cannot_be_used_is_said_and_no_worker_begins_on_it(
+    runtime: Runtime,
+    hatchet: HatchetStandIn,
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+    trouble: str,
 ) -> None:
-    monkeypatch.setattr(limits, "OLDEST", (1, 2, 3))
+    monkeypatch.setattr(hatchet_services, "VERSION", version)
+    health = await runtime.engine.health()
+    assert (health.up, health.detail) == (False, trouble)
+    settings = runtime.settings.model_copy(update={"journeys": ["tests.engine.scripts"]})
+    with pytest.raises(SettingsError, match="Hatchet"):
+        await until_hatchet_answers(settings)
+
+
+async def test_a_token_that_hatchet_refuses_is_said_and_not_told(
+    runtime: Runtime, hatchet: HatchetStandIn
+) -> None:
+    assert isinstance(runtime.engine, HatchetEngine)
+    runtime.engine._auth = [("authorization", "Bearer of-another-hatchet")]
     health = await runtime.engine.health()
     assert (health.up, health.detail) == (
         False,
-        f"Hatchet {VERSION} is too old: update it to v1.2.3 or newer",
+        "Hatchet refuses HATCHET_CLIENT_TOKEN: make a new one there",
     )
-    settings = runtime.settings.model_copy(update={"journeys": ["tests.engine.scripts"]})
-    with pytest.raises(SettingsError, match="too old"):
-        await until_hatchet_answers(settings)
 
 
 async def test_a_token_that_is_none_is_a_sentence(on_hatchet: Settings) -> None:

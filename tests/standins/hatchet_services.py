@@ -47,6 +47,8 @@ class Services(
         self.memory = engine.memory
 
     async def GetVersion(self, request, context):  # noqa: N802
+        if dict(context.invocation_metadata()).get("authorization") != f"bearer {self.engine.token}":
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "invalid auth token")
         return d.GetVersionResponse(version=VERSION)
 
     async def PutWorkflow(self, request, context):  # noqa: N802

@@ -89,8 +89,8 @@ class HatchetEngine:
         self._auth = create_authorization_header(self._config.token)
         self._channel: grpc.aio.Channel | None = None
         self._away_until = 0.0
-        self.too_old: str | None = None
-        """What to do where the Hatchet that last answered is older than we need."""
+        self.trouble: str | None = None
+        """Why the Hatchet that last answered cannot be used, and what to do about it."""
 
     async def close(self) -> None:
         channel, self._channel = self._channel, None
@@ -146,26 +146,28 @@ class HatchetEngine:
         began = time.perf_counter()
         answers = await self.answers()
         latency = (time.perf_counter() - began) * 1000
+        if self.trouble is not None:
+            return EngineHealth("hatchet", False, latency, self.trouble)
         if not answers:
             return EngineHealth(
                 "hatchet", False, latency, f"Hatchet does not answer at {self._config.host_port}"
             )
-        if self.too_old is not None:
-            return EngineHealth("hatchet", False, latency, self.too_old)
         lives = await worker_lives(self._runtime)
         return EngineHealth("hatchet", lives, latency, "" if lives else NO_WORKER)
 
     async def answers(self) -> bool:
         """Whether Hatchet can be called now; asked anew each time, waiting a little for a connection."""
         self._away_until = 0.0
+        self.trouble = None
         try:
             answer = await self._call("dispatcher", "GetVersion", GetVersionRequest(), wait_for_ready=True)
         except EngineDown:
             return False
-        except grpc.RpcError:
-            log.warning("hatchet_refuses", exc_info=True)
+        except grpc.RpcError as error:
+            self.trouble = _refusal(error)
+            log.warning("hatchet_refuses", error=self.trouble)
             return False
-        self.too_old = _too_old(answer.version)
+        self.trouble = _unfit(answer.version)
         return True
 
     async def _trigger(self, task: str, given: dict[str, Any]) -> tuple[str | None, bool]:
@@ -238,13 +240,24 @@ def _open_channel(config: ClientConfig) -> grpc.aio.Channel:
     return grpc.aio.secure_channel(config.host_port, credentials, options)
 
 
-def _too_old(version: str) -> str | None:
-    """What to do about this version; None where it is new enough, or is a build that tells no number."""
-    number = parse_semver(version)
-    if number == (0, 0, 0) or number >= limits.OLDEST:
+def _refusal(error: grpc.RpcError) -> str:
+    """What to do about a Hatchet that answers, and says no. Its own words may hold the token."""
+    if error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
+        return "Hatchet refuses HATCHET_CLIENT_TOKEN: make a new one there"
+    return f"Hatchet answers {error.code().name} when it is asked for its version"
+
+
+def _unfit(version: str) -> str | None:
+    """What to do about a Hatchet of this version; None where it is new enough.
+
+    The SDK takes a version without a number for an ancient one, and registers no place for drivers.
+    """
+    if parse_semver(version) >= limits.OLDEST:
         return None
-    oldest = ".".join(str(part) for part in limits.OLDEST)
-    return f"Hatchet {version} is too old: update it to v{oldest} or newer"
+    oldest = "v" + ".".join(str(part) for part in limits.OLDEST)
+    if parse_semver(version) == (0, 0, 0):
+        return f"Hatchet tells {version!r} as its version, not a number: {oldest} or newer is needed"
+    return f"Hatchet {version} is too old: update it to {oldest} or newer"
 
 
 def _holder_of_key(error: grpc.RpcError) -> str | None:
