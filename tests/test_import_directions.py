@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,3 +104,15 @@ def test_hatchet_is_imported_by_its_adapter_only() -> None:
         if isinstance(node, ast.Import | ast.ImportFrom) and "hatchet_sdk" in ast.unparse(node)
     }
     assert all(user.startswith(("hogsend/engine/hatchet", "worker/hatchet")) for user in users), users
+
+
+def test_what_authors_import_brings_no_server_and_no_library_but_one() -> None:
+    """Neither SQLAlchemy nor pydantic, neither Redis nor an SDK: a journey's test starts at once."""
+    code = (
+        "import sys; before = set(sys.modules)\n"
+        "import hogsend, hogsend.testing\n"
+        "new = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
+        "print(sorted(name for name in new - sys.stdlib_module_names if not name.startswith('_')))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert shown.stdout.strip() == "['hogsend', 'orjson']", shown.stderr

@@ -22,7 +22,8 @@ from hogsend.journeys.conditions import Condition, evaluate, matches_properties
 from hogsend.journeys.definition import Journey
 from hogsend.journeys.ending import end_run
 from hogsend.journeys.facts import ContactFacts
-from hogsend.journeys.guards import Guard, Standing, check_entry, refusal, standings
+from hogsend.journeys.guards import Guard, Standing, check_entry, refusal
+from hogsend.journeys.standings import standings
 from hogsend.journeys.tables import LIVE_STATUSES, journey_states, journey_steps, journey_waits
 from hogsend.realtime import activity
 from hogsend.runtime import Runtime

@@ -16,7 +16,8 @@ from hogsend.errors import NotFound
 from hogsend.events.tables import user_events
 from hogsend.journeys.definition import Journey
 from hogsend.journeys.facts import ContactFacts
-from hogsend.journeys.guards import Guard, check_entry, standings
+from hogsend.journeys.guards import Guard, check_entry
+from hogsend.journeys.standings import standings
 from hogsend.runtime import Runtime
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, uuid5
 
-from hogsend.emails.render import Templates
 from hogsend.journeys.conditions import Condition
 from hogsend.journeys.errors import JourneyError
 from hogsend.journeys.interrupts import RunEnded
@@ -17,6 +16,9 @@ from hogsend.testing.questions import answer
 from hogsend.testing.world import SentEmail, World
 
 MOST_STEPS = 10_000
+
+if TYPE_CHECKING:
+    from hogsend.emails.render import Templates
 
 
 class MemoryDriver:

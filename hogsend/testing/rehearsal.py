@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import NAMESPACE_URL, uuid5
 
 from hogsend.clock import ManualClock
 from hogsend.decisions.reasons import Reason
-from hogsend.emails.render import Templates
 from hogsend.journeys.context import Context
 from hogsend.journeys.definition import Journey
 from hogsend.journeys.errors import JourneyError
@@ -24,6 +23,9 @@ from hogsend.journeys.values import TriggerEvent, User
 from hogsend.testing.driver import MemoryDriver
 from hogsend.testing.script import Happening, PastRun
 from hogsend.testing.world import Event, SentEmail, World
+
+if TYPE_CHECKING:
+    from hogsend.emails.render import Templates
 
 
 @dataclass(frozen=True)
@@ -188,13 +190,14 @@ def _person(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _loaded(templates: Templates | Path | str | None) -> Templates | None:
-    if templates is None or isinstance(templates, Templates):
-        return templates
-    return _templates_of(Path(templates))
+    return _templates_of(Path(templates)) if isinstance(templates, str | Path) else templates
 
 
 @cache
 def _templates_of(folder: Path) -> Templates:
+    # What renders is heavy, and most rehearsals look at names only.
+    from hogsend.emails.render import Templates
+
     return Templates.load([folder])
 
 
