@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 
+import structlog
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -15,11 +17,14 @@ from hogsend.emails.render import Templates
 from hogsend.engine.embedded import EmbeddedEngine
 from hogsend.engine.port import Engine
 from hogsend.journeys.checks import check
+from hogsend.journeys.doubts import doubts
 from hogsend.journeys.registry import Registry
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
 from hogsend.storage.anchor import anchored_clock
 from hogsend.storage.database import Database
+
+log = structlog.get_logger(__name__)
 
 
 def load_project(
@@ -27,12 +32,15 @@ def load_project(
 ) -> tuple[Templates, Registry]:
     """The author's templates and journeys, checked against each other; a `registry` that is given is not.
 
-    Raises `SettingsError` or `JourneyError` for templates and journeys that cannot be used.
+    What would go otherwise in a replay is logged. Raises `SettingsError` or `JourneyError` for templates and journeys
+    that cannot be used.
     """
     templates = templates or Templates.load(settings.templates)
     if registry is None:
         registry = Registry.load(settings.journeys)
         check(registry.all(), templates.keys())
+        for doubt in doubts(registry.all()):
+            log.warning("journey_asks_the_machine", **asdict(doubt))
     return templates, registry
 
 

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from hogsend.journeys import durations
+from hogsend.journeys.asked import is_step
+from hogsend.journeys.asking import Guards, History
 from hogsend.journeys.condition_tree import EmailTest
-from hogsend.journeys.context import LONGEST_WAIT
+from hogsend.journeys.context import LONGEST_WAIT, Context
 from hogsend.journeys.definition import Journey
 from hogsend.settings import SettingsError
 
@@ -23,6 +25,32 @@ _SPANS: dict[str, Callable[[float], timedelta]] = {
     "minutes": durations.minutes,
     "seconds": durations.seconds,
 }
+
+
+# What has steps, and the steps, as authors write them behind `ctx.`.
+_OWNERS = {"": Context, "history": History, "guard": Guards}
+STEPS = frozenset(
+    f"{owner}.{name}".lstrip(".")
+    for owner, kind in _OWNERS.items()
+    for name, method in vars(kind).items()
+    if is_step(method)
+)
+# Where a step stands that is used in place of its answer. Elsewhere it may yet be awaited.
+_USES = (
+    ast.Expr,
+    ast.If,
+    ast.While,
+    ast.IfExp,
+    ast.BoolOp,
+    ast.UnaryOp,
+    ast.BinOp,
+    ast.Compare,
+    ast.Attribute,
+    ast.Subscript,
+    ast.FormattedValue,
+    ast.For,
+)
+_TASKS = frozenset({"gather", "create_task", "ensure_future", "as_completed"})
 
 
 class JourneysError(SettingsError):
@@ -35,6 +63,7 @@ class _Call:
 
     method: str
     node: ast.Call
+    parent: ast.AST
     line: int
 
     def text(self, position: int | None, name: str) -> str | None:
@@ -66,10 +95,12 @@ def _problems(journey: Journey, templates: Collection[str]) -> Iterator[tuple[st
     for key in _asked_about(journey):
         if key not in templates:
             yield "", f"its conditions ask about {_unknown(key, templates)}"
-    calls = sorted(_calls(journey), key=lambda call: call.line)
+    calls = sorted(_calls(journey), key=lambda call: (call.line, call.node.col_offset))
     unconditional = {trigger.event for trigger in journey.exit_on if trigger.where is None}
     for call in calls:
         place = f" (line {call.line})"
+        if (misused := _misused(call)) is not None:
+            yield place, misused
         template = call.text(0, "template") if call.method in ("send", "history.email") else None
         if template is not None and template not in templates:
             yield place, f"ctx.{call.method} names {_unknown(template, templates)}"
@@ -117,16 +148,47 @@ def _too_long(call: _Call) -> str | None:
     return ast.unparse(node) if span(count.value) > LONGEST_WAIT else None
 
 
+def _misused(call: _Call) -> str | None:
+    """What is wrong with how a step is called, whatever the step."""
+    owner, _, name = call.method.rpartition(".")
+    if owner in _OWNERS and not hasattr(_OWNERS[owner], name):
+        near = difflib.get_close_matches(call.method, STEPS, n=1)
+        return f"there is no ctx.{call.method}" + (f"; did you mean ctx.{near[0]}?" if near else "")
+    if call.method not in STEPS:
+        return None
+    if isinstance(call.parent, ast.Call) and _name(call.parent.func) in _TASKS:
+        return (
+            f"ctx.{call.method} is handed to {ast.unparse(call.parent.func)}: await one step at a time, so that "
+            "the steps are in the same order when the function is replayed"
+        )
+    if isinstance(call.parent, _USES):
+        return f"ctx.{call.method} is called without await, so nothing happens: write `await ctx.{call.method}(…)`"
+    return None
+
+
+def _name(node: ast.expr) -> str | None:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else None
+
+
 def _calls(journey: Journey) -> Iterator[_Call]:
+    written = body_of(journey)
+    if written is None:
+        return
+    tree, first = written
+    context = list(inspect.signature(journey.run).parameters)[1]
+    for parent in ast.walk(tree):
+        for node in ast.iter_child_nodes(parent):
+            if isinstance(node, ast.Call) and (method := _method(node.func, context)) is not None:
+                yield _Call(method, node, parent, first + node.lineno - 1)
+
+
+def body_of(journey: Journey) -> tuple[ast.Module, int] | None:
+    """The source of a journey's function and the line that it begins on; None where there is no source to look at."""
     try:
         lines, first = inspect.getsourcelines(journey.run)
-        tree = ast.parse(textwrap.dedent("".join(lines)))
+        return ast.parse(textwrap.dedent("".join(lines))), first
     except (OSError, SyntaxError, TypeError):
-        return  # Made in a shell or by another function: there is no source to look at.
-    context = list(inspect.signature(journey.run).parameters)[1]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and (method := _method(node.func, context)) is not None:
-            yield _Call(method, node, first + node.lineno - 1)
+        return None  # Made in a shell or by another function.
 
 
 def _method(node: ast.expr, context: str) -> str | None:

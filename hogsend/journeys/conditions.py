@@ -70,6 +70,7 @@ class Trigger:
         )
 
     def describe(self) -> str:
+        """In words, for people: `payment.failed where plan is "pro"`."""
         return self.event if self.where is None else f"{self.event} where {self.where.describe()}"
 
 
@@ -215,18 +216,23 @@ class EmailHistory:
     template: str
 
     def sent(self, *, within: timedelta | None = None) -> Condition:
+        """The provider took one, ever or in the time just before: `sent(within=days(7))`."""
         return self._test("sent", within)
 
     def delivered(self, *, within: timedelta | None = None) -> Condition:
+        """One reached the mailbox."""
         return self._test("delivered", within)
 
     def opened(self, *, within: timedelta | None = None) -> Condition:
+        """The contact opened one."""
         return self._test("opened", within)
 
     def clicked(self, *, within: timedelta | None = None) -> Condition:
+        """The contact clicked a link in one."""
         return self._test("clicked", within)
 
     def bounced(self, *, within: timedelta | None = None) -> Condition:
+        """One came back."""
         return self._test("bounced", within)
 
     def _test(self, what: Engagement, within: timedelta | None) -> Condition:

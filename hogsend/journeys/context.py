@@ -9,13 +9,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from hogsend.decisions.reasons import Reason
+from hogsend.journeys.asked import Unawaited, a_step
+from hogsend.journeys.asking import Guards, History, where_of
 from hogsend.journeys.conditions import Condition, on
 from hogsend.journeys.errors import JourneyError
-from hogsend.journeys.interrupts import Hiccup, Interrupt
+from hogsend.journeys.interrupts import Broken, Hiccup, Interrupt
 from hogsend.journeys.journal import Journal, Step, plain
 from hogsend.journeys.port import Branch, Driver, Outgoing, StepFailed
 from hogsend.journeys.values import CollectedEvent, SendResult, TriggerEvent, User, WaitResult
@@ -34,6 +37,7 @@ class Context:
     def __init__(self, driver: Driver, journal: Journal, user: User, event: TriggerEvent) -> None:
         self.user = user
         self.event = event
+        self._unawaited = Unawaited()
         self.history = History(self)
         self.guard = Guards(self)
         self.interrupt: Interrupt | None = None
@@ -41,6 +45,7 @@ class Context:
         self._journal = journal
         self._inside: str | None = None
 
+    @a_step
     async def send(
         self,
         template: str,
@@ -51,7 +56,7 @@ class Context:
         label: str | None = None,
     ) -> SendResult:
         """Send `template` to the person, once. Answers when the provider took it, or why it was not sent."""
-        outgoing = Outgoing(template, plain(dict(props or {})), subject, category)
+        outgoing = Outgoing(template, _json(f"ctx.send({template!r}, props=…)", props), subject, category)
         args = {
             "template": template,
             "props": outgoing.props,
@@ -61,6 +66,7 @@ class Context:
         result = await self.step("send", label or template, args, lambda s: self._driver.send(s, outgoing))
         return SendResult(result["status"], result["email_id"], result.get("reason"))
 
+    @a_step
     async def sleep(self, duration: timedelta, *, label: str | None = None) -> None:
         """Do nothing for `duration`, counted from now."""
         _check_span("sleep", duration)
@@ -73,6 +79,7 @@ class Context:
             lambda s: self._driver.sleep(s, lambda now: now + duration),
         )
 
+    @a_step
     async def sleep_until(self, moment: datetime | Moment, *, label: str | None = None) -> None:
         """Do nothing until an aware instant, or until a moment such as `when.next("monday", at="09:00")`.
 
@@ -98,6 +105,7 @@ class Context:
             lambda s: self._driver.sleep(s, lambda now: spec.resolve(now, zone)),
         )
 
+    @a_step
     async def wait_for_event(
         self,
         event: str,
@@ -111,7 +119,7 @@ class Context:
         What counts is what arrives after the previous step ended, so nothing falls between two steps.
         """
         _check_span("wait_for_event", timeout)
-        condition = _where("wait_for_event", event, where)
+        condition = where_of("wait_for_event", event, where)
         args = {
             "event": event,
             "seconds": timeout.total_seconds(),
@@ -125,6 +133,7 @@ class Context:
         at = datetime.fromisoformat(found["occurred_at"])
         return WaitResult(False, MappingProxyType(found["properties"]), found["event_id"], at)
 
+    @a_step
     async def digest(
         self,
         event: str,
@@ -135,7 +144,7 @@ class Context:
     ) -> list[CollectedEvent]:
         """Collect what arrives of `event` for `window`, then go on with all of it, oldest first."""
         _check_span("digest", window)
-        condition = _where("digest", event, where)
+        condition = where_of("digest", event, where)
         args = {
             "event": event,
             "seconds": window.total_seconds(),
@@ -153,19 +162,23 @@ class Context:
             for item in found
         ]
 
+    @a_step
     async def checkpoint(self, label: str) -> None:
         """Name the place that the run has reached: operators see it, funnels count it."""
         branch = Branch(Reason.CHECKPOINT_REACHED, {"checkpoint": label})
         await self.decide("checkpoint", label, {}, "nothing", lambda _answer: branch)
 
+    @a_step
     async def trigger(
         self, event: str, properties: Mapping[str, Any] | None = None, *, label: str | None = None
     ) -> None:
         """Let an event happen to this person, once; it goes through ingestion like any other."""
-        values = plain(dict(properties or {}))
+        event = on(event).event
+        values = _json(f"ctx.trigger({event!r}, …)", properties)
         args = {"event": event, "properties": values}
         await self.step("trigger", label or event, args, lambda s: self._driver.trigger(s, event, values))
 
+    @a_step
     async def once(
         self,
         label: str,
@@ -179,14 +192,16 @@ class Context:
         too and comes out as `StepFailed`, so that a replay takes the same branch; so does one that is not done
         within `timeout` (real time, at most two minutes), and it is cancelled.
         """
-        if not timedelta(0) < timeout <= LONGEST_CALL:
+        if not isinstance(timeout, timedelta) or not timedelta(0) < timeout <= LONGEST_CALL:
             raise JourneyError(
                 f"ctx.once({label!r}, …): timeout is above zero and at most {LONGEST_CALL.total_seconds():g} seconds; "
                 "start what takes longer elsewhere, and wait for its event"
             )
-        answer: T = await self.step("once", label, {}, lambda s: self._driver.call(s, function, timeout))
+        call = partial(self._call, label, function)
+        answer: T = await self.step("once", label, {}, lambda s: self._driver.call(s, call, timeout))
         return answer
 
+    @a_step
     async def variant(self, name: str, arms: Sequence[str], *, weights: Sequence[float] | None = None) -> str:
         """One of `arms`, the same for this person and `name` every time, spread evenly or by `weights`."""
         if not arms or (weights is not None and (len(weights) != len(arms) or sum(weights) <= 0)):
@@ -199,6 +214,7 @@ class Context:
         await self.decide("variant", name, args, "nothing", lambda _answer: branch)
         return chosen
 
+    @a_step
     async def throttle(self, *, limit: int, per: timedelta, label: str | None = None) -> bool:
         """True where the person got fewer than `limit` emails of any kind within the last `per`."""
         _check_span("throttle", per)
@@ -212,10 +228,12 @@ class Context:
             await self.decide("throttle", label or f"{limit} per {_span(per)}", args, "throttle", branch)
         )
 
+    @a_step
     async def now(self) -> datetime:
         """The time, in UTC, as it was when this line first ran."""
         return datetime.fromisoformat(await self.decide("now", "now", {}, "now", lambda _answer: None))
 
+    @a_step
     async def current_user(self) -> User:
         """The person as they are when this line first runs."""
         return User.from_json(await self.decide("user", "current", {}, "user", lambda _answer: None))
@@ -238,10 +256,11 @@ class Context:
         if self.interrupt is not None:
             raise self.interrupt
         if self._inside is not None:
-            raise JourneyError(
-                f"ctx.{kind}(…) was called while {self._inside} was under way: await one step at a time, "
-                "without asyncio.gather or tasks"
+            self._fail(
+                f"the step {kind}:{label} was begun while {self._inside} was under way: await one step at a time, "
+                "without asyncio.gather or tasks, and none inside the function of ctx.once"
             )
+        self.check_awaited()
         self._inside = f"{kind}:{label}"
         try:
             return await run(self._journal.next(kind, label, args))
@@ -256,76 +275,49 @@ class Context:
         finally:
             self._inside = None
 
-
-class History:
-    """What the person did before; each answer is kept as it was when first asked."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-
-    async def has_event(
-        self,
-        event: str,
-        *,
-        within: timedelta | None = None,
-        where: Condition | Mapping[str, Any] | None = None,
-    ) -> bool:
-        """True where the person ever did `event`, or did it within the last `within`."""
-        condition = _where("history.has_event", event, where)
-        return await self._ask(
-            "event", event, within, {"where": None if condition is None else condition.to_json()}
-        )
-
-    async def journey(
-        self, journey_id: str, *, status: str | None = None, within: timedelta | None = None
-    ) -> bool:
-        """True where the person was ever in that journey; with `status`, where a run of theirs has it."""
-        return await self._ask("journey", journey_id, within, {"status": status})
-
-    async def email(self, template: str, *, what: str = "sent", within: timedelta | None = None) -> bool:
-        """True where that template was sent to, or delivered, opened or clicked by the person."""
-        if what not in ("sent", "delivered", "opened", "clicked", "bounced"):
-            raise JourneyError(
-                f"ctx.history.email(what={what!r}): sent, delivered, opened, clicked or bounced"
+    def check_awaited(self) -> None:
+        """Raise `Broken` where a step was asked for and is not awaited, or is under way in a task of its own."""
+        complaint = self._unawaited.complaint()
+        if complaint is None and self._inside is not None:
+            complaint = (
+                f"the function went on while the step {self._inside} was under way: await it, without tasks"
             )
-        return await self._ask("email", template, within, {"what": what})
+        if complaint is not None:
+            self._fail(complaint)
 
-    async def _ask(self, about: str, name: str, within: timedelta | None, more: Mapping[str, Any]) -> bool:
-        args = {"name": name, "within": within.total_seconds() if within else None, **more}
+    def _fail(self, mistake: str) -> NoReturn:
+        """End the slice by the author's mistake, so that no `except` of theirs can swallow it."""
+        self.interrupt = Broken(Reason.JOURNEY_RAISED, f"JourneyError: {mistake}")
+        raise self.interrupt from JourneyError(mistake)
 
-        def branch(held: Any) -> Branch:
-            reason = Reason.CONDITION_HELD if held else Reason.CONDITION_DID_NOT_HOLD
-            return Branch(reason, {"asked": about, **args})
-
-        return bool(await self._context.decide("history", f"{about} {name}", args, f"has_{about}", branch))
-
-
-class Guards:
-    """What an author may ask before writing to someone; sends ask it again by themselves."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-
-    async def is_subscribed(self, category: str | None = None) -> bool:
-        """True where an email of `category` (or of none) would not be suppressed now."""
-
-        def branch(held: Any) -> Branch:
-            reason = Reason.CONDITION_HELD if held else Reason.CONDITION_DID_NOT_HOLD
-            return Branch(reason, {"asked": "is_subscribed", "category": category})
-
-        args = {"category": category}
-        return bool(
-            await self._context.decide("subscribed", category or "any", args, "is_subscribed", branch)
-        )
+    async def _call(self, label: str, function: Callable[[], Awaitable[T]]) -> T:
+        """What the function of a `once` returns. Its author's mistakes are none of the failures that are kept."""
+        if not callable(function):
+            self._fail(f"ctx.once({label!r}, …): give the function itself, without calling it")
+        called = function()
+        if not isinstance(called, Awaitable):
+            self._fail(f"ctx.once({label!r}, …): the function must be async; write `async def`")
+        returned = await called
+        try:
+            plain(returned)
+        except TypeError as error:
+            self._fail(
+                f"ctx.once({label!r}, …) returned what the journal, which is JSON, cannot hold: {error}"
+            )
+        return returned
 
 
-def _where(method: str, event: str, where: Condition | Mapping[str, Any] | None) -> Condition | None:
-    condition = on(event, where).where
-    if condition is not None and not condition.only_properties:
-        raise JourneyError(
-            f"ctx.{method}({event!r}, where=…) looks at properties only: prop() and user_prop()"
-        )
-    return condition
+def _json(where: str, values: Mapping[str, Any] | None) -> dict[str, Any]:
+    """`values` as the journal gives them back. Raises `JourneyError` for what JSON cannot hold."""
+    kept: dict[str, Any] = {}
+    for name, value in (values or {}).items():
+        try:
+            kept |= plain({name: value})
+        except TypeError as error:
+            raise JourneyError(
+                f"{where}: {name!r} is {value!r}, which JSON cannot hold ({error}); give it as a text or a number"
+            ) from None
+    return kept
 
 
 def _check_span(method: str, span: timedelta) -> None:

@@ -6,18 +6,22 @@ from datetime import timedelta
 
 
 def days(count: float) -> timedelta:
+    """That many days: `days(2)`, `days(0.5)`. Lengths of time add up."""
     return timedelta(days=count)
 
 
 def hours(count: float) -> timedelta:
+    """That many hours: `hours(12)`. Lengths of time add up."""
     return timedelta(hours=count)
 
 
 def minutes(count: float) -> timedelta:
+    """That many minutes: `minutes(30)`. Lengths of time add up."""
     return timedelta(minutes=count)
 
 
 def seconds(count: float) -> timedelta:
+    """That many seconds: `seconds(5)`. Lengths of time add up."""
     return timedelta(seconds=count)
 
 

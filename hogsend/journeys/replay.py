@@ -33,6 +33,7 @@ async def follow(journey: Journey, context: Context, journal: Journal) -> None:
             raise Broken(Reason.JOURNEY_RAISED, _where(error)) from error
     if context.interrupt is not None:
         raise context.interrupt
+    context.check_awaited()
     journal.check_finished()
 
 

@@ -17,7 +17,7 @@ from hogsend.journeys.context import Context
 from hogsend.journeys.definition import Journey
 from hogsend.journeys.errors import JourneyError
 from hogsend.journeys.guards import Guard, Standing, check_entry, refusal
-from hogsend.journeys.interrupts import CodeChanged, Hiccup, RunEnded
+from hogsend.journeys.interrupts import Broken, CodeChanged, Hiccup, RunEnded
 from hogsend.journeys.journal import Journal, Step
 from hogsend.journeys.values import TriggerEvent, User
 from hogsend.testing.driver import MemoryDriver
@@ -141,15 +141,17 @@ async def _run(
 async def _follow(journey: Journey, context: Context) -> Literal["completed", "exited"]:
     try:
         await journey.run(context.user, context)
+        if context.interrupt is not None:
+            # Swallowed by an `except` of the author's.
+            raise context.interrupt
+        context.check_awaited()
     except RunEnded:
         return "exited"
     except Hiccup as hiccup:
         # In memory nothing is ever away for a while: whatever a step raised is the author's to see.
         raise hiccup.__cause__ or hiccup from None
-    if isinstance(context.interrupt, RunEnded):
-        return "exited"
-    if context.interrupt is not None:
-        raise context.interrupt
+    except Broken as broken:
+        raise broken.__cause__ or broken from None
     return "completed"
 
 

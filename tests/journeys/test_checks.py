@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from hogsend import Context, Journey, User, days, email, hours, journey, on, prop
-from hogsend.boot import open_runtime
+from hogsend.boot import load_project, open_runtime
 from hogsend.emails.render import Templates
 from hogsend.journeys.checks import JourneysError, check
 from hogsend.journeys.registry import Registry
@@ -76,6 +78,44 @@ def test_a_label_used_twice() -> None:
     ]
 
 
+def test_a_step_that_is_not_awaited() -> None:
+    @journey(id="forgets", trigger="start")
+    async def forgets(user: User, ctx: Context) -> None:
+        ctx.send("welcome")  # type: ignore[unused-coroutine]
+        if ctx.history.has_event("paid") or not await ctx.throttle(limit=1, per=days(1)):  # type: ignore[truthy-bool]
+            await ctx.send("nudge")
+        print(f"{ctx.now()}", ctx.wait_for_event("paid", timeout=days(1)).timed_out)  # type: ignore[attr-defined]
+        await asyncio.gather(ctx.checkpoint("a"), ctx.checkpoint("b"))
+        later = ctx.variant("arm", ["a", "b"])
+        await ctx.checkpoint(await later)
+
+    line = forgets.run.__code__.co_firstlineno
+    found = problems(forgets)
+    assert [one.partition(", so ")[0] for one in found] == [
+        f"journey 'forgets' (line {line + 2}): ctx.send is called without await",
+        f"journey 'forgets' (line {line + 3}): ctx.history.has_event is called without await",
+        f"journey 'forgets' (line {line + 5}): ctx.now is called without await",
+        f"journey 'forgets' (line {line + 5}): ctx.wait_for_event is called without await",
+        f"journey 'forgets' (line {line + 6}): ctx.checkpoint is handed to asyncio.gather: await one step at a time",
+        f"journey 'forgets' (line {line + 6}): ctx.checkpoint is handed to asyncio.gather: await one step at a time",
+    ]
+    assert found[0].endswith("so nothing happens: write `await ctx.send(…)`")
+
+
+def test_a_step_that_there_is_not() -> None:
+    @journey(id="typo", trigger="start")
+    async def typo(user: User, ctx: Context) -> None:
+        await ctx.wait_for_evnt("paid", timeout=days(1))  # type: ignore[attr-defined]
+        await ctx.history.has_events("paid")  # type: ignore[attr-defined]
+        await ctx.pay()  # type: ignore[attr-defined]
+
+    assert [one.partition("): ")[2] for one in problems(typo)] == [
+        "there is no ctx.wait_for_evnt; did you mean ctx.wait_for_event?",
+        "there is no ctx.history.has_events; did you mean ctx.history.has_event?",
+        "there is no ctx.pay",
+    ]
+
+
 def test_what_is_computed_or_has_no_source_is_left_alone() -> None:
     @journey(id="computes", trigger="start")
     async def computes(user: User, ctx: Context) -> None:
@@ -94,6 +134,47 @@ def test_what_is_computed_or_has_no_source_is_left_alone() -> None:
 
 def test_the_shipped_journeys_have_no_such_mistakes(settings: Settings) -> None:
     check(Registry.load(["worker.journeys"]).all(), Templates.load(settings.templates).keys())
+
+
+async def test_a_process_says_at_its_start_where_a_journey_asks_the_machine(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "asking.py").write_text(
+        """
+import random as dice, time, uuid
+from datetime import datetime
+from hogsend import days, journey, prop
+import hogsend
+
+class Shop:
+    def now(self):
+        return 1
+
+shop = Shop()
+paid = prop("paid")
+
+@journey(id="asking", trigger="start")
+async def asking(user, ctx):
+    if datetime.now().hour < 9 or dice.choice([1, 2]) == 1:
+        time.sleep(1)
+    async def code():
+        return str(uuid.uuid4()), time.time()
+    await ctx.once("code", code)
+    shop.now(); paid.exists(); hogsend.days(1); undefined.now()
+    await ctx.checkpoint(str((lambda: time.time())))
+    time_ = uuid.UUID(int=1)
+"""
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with capture_logs() as logs:
+        load_project(settings.model_copy(update={"journeys": ["asking"]}))
+    assert [
+        (line["event"], line["journey"], line["line"], line["call"], line["instead"]) for line in logs
+    ] == [
+        ("journey_asks_the_machine", "asking", 16, "datetime.now()", "await ctx.now()"),
+        ("journey_asks_the_machine", "asking", 16, "dice.choice()", "await ctx.variant(…), or ctx.once(…)"),
+        ("journey_asks_the_machine", "asking", 17, "time.sleep()", "await ctx.sleep(…)"),
+    ]
 
 
 async def test_a_process_does_not_start_with_them(

@@ -12,12 +12,13 @@ import pytest
 import hogsend
 import hogsend.testing
 from hogsend.journeys import when
+from hogsend.journeys.asking import Guards, History
 from hogsend.journeys.conditions import EmailHistory, EventHistory, Property
-from hogsend.journeys.context import Context, Guards, History
+from hogsend.journeys.context import Context
 from hogsend.journeys.definition import journey
 
 PAGE = (Path(__file__).parents[2] / "docs" / "journeys.md").read_text(encoding="utf-8")
-INNER = {"Context.decide", "Context.step"}
+INNER = {"Context.check_awaited", "Context.decide", "Context.step"}
 
 
 def public(kind: type) -> list[str]:
