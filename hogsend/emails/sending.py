@@ -25,6 +25,7 @@ from hogsend.decisions.reasons import Kind, Reason
 from hogsend.emails.facts import record_fact, settle_provider_events
 from hogsend.emails.preparing import decide_send
 from hogsend.emails.providers import Message, OutcomeUnknown, Refused, TryLater
+from hogsend.emails.retrying import KEY_LIFETIME, backoff
 from hogsend.emails.suppression import refusal
 from hogsend.emails.tables import UNDER_WAY, email_sends
 from hogsend.runtime import Runtime
@@ -32,9 +33,7 @@ from hogsend.storage.database import Record, lock_subjects
 
 log = structlog.get_logger(__name__)
 
-KEY_LIFETIME = timedelta(hours=23)
 LEASE = timedelta(seconds=90)
-LONGEST_BACKOFF = timedelta(minutes=10)
 
 Guard = Callable[[AsyncConnection], Awaitable[None]]
 Settle = Callable[[AsyncConnection, "Outcome"], Awaitable[None]]
@@ -161,17 +160,11 @@ async def _call_provider(runtime: Runtime, row: Record) -> tuple[Outcome, bool |
     except Refused as error:
         return Outcome("failed", email_id, Reason.PROVIDER_REFUSED, error.reason), False
     except TryLater as error:
-        wait = max(_backoff(attempt), error.retry_after or timedelta(0))
+        wait = max(backoff(attempt), error.retry_after or timedelta(0))
         return Outcome("later", email_id, Reason.RETRYING_SEND, error.reason, retry_in=wait), False
     except OutcomeUnknown as error:
-        return Outcome(
-            "later", email_id, Reason.RETRYING_SEND, error.reason, retry_in=_backoff(attempt)
-        ), None
+        return Outcome("later", email_id, Reason.RETRYING_SEND, error.reason, retry_in=backoff(attempt)), None
     return Outcome("sent", email_id, Reason.PROVIDER_ACCEPTED, message_id=message_id), True
-
-
-def _backoff(attempt: int) -> timedelta:
-    return min(timedelta(seconds=5 * 2 ** min(attempt - 1, 10)), LONGEST_BACKOFF)
 
 
 async def _record(

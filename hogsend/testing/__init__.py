@@ -6,17 +6,35 @@ def test_those_who_start_a_project_are_congratulated():
 """
 
 from hogsend.testing.rehearsal import Rehearsal, rehearse, rehearse_async
-from hogsend.testing.script import PastRun, after, before, clicked, opened, unsubscribed, updated
+from hogsend.testing.script import (
+    PastEmail,
+    PastRun,
+    after,
+    before,
+    bounced,
+    clicked,
+    complained,
+    down,
+    opened,
+    refused,
+    unsubscribed,
+    updated,
+)
 from hogsend.testing.world import SentEmail
 
 __all__ = [
+    "PastEmail",
     "PastRun",
     "Rehearsal",
     "SentEmail",
     "after",
     "before",
+    "bounced",
     "clicked",
+    "complained",
+    "down",
     "opened",
+    "refused",
     "rehearse",
     "rehearse_async",
     "unsubscribed",

@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, uuid5
 
+from hogsend.decisions.reasons import Reason
+from hogsend.emails.retrying import KEY_LIFETIME, backoff
 from hogsend.journeys.conditions import Condition
 from hogsend.journeys.errors import JourneyError
 from hogsend.journeys.interrupts import RunEnded
@@ -51,7 +53,7 @@ class MemoryDriver:
         step.deadline = until(self.world.now)
         while await self.world.next_happening(step.deadline):
             self._check_alive()
-        self._close(step, {})
+        self._close(step, {}, cursor=len(self.world.events))
 
     async def wait(
         self, step: Step, event: str, where: Condition | None, timeout: timedelta
@@ -68,7 +70,7 @@ class MemoryDriver:
                 return dict(self._close(step, result, cursor=found[0].seq))
             more = await self.world.next_happening(step.deadline)
             self._check_alive()
-        return dict(self._close(step, {"timed_out": True}))
+        return dict(self._close(step, {"timed_out": True}, cursor=len(self.world.events)))
 
     async def digest(
         self, step: Step, event: str, where: Condition | None, window: timedelta
@@ -80,22 +82,43 @@ class MemoryDriver:
         while await self.world.next_happening(step.deadline):
             self._check_alive()
         found = [one.to_json() for one in self.world.arrived(event, where, self._cursor)]
-        return list(self._close(step, found))
+        return list(self._close(step, found, cursor=len(self.world.events)))
 
     async def send(self, step: Step, outgoing: Outgoing) -> dict[str, Any]:
         if step.done:
             return dict(step.result)
         self._begin()
-        email = self.world.deliver(self._composed(outgoing))
+        email = await self._bring(self._composed(outgoing))
         result = {"status": email.status, "email_id": str(uuid5(NAMESPACE_URL, step.key))}
         return dict(self._close(step, result | ({"reason": email.reason} if email.reason else {})))
+
+    async def _bring(self, email: SentEmail) -> SentEmail:
+        """Bring an email to its end, as `emails.sending.deliver` does, call by call."""
+        began, attempt = self.world.now, 0
+        while True:
+            if self.world.now - began > KEY_LIFETIME:
+                return self.world.settle(email, "failed", Reason.RETRIES_EXHAUSTED)
+            unwanted = self.world.refusal(email.category)
+            if unwanted is not None:
+                return self.world.settle(email, "suppressed", unwanted)
+            if not self.world.is_down:
+                break
+            attempt += 1
+            again = self.world.now + backoff(attempt)
+            while await self.world.next_happening(again):
+                if self.world.exited_by is not None:
+                    self.world.settle(email, "suppressed", Reason.RUN_ENDED)
+                    self._check_alive()
+        if self.world.refuses(email.template):
+            return self.world.settle(email, "failed", Reason.PROVIDER_REFUSED)
+        return self.world.settle(email, "sent")
 
     async def trigger(self, step: Step, event: str, properties: Mapping[str, Any]) -> None:
         if step.done:
             return
         self._begin()
         happened = await self.world.happen(event, properties)
-        self._close(step, {"event_id": happened.id})
+        self._close(step, {"event_id": happened.id}, cursor=len(self.world.events))
 
     def _composed(self, outgoing: Outgoing) -> SentEmail:
         now = self.world.now
@@ -141,9 +164,9 @@ class MemoryDriver:
         if self.world.exited_by is not None:
             raise RunEnded(self.world.exited_by.name)
 
-    def _close(self, step: Step, result: Any, *, cursor: int | None = None) -> Any:
-        """Keep a step's result. The next wait begins behind event `cursor`, else behind all that has arrived."""
+    def _close(self, step: Step, result: Any, *, cursor: int = 0) -> Any:
+        """Keep a step's result. Where it let time pass, the next wait begins behind event `cursor`."""
         step.status, step.result = "done", result
         self.steps.append(step)
-        self._cursor = max(self._cursor, len(self.world.events) if cursor is None else cursor)
+        self._cursor = max(self._cursor, cursor)
         return result

@@ -55,7 +55,7 @@ async def _is_subscribed(world: World, args: Mapping[str, Any]) -> bool:
 
 async def _throttle(world: World, args: Mapping[str, Any]) -> bool:
     since = world.now - timedelta(seconds=args["seconds"])
-    sent = [email for email in world.emails if email.status == "sent" and email.at >= since]
+    sent = [at for _, did, at in world.engagement if did == "sent" and at >= since]
     return len(sent) < int(args["limit"])
 
 

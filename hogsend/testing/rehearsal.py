@@ -21,7 +21,7 @@ from hogsend.journeys.interrupts import Broken, CodeChanged, Hiccup, RunEnded
 from hogsend.journeys.journal import Journal, Step
 from hogsend.journeys.values import TriggerEvent, User
 from hogsend.testing.driver import MemoryDriver
-from hogsend.testing.script import Happening, PastRun
+from hogsend.testing.script import Happening
 from hogsend.testing.world import Event, SentEmail, World
 
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ def rehearse(
     """Let the trigger event happen to someone, and follow the journey to its end.
 
     `user` may give `email`, `external_id`, `id` and `properties`; `properties` are the trigger event's. `happens`
-    is the script (`after`, `before`, `opened`, `clicked`, `unsubscribed`, `updated`, `PastRun`). With `templates`,
-    a folder or loaded, every email is rendered too. `starts` is the instant of the trigger.
+    is the script: what is imported from `hogsend.testing` beside this. With `templates`, a folder or loaded, every
+    email is rendered too. `starts` is the instant of the trigger.
 
     What the journey raises comes out. Raises `JourneyError` where a replay would not take the same steps.
     """
@@ -162,18 +162,16 @@ def _context(driver: MemoryDriver, journal: Journal, person: Mapping[str, Any], 
 
 async def _guards(journey: Journey, world: World) -> list[Guard]:
     runs = [run for run in world.past_runs if run.journey_id == journey.id]
+    emails = [one for one in world.past_emails if one.journey_id == journey.id]
     live = next((run for run in runs if run.status == "active"), None)
     standing = Standing(
         live_state_id=uuid5(NAMESPACE_URL, "live") if live else None,
         live_status="active" if live else None,
         entries=len(runs),
-        last_entered_at=max((_entered(world, run) for run in runs), default=None),
+        last_entered_at=max((world.started_at - run.ago for run in runs), default=None),
+        last_emailed_at=max((world.started_at - one.ago for one in emails), default=None),
     )
     return await check_entry(journey, {**world.user, "deleted_at": None}, standing, world)
-
-
-def _entered(world: World, run: PastRun) -> datetime:
-    return world.started_at - run.ago
 
 
 def _person(given: Mapping[str, Any]) -> dict[str, Any]:

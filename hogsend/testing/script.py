@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
@@ -40,11 +40,27 @@ class Unsubscribes:
 
 @dataclass(frozen=True)
 class Engages:
-    """The person opens or clicks emails from that template, so long after each is sent."""
+    """Emails from that template are opened or clicked, bounce or are complained of, so long after each is sent."""
 
     template: str
-    what: Literal["opened", "clicked"]
+    what: Literal["opened", "clicked", "bounced", "complained"]
     delay: timedelta
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """The provider refuses emails from that template for good: the first `times`, or all where that is None."""
+
+    template: str
+    times: int | None
+
+
+@dataclass(frozen=True)
+class Outage:
+    """The provider takes nothing from `at` after the start, for so long."""
+
+    at: timedelta
+    lasting: timedelta
 
 
 @dataclass(frozen=True)
@@ -56,8 +72,29 @@ class PastRun:
     status: Literal["completed", "exited", "failed", "active"] = "completed"
 
 
+@dataclass(frozen=True)
+class PastEmail:
+    """The person was sent an email from that template so long `ago`, and `did` with it what is listed, then.
+
+    `journey_id` names the journey that sent it; None for one that no journey sent.
+    """
+
+    template: str
+    ago: timedelta
+    did: Collection[Literal["opened", "clicked", "bounced", "complained"]] = ()
+    journey_id: str | None = None
+
+    def __post_init__(self) -> None:
+        _past(f"PastEmail({self.template!r}, ago=…)", self.ago)
+        if unknown := set(self.did) - {"opened", "clicked", "bounced", "complained"}:
+            raise JourneyError(
+                f"PastEmail({self.template!r}, did=…) has {', '.join(sorted(unknown))}: it is a list of opened, "
+                "clicked, bounced and complained"
+            )
+
+
 Timed = EventHappens | PropertiesChange | Unsubscribes
-Happening = Timed | Engages | PastRun
+Happening = Timed | Engages | Refusal | Outage | PastRun | PastEmail
 
 
 def after(delay: timedelta, event: str, properties: Mapping[str, Any] | None = None) -> EventHappens:
@@ -67,18 +104,16 @@ def after(delay: timedelta, event: str, properties: Mapping[str, Any] | None = N
 
 def before(ago: timedelta, event: str, properties: Mapping[str, Any] | None = None) -> EventHappens:
     """`event` happened that long before the start."""
-    if ago <= _NOW:
-        raise JourneyError(f"before({ago!r}, …): give a length of time above zero, e.g. days(3)")
-    return EventHappens(-ago, on(event).event, dict(properties or {}))
+    return EventHappens(-_past(f"before({ago!r}, …)", ago), on(event).event, dict(properties or {}))
 
 
 def updated(delay: timedelta, properties: Mapping[str, Any]) -> PropertiesChange:
-    """The contact's properties change that long after the start; None removes one."""
+    """The contact's properties change that long after the start; None removes one. At zero, they began so."""
     return PropertiesChange(_forward("updated", delay), dict(properties))
 
 
 def unsubscribed(delay: timedelta, category: str | None = None) -> Unsubscribes:
-    """The person unsubscribes that long after the start, from `category` or from everything."""
+    """The person unsubscribes that long after the start, from `category` or from everything. At zero, they had."""
     return Unsubscribes(_forward("unsubscribed", delay), category)
 
 
@@ -90,6 +125,38 @@ def opened(template: str, delay: timedelta = timedelta(minutes=5)) -> Engages:
 def clicked(template: str, delay: timedelta = timedelta(minutes=5)) -> Engages:
     """The person clicks a link in every email from `template`, that long after it is sent."""
     return Engages(template, "clicked", _forward("clicked", delay))
+
+
+def bounced(template: str, delay: timedelta = timedelta(minutes=5)) -> Engages:
+    """Every email from `template` comes back for good, that long after it is sent: nothing is sent there any more."""
+    return Engages(template, "bounced", _forward("bounced", delay))
+
+
+def complained(template: str, delay: timedelta = timedelta(minutes=5)) -> Engages:
+    """The person reports every email from `template` as spam, that long after it is sent: nothing more is sent."""
+    return Engages(template, "complained", _forward("complained", delay))
+
+
+def refused(template: str, *, times: int | None = None) -> Refusal:
+    """The provider refuses emails from `template` for good; only the first `times` of them where that is given."""
+    if times is not None and (isinstance(times, bool) or not isinstance(times, int) or times < 1):
+        raise JourneyError(f"refused({template!r}, times={times!r}): times is a whole number from 1 up")
+    return Refusal(template, times)
+
+
+def down(delay: timedelta, lasting: timedelta) -> Outage:
+    """The provider takes nothing, from that long after the start (zero: from the start) and for `lasting`.
+
+    Emails are held up, tried again as in production, and go out when it is back; after 23 hours they fail.
+    """
+    _past(f"down(…, lasting={lasting!r})", lasting)
+    return Outage(_forward("down", delay), lasting)
+
+
+def _past(call: str, span: timedelta) -> timedelta:
+    if not isinstance(span, timedelta) or span <= _NOW:
+        raise JourneyError(f"{call}: give a length of time above zero, e.g. days(3)")
+    return span
 
 
 def _forward(name: str, delay: timedelta) -> timedelta:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -17,8 +18,11 @@ from hogsend.testing.script import (
     Engages,
     EventHappens,
     Happening,
+    Outage,
+    PastEmail,
     PastRun,
     PropertiesChange,
+    Refusal,
     Timed,
     Unsubscribes,
 )
@@ -50,9 +54,10 @@ class Event:
 
 @dataclass(frozen=True)
 class SentEmail:
-    """One email that the journey asked for. `status` is sent or suppressed; `after` counts from the start.
+    """One email that the journey asked for. `status` is sent, suppressed or failed, and `reason` says why not sent.
 
-    `subject`, `html` and `text` are there where the rehearsal was given templates.
+    `at` is when that was settled, which is later than it was asked for where the provider was down; `after` counts
+    from the start. `subject`, `html` and `text` are there where the rehearsal was given templates.
     """
 
     template: str
@@ -89,16 +94,27 @@ class World:
         self.emails: list[SentEmail] = []
         self.engagement: list[tuple[str, str, datetime]] = []
         self.past_runs: list[PastRun] = []
+        self.past_emails: list[PastEmail] = []
         self.unsubscribed: set[str | None] = set()
         self.exited_by: Event | None = None
         self._habits: list[Engages] = []
+        self._outages: list[Outage] = []
+        self._refusals: dict[str, float] = {}
         self._due: list[_Due] = []
         for order, happening in enumerate(happens):
             match happening:
                 case PastRun():
                     self.past_runs.append(happening)
+                case PastEmail():
+                    self.past_emails.append(happening)
                 case Engages():
                     self._habits.append(happening)
+                case Outage():
+                    self._outages.append(happening)
+                case Refusal():
+                    self._refusals[happening.template] = happening.times or math.inf
+                case PropertiesChange() | Unsubscribes() if not happening.at:
+                    self._apply(happening, self.started_at)
                 case _:
                     heapq.heappush(self._due, _Due(self.started_at + happening.at, order, happening))
 
@@ -121,6 +137,10 @@ class World:
 
     def remember_the_past(self) -> None:
         """Let everything happen that the script puts before the start."""
+        for email in self.past_emails:
+            at = self.started_at - email.ago
+            did = ("sent", *(() if "bounced" in email.did else ("delivered",)), *email.did)
+            self.engagement += [(email.template, what, at) for what in did]
         while self._due and self._due[0].at < self.started_at:
             due = heapq.heappop(self._due)
             self._apply(due.what, due.at)
@@ -158,28 +178,50 @@ class World:
             and (where is None or matches_properties(where, event.properties, self.contact_properties))
         ]
 
+    @property
+    def is_down(self) -> bool:
+        """Whether the provider takes nothing now."""
+        return any(
+            self.started_at + outage.at <= self.now < self.started_at + outage.at + outage.lasting
+            for outage in self._outages
+        )
+
     def refusal(self, category: str | None) -> Reason | None:
-        """Why an email of this category would not be sent now."""
+        """Why an email of this category would not be sent now: `emails.suppression.refusal`."""
+        suffered = {did for _, did, at in self.engagement if at <= self.now}
+        if "complained" in suffered:
+            return Reason.ADDRESS_COMPLAINED
+        if "bounced" in suffered:
+            return Reason.ADDRESS_BOUNCED
         if category == TRANSACTIONAL:
             return None
         if None in self.unsubscribed:
             return Reason.UNSUBSCRIBED_FROM_ALL
         return Reason.UNSUBSCRIBED_FROM_CATEGORY if category in self.unsubscribed else None
 
-    def deliver(self, email: SentEmail) -> SentEmail:
-        """Send it, unless the person does not want it. Their habits open and click it later."""
-        refused = self.refusal(email.category)
-        if refused is not None:
-            email = replace(email, status="suppressed", reason=refused.value)
-        else:
-            self.engagement += [(email.template, "sent", email.at), (email.template, "delivered", email.at)]
-            self.engagement += [
-                (email.template, habit.what, email.at + habit.delay)
-                for habit in self._habits
-                if habit.template == email.template
-            ]
-        self.emails.append(email)
-        return email
+    def refuses(self, template: str) -> bool:
+        """Whether the provider refuses this email from that template, which is then behind us."""
+        left = self._refusals.get(template, 0)
+        self._refusals[template] = left - 1
+        return left > 0
+
+    def settle(self, email: SentEmail, status: str, reason: Reason | None = None) -> SentEmail:
+        """Note what became of an email, now. Habits open, click, return or report later what was sent."""
+        settled = replace(
+            email,
+            status=status,
+            reason=reason.value if reason else None,
+            at=self.now,
+            after=self.now - self.started_at,
+        )
+        self.emails.append(settled)
+        if status == "sent":
+            habits = [habit for habit in self._habits if habit.template == email.template]
+            self.engagement.append((email.template, "sent", self.now))
+            if all(habit.what != "bounced" for habit in habits):
+                self.engagement.append((email.template, "delivered", self.now))
+            self.engagement += [(email.template, habit.what, self.now + habit.delay) for habit in habits]
+        return settled
 
     def _forward(self, at: datetime) -> None:
         if at > self.now:
