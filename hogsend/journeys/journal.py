@@ -79,4 +79,11 @@ def fingerprint(kind: str, args: Mapping[str, Any]) -> str:
 
 def plain(value: Any) -> Any:
     """`value` as the journal gives it back. Raises `TypeError` for what JSON cannot hold."""
-    return orjson.loads(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS))
+    return orjson.loads(orjson.dumps(value, default=_mapping, option=orjson.OPT_NON_STR_KEYS))
+
+
+def _mapping(value: object) -> dict[Any, Any]:
+    """Properties as authors are given them cannot be changed, and are no dicts."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError

@@ -103,6 +103,23 @@ def test_a_digest_collects_what_arrives_in_its_window() -> None:
     assert run.emails[0].props == {"said": ["a", "b"]}
 
 
+def test_properties_of_events_and_of_the_person_can_be_handed_on_as_they_are() -> None:
+    @journey(id="hands-on", trigger="start")
+    async def hands_on(user: User, ctx: Context) -> None:
+        said = [one.properties for one in await ctx.digest("comment", window=hours(1))]
+        await ctx.send(
+            "digest", props={"said": said, "person": user.properties, "start": ctx.event.properties}
+        )
+
+    run = rehearse(
+        hands_on,
+        user={"properties": {"plan": "pro"}},
+        properties={"n": 1},
+        happens=[after(minutes(5), "comment", {"said": "a"})],
+    )
+    assert run.emails[0].props == {"said": [{"said": "a"}], "person": {"plan": "pro"}, "start": {"n": 1}}
+
+
 def test_history_asks_about_events_emails_and_journeys() -> None:
     @journey(id="asks", trigger="start")
     async def asks(user: User, ctx: Context) -> None:
