@@ -32,15 +32,12 @@ def load_project(
 ) -> tuple[Templates, Registry]:
     """The author's templates and journeys, checked against each other; a `registry` that is given is not.
 
-    What would go otherwise in a replay is logged. Raises `SettingsError` or `JourneyError` for templates and journeys
-    that cannot be used.
+    Raises `SettingsError` or `JourneyError` for templates and journeys that cannot be used.
     """
     templates = templates or Templates.load(settings.templates)
     if registry is None:
         registry = Registry.load(settings.journeys)
         check(registry.all(), templates.keys())
-        for doubt in doubts(registry.all()):
-            log.warning("journey_asks_the_machine", **asdict(doubt))
     return templates, registry
 
 
@@ -56,9 +53,12 @@ async def open_runtime(
 ) -> AsyncIterator[Runtime]:
     """Make every part, and close them at the end of the block. Neither Postgres nor Redis need answer yet.
 
+    What the journeys ask of the machine, so that a replay may go another way, is logged.
     Raises `SettingsError` or `JourneyError` for templates and journeys that cannot be used.
     """
     templates, loaded = load_project(settings, registry, templates)
+    for doubt in doubts(loaded.all()):
+        log.warning("journey_asks_the_machine", **asdict(doubt))
     database = Database.open(settings, application=application)
     redis = Redis.from_url(
         settings.redis_url,

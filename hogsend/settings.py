@@ -12,7 +12,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
 class SettingsError(Exception):
-    """The environment cannot be used. `problems` holds one sentence a variable."""
+    """The environment cannot be used. `problems` holds one sentence a variable, and belongs under `heading`."""
+
+    heading = "These settings cannot be used:"
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))

@@ -65,7 +65,7 @@ def main() -> None:
     try:
         app()
     except SettingsError as error:
-        complain("These settings cannot be used:", *(f"  {problem}" for problem in error.problems))
+        complain(error.heading, *(f"  {problem}" for problem in error.problems))
         raise SystemExit(1) from None
     except (Problem, JourneyError) as problem:
         complain(str(problem))

@@ -56,6 +56,8 @@ _TASKS = frozenset({"gather", "create_task", "ensure_future", "as_completed"})
 class JourneysError(SettingsError):
     """Journeys that cannot be run as they are. `problems` holds one sentence each."""
 
+    heading = "These journeys cannot be run:"
+
 
 @dataclass(frozen=True)
 class _Call:

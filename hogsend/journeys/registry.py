@@ -5,12 +5,16 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
+import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 from hogsend.journeys.definition import Journey
 from hogsend.journeys.errors import JourneyError
+
+# What stands between an author's mistake and us: the import system and Hogsend itself.
+_NOT_THEIRS = (str(Path(importlib.__file__).parent), str(Path(__file__).parents[1]))
 
 
 class Registry:
@@ -26,8 +30,8 @@ class Registry:
     def load(cls, modules: Iterable[str]) -> Registry:
         """Import each module, and each module below it where it is a package.
 
-        Raises `JourneyError` for a module that cannot be found, and for two journeys with one id. The current
-        directory is searched too, so that a project of one's own needs no installing.
+        Raises `JourneyError` for a module that cannot be found or imported, and for two journeys with one id. The
+        current directory is searched too, so that a project of one's own needs no installing.
         """
         here = str(Path.cwd())
         if here not in sys.path:
@@ -61,6 +65,22 @@ class Registry:
         return self._by_event.get(event, [])
 
 
+def _not_imported(name: str, error: Exception) -> JourneyError:
+    """What is wrong in the author's own words: the error, and the last line of theirs on the way to it."""
+    if isinstance(error, SyntaxError):
+        file, line = error.filename, error.lineno
+    else:
+        frames = traceback.extract_tb(error.__traceback__)
+        theirs = [
+            f for f in frames if not f.filename.startswith("<") and not f.filename.startswith(_NOT_THEIRS)
+        ]
+        file, line = (theirs[-1].filename, theirs[-1].lineno) if theirs else (None, None)
+    what = error.msg if isinstance(error, SyntaxError) else str(error)
+    place = f"{file}, line {line}: " if file else ""
+    kind = "" if isinstance(error, JourneyError) else f"{type(error).__name__}: "
+    return JourneyError(f"{name} cannot be imported: {place}{kind}{what}")
+
+
 def _modules(name: str) -> Iterator[ModuleType]:
     try:
         module = importlib.import_module(name)
@@ -69,7 +89,9 @@ def _modules(name: str) -> Iterator[ModuleType]:
             raise JourneyError(
                 f"HOGSEND_JOURNEYS names {name!r}, and there is no such module; run from the folder that holds it"
             ) from None
-        raise
+        raise _not_imported(name, error) from error
+    except Exception as error:
+        raise _not_imported(name, error) from error
     yield module
     for info in pkgutil.iter_modules(getattr(module, "__path__", []), prefix=f"{name}."):
         yield from _modules(info.name)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from hogsend import Context, Journey, User, days, email, hours, journey, on, prop
-from hogsend.boot import load_project, open_runtime
+from hogsend import Context, Journey, JourneyError, User, days, email, hours, journey, on, prop
+from hogsend.boot import open_runtime
 from hogsend.emails.render import Templates
 from hogsend.journeys.checks import JourneysError, check
 from hogsend.journeys.registry import Registry
@@ -167,7 +167,8 @@ async def asking(user, ctx):
     )
     monkeypatch.syspath_prepend(tmp_path)
     with capture_logs() as logs:
-        load_project(settings.model_copy(update={"journeys": ["asking"]}))
+        async with open_runtime(settings.model_copy(update={"journeys": ["asking"]})):
+            pass
     assert [
         (line["event"], line["journey"], line["line"], line["call"], line["instead"]) for line in logs
     ] == [
@@ -194,3 +195,25 @@ async def test_a_process_does_not_start_with_them(
     ):
         async with open_runtime(mine):
             pass
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("from hogsend import journey\n\njust words\n", "line 3: SyntaxError: invalid syntax"),
+        ("from hogsend import days\n\nPAUSE = day(1)\n", "line 3: NameError: name 'day' is not defined"),
+        ("\nimport no_such_library\n", "line 2: ModuleNotFoundError: No module named 'no_such_library'"),
+        (
+            "from hogsend import journey\njourney(id='a b', trigger='c')\n",
+            "line 2: journey id 'a b': use lower-case",
+        ),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, told: str
+) -> None:
+    (tmp_path / "broken.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(JourneyError) as refused:
+        Registry.load(["broken"])
+    assert str(refused.value).startswith(f"broken cannot be imported: {tmp_path / 'broken.py'}, {told}")
