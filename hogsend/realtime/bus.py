@@ -18,6 +18,7 @@ CHANNEL = "hogsend:activity"
 POLL_WITH_REDIS = 5.0
 POLL_WITHOUT = 1.0
 SOON = 0.02
+LOOKS = 6
 
 
 @dataclass(frozen=True)
@@ -37,15 +38,18 @@ class Interest:
 
 
 class Wakeups:
-    """One listener's hints. After a hint it looks a few times in quick succession, then falls back to polling."""
+    """One listener's hints. After a hint it looks a few times in quick succession, then falls back to polling.
+
+    It begins as after a hint: what was hinted at just before may still be held back by an older transaction.
+    """
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._event = asyncio.Event()
-        self._looks = 0
+        self._looks = LOOKS
 
     def hint(self) -> None:
-        self._looks = 6
+        self._looks = LOOKS
         self._event.set()
 
     def progressed(self) -> None:
@@ -62,7 +66,7 @@ class Wakeups:
             return
         if self._looks > 0:
             self._looks -= 1
-            timeout = SOON * 2 ** (6 - self._looks)
+            timeout = SOON * 2 ** (LOOKS - self._looks)
         else:
             timeout = POLL_WITH_REDIS if self._bus.connected else POLL_WITHOUT
         try:
@@ -102,7 +106,10 @@ class Bus:
                 await asyncio.sleep(POLL_WITHOUT)
 
     async def publish(self, changes: Collection[tuple[str, str | None, str | None]]) -> None:
-        """Say that rows of these (kind, contact, journey) were committed. Raises `RedisError` where it cannot."""
+        """Say that rows of these (kind, contact, journey) were committed; of none: that nobody knows which.
+
+        Raises `RedisError` where it cannot.
+        """
         await self._redis.publish(CHANNEL, orjson.dumps(list(changes)))
 
     async def _receive(self) -> None:
@@ -118,6 +125,8 @@ class Bus:
                     self._dispatch(orjson.loads(message["data"]))
 
     def _dispatch(self, changes: list[list[str | None]]) -> None:
+        if not changes:
+            self._wake_all()
         for wakeups, interest in self._listeners.items():
             if any(interest.matches(str(kind), contact, journey) for kind, contact, journey in changes):
                 wakeups.hint()

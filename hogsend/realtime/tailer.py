@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
 import structlog
 from redis.exceptions import RedisError
@@ -52,6 +53,8 @@ class Tailer:
                 await raw.add_listener("hogsend_activity", lambda *_: self._hint.set())
                 cursor = await head(conn)
                 await conn.commit()
+                # What came while nobody led was not told to anyone.
+                await self._tell(())
                 while True:
                     cursor = await self._publish_from(cursor)
             finally:
@@ -65,10 +68,7 @@ class Tailer:
             entries = await read_after(reading, EVERYTHING, cursor)
         if entries:
             changes = {(e.kind, str(e.contact_id) if e.contact_id else None, e.journey_id) for e in entries}
-            try:
-                await self._bus.publish(changes)
-            except (RedisError, OSError):
-                log.debug("realtime_hint_lost", rows=len(entries))
+            await self._tell(changes)
             return entries[-1].cursor
         try:
             await asyncio.wait_for(self._hint.wait(), 1.0)
@@ -76,3 +76,9 @@ class Tailer:
             return cursor
         await asyncio.sleep(SOON)
         return cursor
+
+    async def _tell(self, changes: Collection[tuple[str, str | None, str | None]]) -> None:
+        try:
+            await self._bus.publish(changes)
+        except (RedisError, OSError):
+            log.debug("realtime_hint_lost", changes=len(changes))

@@ -11,7 +11,8 @@ from sqlalchemy import text
 
 from hogsend.errors import InvalidInput
 from hogsend.realtime import activity
-from hogsend.realtime.bus import Bus
+from hogsend.realtime import bus as bus_module
+from hogsend.realtime.bus import Bus, Interest
 from hogsend.realtime.cursor import Cursor
 from hogsend.realtime.streams import Selection, follow, head, read_after
 from hogsend.realtime.tailer import Tailer
@@ -117,6 +118,24 @@ async def test_followers_hear_through_redis_and_without_it(runtime: Runtime) -> 
         for task in (*tasks, listening):
             task.cancel()
         await asyncio.gather(*tasks, listening, return_exceptions=True)
+
+
+async def test_a_new_tailer_wakes_those_who_were_told_nothing(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came while no process led was hinted at to nobody."""
+    monkeypatch.setattr(bus_module, "LOOKS", 0)
+    monkeypatch.setattr(bus_module, "POLL_WITH_REDIS", 3600.0)
+    bus = Bus(runtime.redis)
+    receiving = asyncio.create_task(bus.run())
+    while not bus.connected:
+        await asyncio.sleep(0.005)
+    with bus.listen(Interest(contact_id=str(uuid4()))) as wakeups:
+        leading = asyncio.create_task(Tailer(runtime.database, bus).run())
+        await asyncio.wait_for(wakeups.wait(), 30)
+    for task in (leading, receiving):
+        task.cancel()
+    await asyncio.gather(leading, receiving, return_exceptions=True)
 
 
 @pytest.mark.parametrize("bad", ["", "!!!", "MTIz", "x" * 300])
