@@ -23,7 +23,7 @@ from hogsend.decisions.reasons import Kind, Reason
 from hogsend.emails.suppression import change_preferences, lift, suppress
 from hogsend.errors import Conflict, InvalidInput, NotFound
 from hogsend.events.validation import check_properties, check_text
-from hogsend.journeys.ending import end_run
+from hogsend.journeys.ending import end_runs
 from hogsend.journeys.tables import LIVE_STATUSES, journey_states
 from hogsend.storage.database import Record, lock_subjects
 from hogsend.storage.metadata import new_id
@@ -153,10 +153,10 @@ async def delete_contact(conn: AsyncConnection, clock: Clock, contact_id: UUID) 
         .order_by(states.id)
     )
     for state_id in live.scalars().all():
-        await end_run(
+        await end_runs(
             conn,
             clock,
-            state_id=state_id,
+            state_ids=[state_id],
             status="exited",
             kind=Kind.EXITED,
             reason=Reason.CONTACT_DELETED,

@@ -21,7 +21,7 @@ from hogsend.decisions.tables import decisions
 from hogsend.emails.tables import email_sends
 from hogsend.engine.outbox import RUN_WAKE, publish_later
 from hogsend.events.tables import user_events
-from hogsend.journeys.ending import end_run
+from hogsend.journeys.ending import end_runs
 from hogsend.journeys.tables import DRIVEN_STATUSES, LIVE_STATUSES, journey_states, journey_waits
 from hogsend.realtime.tables import activity
 
@@ -90,10 +90,10 @@ async def _end_doubled_runs(conn: AsyncConnection, clock: Clock, survivor_id: UU
         .order_by(_states.id)
     )
     for state_id in doubled.scalars().all():
-        await end_run(
+        await end_runs(
             conn,
             clock,
-            state_id=state_id,
+            state_ids=[state_id],
             status="exited",
             kind=Verdict.EXITED,
             reason=Reason.MERGED_INTO_ANOTHER,

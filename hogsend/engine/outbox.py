@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -20,6 +21,17 @@ RUN_CANCEL = "run.cancel"
 JOB = "job"
 CAPTURE = "analytics.capture"
 
+_APPEND = insert(outbox).on_conflict_do_nothing(index_elements=["dedupe_key"])
+
+
+@dataclass(frozen=True)
+class Message:
+    """One row of the outbox."""
+
+    topic: str
+    payload: Mapping[str, Any]
+    dedupe_key: str | None = None
+
 
 async def publish_later(
     conn: AsyncConnection,
@@ -33,11 +45,24 @@ async def publish_later(
 
     A second row with the same `dedupe_key` is not written.
     """
+    await publish_all(conn, clock, [Message(topic, payload, dedupe_key)])
+
+
+async def publish_all(conn: AsyncConnection, clock: Clock, messages: Sequence[Message]) -> None:
+    """Write several in this order, with one statement."""
     wall = clock.wall()
-    statement = insert(outbox).values(
-        topic=topic, payload=dict(payload), dedupe_key=dedupe_key, created_at=wall, available_at=wall
-    )
-    await conn.execute(statement.on_conflict_do_nothing(index_elements=["dedupe_key"]))
+    rows = [
+        {
+            "topic": message.topic,
+            "payload": dict(message.payload),
+            "dedupe_key": message.dedupe_key,
+            "created_at": wall,
+            "available_at": wall,
+        }
+        for message in messages
+    ]
+    if rows:
+        await conn.execute(_APPEND, rows)
 
 
 async def enqueue_job(

@@ -21,7 +21,7 @@ from hogsend.errors import Conflict, InvalidInput, NotFound
 from hogsend.events.ingest import IngestInput, IngestResult, ingest, ingest_in
 from hogsend.events.validation import check_event
 from hogsend.journeys.definition import Journey
-from hogsend.journeys.ending import end_run
+from hogsend.journeys.ending import end_runs
 from hogsend.journeys.held import HeldRun
 from hogsend.journeys.journal import Step
 from hogsend.journeys.replay import recorded
@@ -156,10 +156,10 @@ async def cancel_in(
     Raises `NotFound`, and `Conflict` where it has ended already. Returns the row as it was before.
     """
     before = await find_state(conn, state_id, journey_id, lock=True)
-    ended = await end_run(
+    ended = await end_runs(
         conn,
         runtime.clock,
-        state_id=state_id,
+        state_ids=[state_id],
         status="exited",
         kind=Kind.EXITED,
         reason=Reason.OPERATOR_CANCELLED,

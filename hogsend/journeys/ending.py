@@ -1,30 +1,31 @@
-"""End a run: the one way from a live status to an ended or blocked one."""
+"""End runs: the one way from a live status to an ended or blocked one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import delete, update
+from sqlalchemy import ColumnElement, Row, delete, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.clock import Clock
 from hogsend.deadletters.actions import settle
-from hogsend.decisions.actions import decide
+from hogsend.decisions.actions import Verdict, decide_all
 from hogsend.decisions.reasons import Kind, Reason
-from hogsend.engine.outbox import RUN_CANCEL, publish_later
+from hogsend.engine.outbox import RUN_CANCEL, Message, publish_all
 from hogsend.journeys.tables import LIVE_STATUSES, journey_states, journey_waits
-from hogsend.realtime import activity
 
 End = Literal["completed", "exited", "failed", "blocked"]
+_states = journey_states.c
+_RETURNED = (_states.id, _states.contact_id, _states.journey_id, _states.engine_run_id, _states.epoch)
 
 
-async def end_run(
+async def end_runs(
     conn: AsyncConnection,
     clock: Clock,
     *,
-    state_id: UUID,
+    state_ids: Sequence[UUID],
     status: End,
     kind: Kind,
     reason: Reason,
@@ -33,21 +34,60 @@ async def end_run(
     event_id: UUID | None = None,
     epoch: int | None = None,
     changed_seq: int | None = None,
-) -> bool:
-    """Move a live run to `status`, raise its epoch, drop its wait, and record why. In the caller's transaction.
+) -> list[UUID]:
+    """Move live runs to `status`, raise their epoch, drop their waits, and record why. In the caller's transaction.
 
-    With `epoch`, only where the run still has it: the driver's own end. Without, whoever drives the run is
-    fenced at its next touch. False, and nothing written, where the run was no longer live. A dead letter that a
-    blocked run left is discarded when it exits: there is nothing more to retry.
+    With `epoch`, only where a run still has it: its driver's own end. Without, whoever drives one is fenced at its
+    next touch; whoever ends several holds their rows' locks. Returns those that were live; of the others nothing is
+    written. A dead letter that a blocked run left is discarded when it exits: there is nothing more to retry.
     """
+    ended = (
+        await _move(conn, clock, state_ids, status, reason, error, epoch, changed_seq) if state_ids else []
+    )
+    if not ended:
+        return []
     now = clock.now()
-    states = journey_states.c
-    live = [states.id == state_id, states.status.in_(LIVE_STATUSES)]
+    ids = [run.id for run in ended]
+    await conn.execute(delete(journey_waits).where(journey_waits.c.state_id.in_(ids)))
+    if status == "exited":
+        await settle(conn, now, "journey", [str(run_id) for run_id in ids], "discarded")
+    verdicts = [
+        Verdict(
+            kind=kind,
+            reason=reason,
+            detail=detail,
+            contact_id=run.contact_id,
+            journey_id=run.journey_id,
+            state_id=run.id,
+            event_id=event_id,
+            moved=status,
+        )
+        for run in ended
+    ]
+    await decide_all(conn, now, verdicts)
+    if epoch is None:
+        await publish_all(conn, clock, [_cancel(run) for run in ended])
+    return ids
+
+
+async def _move(
+    conn: AsyncConnection,
+    clock: Clock,
+    state_ids: Sequence[UUID],
+    status: End,
+    reason: Reason,
+    error: str | None,
+    epoch: int | None,
+    changed_seq: int | None,
+) -> list[Row[Any]]:
+    """The runs that were live and now are not, in the order of `state_ids`."""
+    now = clock.now()
+    live: list[ColumnElement[bool]] = [_states.id.in_(state_ids), _states.status.in_(LIVE_STATUSES)]
     if epoch is not None:
-        live.append(states.epoch == epoch)
+        live.append(_states.epoch == epoch)
     values: dict[str, Any] = {
         "status": status,
-        "epoch": states.epoch + 1,
+        "epoch": _states.epoch + 1,
         "error": error,
         "ended_reason": reason.value,
         "changed_seq": changed_seq,
@@ -60,40 +100,10 @@ async def end_run(
         values["ended_at"] = now
     if status in ("completed", "exited"):
         values[f"{status}_at"] = now
-    ended = (
-        await conn.execute(update(journey_states).where(*live).values(values).returning(journey_states))
-    ).one_or_none()
-    if ended is None:
-        return False
-    await conn.execute(delete(journey_waits).where(journey_waits.c.state_id == state_id))
-    if status == "exited":
-        await settle(conn, now, "journey", [str(state_id)], "discarded")
-    await activity.record(
-        conn,
-        at=now,
-        kind="state",
-        type=status,
-        ref_id=state_id,
-        contact_id=ended.contact_id,
-        journey_id=ended.journey_id,
-    )
-    await decide(
-        conn,
-        at=now,
-        kind=kind,
-        reason=reason,
-        detail=detail,
-        contact_id=ended.contact_id,
-        journey_id=ended.journey_id,
-        state_id=state_id,
-        event_id=event_id,
-    )
-    if epoch is None:
-        await publish_later(
-            conn,
-            clock,
-            RUN_CANCEL,
-            {"run_id": str(state_id), "engine_run_id": ended.engine_run_id},
-            dedupe_key=f"cancel:{state_id}:{ended.epoch}",
-        )
-    return True
+    moved = await conn.execute(update(journey_states).where(*live).values(values).returning(*_RETURNED))
+    return sorted(moved.all(), key=lambda run: state_ids.index(run.id))
+
+
+def _cancel(run: Row[Any]) -> Message:
+    payload = {"run_id": str(run.id), "engine_run_id": run.engine_run_id}
+    return Message(RUN_CANCEL, payload, dedupe_key=f"cancel:{run.id}:{run.epoch}")

@@ -6,26 +6,25 @@ true when its verdict is written.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Row, delete, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.decisions.actions import decide
+from hogsend.decisions.actions import Verdict, decide_all
 from hogsend.decisions.reasons import Kind, Reason
-from hogsend.engine.outbox import RUN_START, RUN_WAKE, publish_later
+from hogsend.engine.outbox import RUN_START, RUN_WAKE, Message, publish_all
 from hogsend.journeys.conditions import Condition, evaluate, matches_properties
 from hogsend.journeys.definition import Journey
-from hogsend.journeys.ending import end_run
+from hogsend.journeys.ending import end_runs
 from hogsend.journeys.facts import ContactFacts
 from hogsend.journeys.guards import Guard, Standing, check_entry, refusal
 from hogsend.journeys.standings import standings
 from hogsend.journeys.tables import LIVE_STATUSES, journey_states, journey_steps, journey_waits
-from hogsend.realtime import activity
 from hogsend.runtime import Runtime
 from hogsend.storage.database import Record
 from hogsend.storage.metadata import new_id
@@ -34,6 +33,8 @@ if TYPE_CHECKING:
     from hogsend.events.ingest import Event
 
 _states = journey_states.c
+_steps = journey_steps.c
+_ENTER = pg_insert(journey_states).on_conflict_do_nothing().returning(_states.id, _states.journey_id)
 
 
 @dataclass(frozen=True)
@@ -70,24 +71,22 @@ async def exit_matching(conn: AsyncConnection, runtime: Runtime, event: Event, c
         )
         .with_for_update()
     )
-    exits: list[Exit] = []
-    for row in rows.all():
-        journey = runtime.registry.get(row.journey_id)
-        if journey is None:
-            continue
-        held = await _any_holds(conn, runtime, journey, event, contact)
-        if held:
-            await end_run(
-                conn,
-                runtime.clock,
-                state_id=row.id,
-                status="exited",
-                kind=Kind.EXITED,
-                reason=Reason.EXIT_EVENT,
-                detail={"event": event.name},
-                event_id=event.id,
-            )
-        exits.append(Exit(row.journey_id, row.id, held))
+    found = [(row, runtime.registry.get(row.journey_id)) for row in rows.all()]
+    exits = [
+        Exit(row.journey_id, row.id, await _any_holds(conn, runtime, journey, event, contact))
+        for row, journey in found
+        if journey is not None
+    ]
+    await end_runs(
+        conn,
+        runtime.clock,
+        state_ids=[run.state_id for run in exits if run.exited],
+        status="exited",
+        kind=Kind.EXITED,
+        reason=Reason.EXIT_EVENT,
+        detail={"event": event.name},
+        event_id=event.id,
+    )
     return exits
 
 
@@ -115,16 +114,16 @@ async def satisfy_waits(conn: AsyncConnection, runtime: Runtime, event: Event, c
             .order_by(journey_waits.c.state_id)
         )
     ).all()
-    woken: list[UUID] = []
-    for wait in waits:
-        condition = Condition.from_json(wait.conditions) if wait.conditions else None
-        if condition is not None and not matches_properties(
-            condition, event.properties, contact["properties"]
-        ):
-            continue
-        if await _close_wait(conn, runtime, event, wait.state_id, wait.step_key):
-            woken.append(wait.state_id)
-    return woken
+    satisfied = {
+        wait.state_id: wait.step_key for wait in waits if _satisfies(event, contact, wait.conditions)
+    }
+    return await _close_waits(conn, runtime, event, satisfied) if satisfied else []
+
+
+def _satisfies(event: Event, contact: Record, conditions: Any) -> bool:
+    if not conditions:
+        return True
+    return matches_properties(Condition.from_json(conditions), event.properties, contact["properties"])
 
 
 def wait_result(event: Event) -> dict[str, Any]:
@@ -138,48 +137,69 @@ def wait_result(event: Event) -> dict[str, Any]:
     }
 
 
-async def _close_wait(
-    conn: AsyncConnection, runtime: Runtime, event: Event, state_id: UUID, step_key: str
-) -> bool:
+async def _close_waits(
+    conn: AsyncConnection, runtime: Runtime, event: Event, steps: Mapping[UUID, str]
+) -> list[UUID]:
+    """Close these open steps, each named by its run. Returns the runs that were live and still had it open."""
     now = runtime.clock.now()
-    state = (await conn.execute(select(journey_states).where(_states.id == state_id).with_for_update())).one()
-    if state.status not in LIVE_STATUSES:
-        return False
+    locked = await conn.execute(
+        select(_states.id, _states.status, _states.contact_id, _states.journey_id, _states.generation)
+        .where(_states.id.in_(steps))
+        .order_by(_states.id)
+        .with_for_update()
+    )
+    live = {run.id: run for run in locked if run.status in LIVE_STATUSES}
     closed = await conn.execute(
         update(journey_steps)
         .where(
-            journey_steps.c.state_id == state_id,
-            journey_steps.c.key == step_key,
-            journey_steps.c.status == "open",
+            tuple_(_steps.state_id, _steps.key).in_([(run_id, steps[run_id]) for run_id in live]),
+            _steps.status == "open",
         )
         .values(status="done", result=wait_result(event), closed_at=now)
+        .returning(_steps.state_id)
     )
-    await conn.execute(delete(journey_waits).where(journey_waits.c.state_id == state_id))
-    if closed.rowcount == 0:
-        return False
+    still_open = set(closed.scalars())
+    await conn.execute(delete(journey_waits).where(journey_waits.c.state_id.in_(live)))
+    woken = [run for run_id, run in live.items() if run_id in still_open]
+    if woken:
+        await _wake(conn, runtime, event, woken, steps)
+    return [run.id for run in woken]
+
+
+async def _wake(
+    conn: AsyncConnection,
+    runtime: Runtime,
+    event: Event,
+    runs: Sequence[Row[*tuple[Any, ...]]],
+    steps: Mapping[UUID, str],
+) -> None:
+    now = runtime.clock.now()
     await conn.execute(
         update(journey_states)
-        .where(_states.id == state_id)
+        .where(_states.id.in_([run.id for run in runs]))
         .values(wake_at=now, cursor_seq=event.seq, updated_at=now)
     )
-    await decide(
-        conn,
-        at=now,
-        kind=Kind.RESUMED,
-        reason=Reason.EVENT_ARRIVED,
-        detail={"event": event.name, "step": step_key},
-        contact_id=state.contact_id,
-        journey_id=state.journey_id,
-        state_id=state_id,
-        event_id=event.id,
-    )
-    await publish_later(
-        conn,
-        runtime.clock,
-        RUN_WAKE,
-        {"run_id": str(state_id), "generation": state.generation, "reason": f"event {event.name}"},
-    )
-    return True
+    verdicts = [
+        Verdict(
+            kind=Kind.RESUMED,
+            reason=Reason.EVENT_ARRIVED,
+            detail={"event": event.name, "step": steps[run.id]},
+            contact_id=run.contact_id,
+            journey_id=run.journey_id,
+            state_id=run.id,
+            event_id=event.id,
+        )
+        for run in runs
+    ]
+    await decide_all(conn, now, verdicts)
+    hints = [
+        Message(
+            RUN_WAKE,
+            {"run_id": str(run.id), "generation": run.generation, "reason": f"event {event.name}"},
+        )
+        for run in runs
+    ]
+    await publish_all(conn, runtime.clock, hints)
 
 
 async def enrol_matching(
@@ -193,44 +213,52 @@ async def enrol_matching(
     """Reach one verdict for each journey that listens for this event, and record it with its reason."""
     journeys = runtime.registry.listening_to(event.name)
     known = await standings(conn, contact["id"], journeys)
-    verdicts: list[Enrolment] = []
-    for journey in journeys:
-        guards = await check_entry(journey, contact, known[journey.id], _facts(conn, runtime, event, contact))
-        verdicts.append(
-            await _enrol(conn, runtime, journey, event, contact, known[journey.id], guards, replayed)
-        )
+    facts = _facts(conn, runtime, event, contact)
+    asked = [(journey, await check_entry(journey, contact, known[journey.id], facts)) for journey in journeys]
+    entering = [
+        _run_row(runtime, journey, event, contact, known[journey.id])
+        for journey, guards in asked
+        if refusal(guards) is None
+    ]
+    entered = await _start(conn, runtime, entering)
+    verdicts = [_enrolment(journey.id, guards, entered.get(journey.id)) for journey, guards in asked]
+    await _record(conn, runtime, event, contact, verdicts, replayed)
     return verdicts
 
 
-async def _enrol(
-    conn: AsyncConnection,
-    runtime: Runtime,
-    journey: Journey,
-    event: Event,
-    contact: Record,
-    standing: Standing,
-    guards: Sequence[Guard],
-    replayed: bool,
-) -> Enrolment:
+def _enrolment(journey_id: str, guards: Sequence[Guard], state_id: UUID | None) -> Enrolment:
     refused = refusal(guards)
-    state_id = None if refused else await _start(conn, runtime, journey, event, contact, standing)
     if refused:
         reason = refused.reason
     else:
         # Only a constraint can say no here, and only where a guard could not see why: a key of another life.
         reason = Reason.TRIGGER_MATCHED if state_id else Reason.ALREADY_ENTERED
-    await decide(
-        conn,
-        at=runtime.clock.now(),
-        kind=Kind.ENROLLED if state_id else Kind.SKIPPED,
-        reason=reason,
-        detail={"guards": [guard.to_json() for guard in guards]} | ({"replayed": True} if replayed else {}),
-        contact_id=contact["id"],
-        journey_id=journey.id,
-        state_id=state_id,
-        event_id=event.id,
-    )
-    return Enrolment(journey.id, state_id is not None, reason, state_id, tuple(guards))
+    return Enrolment(journey_id, state_id is not None, reason, state_id, tuple(guards))
+
+
+async def _record(
+    conn: AsyncConnection,
+    runtime: Runtime,
+    event: Event,
+    contact: Record,
+    enrolments: Sequence[Enrolment],
+    replayed: bool,
+) -> None:
+    more = {"replayed": True} if replayed else {}
+    verdicts = [
+        Verdict(
+            kind=Kind.ENROLLED if one.enrolled else Kind.SKIPPED,
+            reason=one.reason,
+            detail={"guards": [guard.to_json() for guard in one.guards]} | more,
+            contact_id=contact["id"],
+            journey_id=one.journey_id,
+            state_id=one.state_id,
+            event_id=event.id,
+            moved="entered" if one.enrolled else None,
+        )
+        for one in enrolments
+    ]
+    await decide_all(conn, runtime.clock.now(), verdicts)
 
 
 def run_input(event: Event, contact: Record) -> dict[str, Any]:
@@ -251,57 +279,43 @@ def run_input(event: Event, contact: Record) -> dict[str, Any]:
     }
 
 
-async def _start(
-    conn: AsyncConnection,
-    runtime: Runtime,
-    journey: Journey,
-    event: Event,
-    contact: Record,
-    standing: Standing,
-) -> UUID | None:
+def _run_row(
+    runtime: Runtime, journey: Journey, event: Event, contact: Record, standing: Standing
+) -> dict[str, Any]:
     now = runtime.clock.now()
-    state_id = new_id()
-    statement = (
-        pg_insert(journey_states)
-        .values(
-            id=state_id,
-            journey_id=journey.id,
-            contact_id=contact["id"],
-            email=contact["email"],
-            status="pending",
-            version=journey.version,
-            wake_at=now,
-            cursor_seq=event.seq,
-            input=run_input(event, contact),
-            context=dict(event.properties),
-            entry_key=f"{journey.id}:{contact['id']}" if journey.entry.limit == "once" else None,
-            entry_count=standing.entries + 1,
-            trigger_event_id=event.id,
-            created_at=now,
-            updated_at=now,
-        )
-        .on_conflict_do_nothing()
-        .returning(_states.id)
-    )
-    if (await conn.execute(statement)).scalar_one_or_none() is None:
-        return None
-    await activity.record(
-        conn,
-        at=now,
-        kind="state",
-        type="entered",
-        ref_id=state_id,
-        contact_id=contact["id"],
-        journey_id=journey.id,
-    )
-    await publish_later(
-        conn,
-        runtime.clock,
-        RUN_START,
-        {"run_id": str(state_id), "generation": 0},
-        dedupe_key=f"start:{state_id}:0",
-    )
-    return state_id
+    return {
+        "id": new_id(),
+        "journey_id": journey.id,
+        "contact_id": contact["id"],
+        "email": contact["email"],
+        "status": "pending",
+        "version": journey.version,
+        "wake_at": now,
+        "cursor_seq": event.seq,
+        "input": run_input(event, contact),
+        "context": dict(event.properties),
+        "entry_key": f"{journey.id}:{contact['id']}" if journey.entry.limit == "once" else None,
+        "entry_count": standing.entries + 1,
+        "trigger_event_id": event.id,
+        "created_at": now,
+        "updated_at": now,
+    }
+
+
+async def _start(
+    conn: AsyncConnection, runtime: Runtime, runs: Sequence[Mapping[str, Any]]
+) -> dict[str, UUID]:
+    """Write these runs and tell the engine. Returns them by journey, but for those that a constraint refused."""
+    if not runs:
+        return {}
+    entered = {row.journey_id: row.id for row in await conn.execute(_ENTER, runs)}
+    hints = [
+        Message(RUN_START, {"run_id": str(run["id"]), "generation": 0}, dedupe_key=f"start:{run['id']}:0")
+        for run in runs
+        if run["journey_id"] in entered
+    ]
+    await publish_all(conn, runtime.clock, hints)
+    return entered
 
 
 def _facts(conn: AsyncConnection, runtime: Runtime, event: Event, contact: Record) -> ContactFacts:

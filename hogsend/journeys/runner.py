@@ -15,7 +15,7 @@ from hogsend.decisions.reasons import Kind, Reason
 from hogsend.journeys.context import Context
 from hogsend.journeys.definition import Journey
 from hogsend.journeys.driver import LiveDriver
-from hogsend.journeys.ending import end_run
+from hogsend.journeys.ending import end_runs
 from hogsend.journeys.held import RUN_LEASE
 from hogsend.journeys.interrupts import (
     Blocked,
@@ -186,10 +186,10 @@ async def _release(runtime: Runtime, run: RowMapping, wake_at: datetime) -> Adva
 
 async def _complete(runtime: Runtime, run: RowMapping) -> Advanced:
     async with runtime.database.transaction() as conn:
-        ended = await end_run(
+        ended = await end_runs(
             conn,
             runtime.clock,
-            state_id=run["id"],
+            state_ids=[run["id"]],
             status="completed",
             kind=Kind.COMPLETED,
             reason=Reason.JOURNEY_ENDED,
@@ -227,10 +227,10 @@ async def _end_badly(
     changed_seq: int | None = None,
 ) -> Advanced:
     async with runtime.database.transaction() as conn:
-        ended = await end_run(
+        ended = await end_runs(
             conn,
             runtime.clock,
-            state_id=run["id"],
+            state_ids=[run["id"]],
             status=status,
             kind=kind,
             reason=reason,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -9,6 +11,20 @@ from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.realtime.tables import activity
+
+_APPEND = insert(activity)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One row to append. `at` is product time; `ref_id` is the row that it speaks of."""
+
+    at: datetime
+    kind: str
+    type: str
+    ref_id: UUID
+    contact_id: UUID | None = None
+    journey_id: str | None = None
 
 
 async def record(
@@ -25,8 +41,11 @@ async def record(
 
     Streams see it when that transaction commits, in an order that every reader agrees on.
     """
-    await conn.execute(
-        insert(activity).values(
-            at=at, kind=kind, type=type, ref_id=ref_id, contact_id=contact_id, journey_id=journey_id
-        )
-    )
+    line = Line(at=at, kind=kind, type=type, ref_id=ref_id, contact_id=contact_id, journey_id=journey_id)
+    await record_all(conn, [line])
+
+
+async def record_all(conn: AsyncConnection, lines: Sequence[Line]) -> None:
+    """Append several in this order, with one statement."""
+    if lines:
+        await conn.execute(_APPEND, [vars(line) for line in lines])
