@@ -8,7 +8,7 @@ from typing import Literal
 from uuid import UUID
 
 import structlog
-from sqlalchemy import RowMapping, exists, or_, select, update
+from sqlalchemy import RowMapping, bindparam, exists, or_, select, update
 
 from hogsend.deadletters.actions import bury
 from hogsend.decisions.reasons import Kind, Reason
@@ -38,6 +38,34 @@ MAX_FRUITLESS_SLICES = 30
 _states = journey_states.c
 _steps = journey_steps.c
 
+_CLAIM = (
+    update(journey_states)
+    .where(
+        _states.id == bindparam("run"),
+        _states.status.in_(DRIVEN_STATUSES),
+        or_(_states.lease_until.is_(None), _states.lease_until <= bindparam("now")),
+    )
+    .values(
+        epoch=_states.epoch + 1,
+        lease_owner=bindparam("owner"),
+        lease_until=bindparam("leased"),
+        status="active",
+        attempt=_states.attempt + 1,
+    )
+    .returning(journey_states)
+)
+_HELD = update(journey_states).where(_states.id == bindparam("run"), _states.epoch == bindparam("held"))
+_PARK = _HELD.where(_states.status == "active").values(
+    status="waiting",
+    wake_at=bindparam("until"),
+    attempt=0,
+    lease_owner=None,
+    lease_until=None,
+    updated_at=bindparam("now"),
+)
+_WAKE = _HELD.values(wake_at=bindparam("until"))
+_IS_OPEN = select(exists().where(_steps.state_id == bindparam("run"), _steps.status == "open"))
+
 
 @dataclass(frozen=True)
 class Advanced:
@@ -53,9 +81,10 @@ async def advance(runtime: Runtime, run_id: UUID, owner: str, generation: int | 
 
     A run that another caller holds answers `busy`; one of another `generation` answers `superseded`.
     """
-    run = await _claim(runtime, run_id, owner, generation)
-    if isinstance(run, Advanced):
-        return run
+    claimed = await _claim(runtime, run_id, owner, generation)
+    if isinstance(claimed, Advanced):
+        return claimed
+    run, journal = claimed
     runtime.crash_at("after_claim")
     if run["attempt"] > MAX_FRUITLESS_SLICES:
         message = f"{run['attempt'] - 1} slices without progress"
@@ -64,34 +93,21 @@ async def advance(runtime: Runtime, run_id: UUID, owner: str, generation: int | 
     if journey is None:
         message = f"no journey {run['journey_id']!r} in this deployment"
         return await _block(runtime, run, Reason.JOURNEY_MISSING, message)
-    return await _replay(runtime, journey, run)
+    return await _replay(runtime, journey, run, journal)
 
 
-async def _claim(runtime: Runtime, run_id: UUID, owner: str, generation: int | None) -> RowMapping | Advanced:
+async def _claim(
+    runtime: Runtime, run_id: UUID, owner: str, generation: int | None
+) -> tuple[RowMapping, Journal] | Advanced:
+    """The run, leased to `owner`, and its journal, read while its row is locked."""
     wall = runtime.clock.wall()
-    free = [
-        _states.id == run_id,
-        _states.status.in_(DRIVEN_STATUSES),
-        or_(_states.lease_until.is_(None), _states.lease_until <= wall),
-    ]
-    if generation is not None:
-        free.append(_states.generation == generation)
+    claim = _CLAIM if generation is None else _CLAIM.where(_states.generation == generation)
+    values = {"run": run_id, "now": wall, "owner": owner, "leased": wall + RUN_LEASE}
     async with runtime.database.transaction() as conn:
-        claimed = await conn.execute(
-            update(journey_states)
-            .where(*free)
-            .values(
-                epoch=_states.epoch + 1,
-                lease_owner=owner,
-                lease_until=wall + RUN_LEASE,
-                status="active",
-                attempt=_states.attempt + 1,
-            )
-            .returning(journey_states)
-        )
+        claimed = await conn.execute(claim, values)
         run: RowMapping | None = claimed.mappings().one_or_none()
         if run is not None:
-            return run
+            return run, Journal((await recorded(conn, [run_id]))[run_id])
         found = (
             await conn.execute(
                 select(_states.status, _states.generation, _states.lease_until).where(_states.id == run_id)
@@ -107,9 +123,7 @@ async def _claim(runtime: Runtime, run_id: UUID, owner: str, generation: int | N
     return Advanced("busy", found.status, runtime.clock.now() + runtime.clock.product(left))
 
 
-async def _replay(runtime: Runtime, journey: Journey, run: RowMapping) -> Advanced:
-    async with runtime.database.read() as conn:
-        journal = Journal((await recorded(conn, [run["id"]]))[run["id"]])
+async def _replay(runtime: Runtime, journey: Journey, run: RowMapping, journal: Journal) -> Advanced:
     context = Context(
         LiveDriver(runtime, run),
         journal,
@@ -146,31 +160,20 @@ async def _stopped(runtime: Runtime, run: RowMapping, interrupt: Interrupt) -> A
 async def _suspend(runtime: Runtime, run: RowMapping, wake_at: datetime) -> Advanced:
     """Park the run, unless what it waits for came meanwhile.
 
-    The run row is locked before its open step is looked at: an event that closed the step in between is either
-    seen here, or waits for this lock and then makes the run due.
+    Parking locks the run's row, and its open step is looked at only then, in a statement (so a snapshot) of its own:
+    an event that closed the step in between is either seen here, or waits for this lock and then makes the run due.
     """
+    mine = {"run": run["id"], "held": run["epoch"]}
+    now = runtime.clock.now()
     async with runtime.database.transaction() as conn:
-        await conn.execute(select(_states.id).where(_states.id == run["id"]).with_for_update())
-        still_open = (
-            await conn.execute(select(exists().where(_steps.state_id == run["id"], _steps.status == "open")))
-        ).scalar_one()
-        until = wake_at if still_open else runtime.clock.now()
-        parked = await conn.execute(
-            update(journey_states)
-            .where(_states.id == run["id"], _states.epoch == run["epoch"], _states.status == "active")
-            .values(
-                status="waiting",
-                wake_at=until,
-                attempt=0,
-                lease_owner=None,
-                lease_until=None,
-                updated_at=runtime.clock.now(),
-            )
-        )
+        parked = await conn.execute(_PARK, mine | {"until": wake_at, "now": now})
+        if parked.rowcount and not (await conn.execute(_IS_OPEN, mine)).scalar_one():
+            wake_at = runtime.clock.now()
+            await conn.execute(_WAKE, mine | {"until": wake_at})
     runtime.crash_at("after_suspend")
     if parked.rowcount == 0:
         return Advanced("superseded", "active")
-    return Advanced("waiting", "waiting", until)
+    return Advanced("waiting", "waiting", wake_at)
 
 
 async def _release(runtime: Runtime, run: RowMapping, wake_at: datetime) -> Advanced:
