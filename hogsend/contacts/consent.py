@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, Text, any_, delete, literal, select, update
+from sqlalchemy import RowMapping, Text, any_, bindparam, delete, select, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,6 +18,7 @@ from hogsend.storage.database import Record
 from hogsend.storage.metadata import new_id
 
 _p = contact_preferences.c
+_SAID_AT = select(contact_preferences).where(_p.email == any_(bindparam("emails", type_=ARRAY(Text))))
 
 
 async def preferences_of(conn: AsyncConnection, contact_id: UUID) -> RowMapping | None:
@@ -71,8 +72,7 @@ async def addresses_opted_out(conn: AsyncConnection, emails: Sequence[str]) -> s
 
 
 async def _of_the_deleted(conn: AsyncConnection, emails: Sequence[str]) -> list[RowMapping]:
-    these = literal(list(emails), ARRAY(Text))
-    rows = await conn.execute(select(contact_preferences).where(_p.email == any_(these)))
+    rows = await conn.execute(_SAID_AT, {"emails": list(emails)})
     refusing = {row["contact_id"]: row for row in rows.mappings() if _refuses(row)}
     if not refusing:
         return []

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Executable, Select, case, func, literal, select, union_all, update
+from sqlalchemy import Executable, Select, bindparam, case, func, literal, select, union_all, update
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import Text
@@ -26,6 +27,7 @@ from hogsend.storage.database import lock_subjects, try_lock_subjects
 from hogsend.storage.metadata import new_id
 
 _c = contacts.c
+_MAKE = insert(contacts).on_conflict_do_nothing().returning(contacts)
 
 
 @dataclass(frozen=True)
@@ -141,16 +143,22 @@ async def lock_person(
 
 async def owners(conn: AsyncConnection, keys: Keys) -> dict[Kind, Contact]:
     """The live contact that each of `keys` resolves to, by its own key or by an alias. One statement."""
-    parts: list[Select[Any]] = []
-    for kind, value in keys:
-        own = select(literal(kind).label("kind"), contacts)
-        parts.append(own.where(_c[kind] == value, _c.deleted_at.is_(None)))
-        parts.append(_by_alias(literal(kind), kind, value))
-    rows = (await conn.execute(union_all(*parts))).all()
+    rows = (await conn.execute(_owning(tuple(kind for kind, _ in keys)), dict(keys))).all()
     return {row.kind: row._asdict() for row in rows}
 
 
-def _by_alias(label: Any, kind: Kind, value: str) -> Select[Any]:
+@cache
+def _owning(kinds: tuple[Kind, ...]) -> Executable:
+    """Built once for each set of kinds: every event asks it, and building costs as much as asking."""
+    parts: list[Select[Any]] = []
+    for kind in kinds:
+        own = select(literal(kind).label("kind"), contacts)
+        parts.append(own.where(_c[kind] == bindparam(kind), _c.deleted_at.is_(None)))
+        parts.append(_by_alias(literal(kind), kind, bindparam(kind)))
+    return union_all(*parts)
+
+
+def _by_alias(label: Any, kind: Kind, value: Any) -> Select[Any]:
     alias = contact_aliases.c
     return (
         select(label, contacts)
@@ -173,8 +181,10 @@ async def _first(conn: AsyncConnection, candidates: list[Select[Any]]) -> Contac
     return await _one(conn, union_all(*candidates).order_by("rank").limit(1))
 
 
-async def _one(conn: AsyncConnection, statement: Executable) -> Contact | None:
-    row = (await conn.execute(statement)).one_or_none()
+async def _one(
+    conn: AsyncConnection, statement: Executable, values: Mapping[str, Any] | None = None
+) -> Contact | None:
+    row = (await conn.execute(statement, values)).one_or_none()
     return None if row is None else row._asdict()
 
 
@@ -194,7 +204,7 @@ async def _create(
         "created_at": now,
         "updated_at": now,
     }
-    row = await _one(conn, insert(contacts).values(values).on_conflict_do_nothing().returning(contacts))
+    row = await _one(conn, _MAKE, values)
     if row is None:
         return None
     if keys.email is not None:

@@ -24,6 +24,8 @@ from hogsend.runtime import Runtime
 from hogsend.storage.database import Record, lock_subjects
 from hogsend.storage.metadata import new_id
 
+_APPEND = insert(user_events).returning(user_events.c.seq)
+
 
 @dataclass(frozen=True)
 class IngestInput:
@@ -176,22 +178,17 @@ async def _store(
     conn: AsyncConnection, event: IngestInput, event_id: UUID, contact_id: UUID, now: datetime
 ) -> Event:
     occurred_at = event.occurred_at or now
-    seq = (
-        await conn.execute(
-            insert(user_events)
-            .values(
-                id=event_id,
-                contact_id=contact_id,
-                name=event.name,
-                properties=dict(event.properties),
-                source=event.source,
-                idempotency_key=event.idempotency_key,
-                occurred_at=occurred_at,
-                received_at=now,
-            )
-            .returning(user_events.c.seq)
-        )
-    ).scalar_one()
+    row = {
+        "id": event_id,
+        "contact_id": contact_id,
+        "name": event.name,
+        "properties": dict(event.properties),
+        "source": event.source,
+        "idempotency_key": event.idempotency_key,
+        "occurred_at": occurred_at,
+        "received_at": now,
+    }
+    seq = (await conn.execute(_APPEND, row)).scalar_one()
     await activity.record(
         conn, at=occurred_at, kind="event", type="received", ref_id=event_id, contact_id=contact_id
     )

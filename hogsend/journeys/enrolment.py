@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from sqlalchemy import Row, delete, select, tuple_, update
+from sqlalchemy import Row, bindparam, delete, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -34,6 +34,16 @@ if TYPE_CHECKING:
 
 _states = journey_states.c
 _steps = journey_steps.c
+_LISTENING = (
+    select(journey_waits)
+    .where(
+        journey_waits.c.contact_id == bindparam("contact"),
+        journey_waits.c.event == bindparam("event"),
+        journey_waits.c.since_seq < bindparam("seq"),
+        journey_waits.c.deadline >= bindparam("received_at"),
+    )
+    .order_by(journey_waits.c.state_id)
+)
 _ENTER = pg_insert(journey_states).on_conflict_do_nothing().returning(_states.id, _states.journey_id)
 
 
@@ -102,18 +112,15 @@ async def _any_holds(
 
 async def satisfy_waits(conn: AsyncConnection, runtime: Runtime, event: Event, contact: Record) -> list[UUID]:
     """Close the open waits that this event satisfies, and make their runs due. Returns the runs' ids."""
-    waits = (
-        await conn.execute(
-            select(journey_waits)
-            .where(
-                journey_waits.c.contact_id == contact["id"],
-                journey_waits.c.event == event.name,
-                journey_waits.c.since_seq < event.seq,
-                journey_waits.c.deadline >= event.received_at,
-            )
-            .order_by(journey_waits.c.state_id)
-        )
-    ).all()
+    waits = await conn.execute(
+        _LISTENING,
+        {
+            "contact": contact["id"],
+            "event": event.name,
+            "seq": event.seq,
+            "received_at": event.received_at,
+        },
+    )
     satisfied = {
         wait.state_id: wait.step_key for wait in waits if _satisfies(event, contact, wait.conditions)
     }

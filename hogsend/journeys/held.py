@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, func, select, update
+from sqlalchemy import BigInteger, ColumnElement, RowMapping, Update, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -25,6 +25,41 @@ RUN_LEASE = timedelta(seconds=60)
 _states = journey_states.c
 _steps = journey_steps.c
 _events = user_events.c
+
+# Built once: a slice asks each of these, and building one costs as much as asking it.
+_GUARD = (
+    update(journey_states)
+    .where(_states.id == bindparam("run"), _states.epoch == bindparam("held"), _states.status == "active")
+    .values(lease_until=bindparam("leased"))
+    .returning(journey_states)
+)
+_OPEN = pg_insert(journey_steps)
+_CLOSE = _OPEN.on_conflict_do_update(
+    index_elements=[_steps.state_id, _steps.key],
+    set_={name: _OPEN.excluded[name] for name in ("status", "result", "closed_at")},
+    where=_steps.status == "open",
+)
+
+
+def _noting(cursor: ColumnElement[int]) -> Update:
+    return (
+        update(journey_states)
+        .where(_states.id == bindparam("run"))
+        .values(
+            current_node=bindparam("node"),
+            attempt=0,
+            cursor_seq=func.greatest(_states.cursor_seq, cursor),
+            updated_at=bindparam("now"),
+        )
+    )
+
+
+_NOTE = _noting(bindparam("cursor", type_=BigInteger))
+_NOTE_PAST = _noting(
+    select(func.coalesce(func.max(_events.seq), 0))
+    .where(_events.contact_id == bindparam("contact"), _events.received_at <= bindparam("past"))
+    .scalar_subquery()
+)
 
 
 class HeldRun:
@@ -45,12 +80,9 @@ class HeldRun:
 
         Raises `RunEnded` or `Fenced`. Where the subject's lock is needed too, take that first.
         """
-        held = await conn.execute(
-            update(journey_states)
-            .where(_states.id == self.run_id, _states.epoch == self.epoch, _states.status == "active")
-            .values(lease_until=self.runtime.clock.wall() + lease)
-            .returning(journey_states)
-        )
+        lease_until = self.runtime.clock.wall() + lease
+        values = {"run": self.run_id, "held": self.epoch, "leased": lease_until}
+        held = await conn.execute(_GUARD, values)
         run: RowMapping | None = held.mappings().one_or_none()
         if run is not None:
             self.contact_id = run["contact_id"]
@@ -70,8 +102,8 @@ class HeldRun:
     async def open(self, conn: AsyncConnection, step: Step) -> None:
         """Write a step that is under way."""
         now = self.runtime.clock.now()
-        await conn.execute(pg_insert(journey_steps).values(self._row(step, "open", now)))
-        await self._note(conn, step, now)
+        await conn.execute(_OPEN, self._row(step, "open", now))
+        await conn.execute(_NOTE, self._noted(step, now) | {"cursor": 0})
         step.status = "open"
 
     async def close(
@@ -91,20 +123,12 @@ class HeldRun:
         """
         now = self.runtime.clock.now()
         row = self._row(step, "done", now) | {"result": result, "closed_at": now}
-        await conn.execute(
-            pg_insert(journey_steps)
-            .values(row)
-            .on_conflict_do_update(
-                index_elements=[_steps.state_id, _steps.key],
-                set_={"status": "done", "result": row["result"], "closed_at": now},
-                where=_steps.status == "open",
-            )
-        )
-        behind: Any = cursor or 0
-        if past is not None:
-            arrived = (_events.contact_id == self.contact_id, _events.received_at <= past)
-            behind = select(func.coalesce(func.max(_events.seq), 0)).where(*arrived).scalar_subquery()
-        await self._note(conn, step, now, behind)
+        await conn.execute(_CLOSE, row)
+        noted = self._noted(step, now)
+        if past is None:
+            await conn.execute(_NOTE, noted | {"cursor": cursor or 0})
+        else:
+            await conn.execute(_NOTE_PAST, noted | {"contact": self.contact_id, "past": past})
         step.status, step.result = "done", result
 
     async def decide(
@@ -128,17 +152,8 @@ class HeldRun:
             event_id=event_id,
         )
 
-    async def _note(self, conn: AsyncConnection, step: Step, now: datetime, cursor: Any = 0) -> None:
-        await conn.execute(
-            update(journey_states)
-            .where(_states.id == self.run_id)
-            .values(
-                current_node=step.label,
-                attempt=0,
-                cursor_seq=func.greatest(_states.cursor_seq, cursor),
-                updated_at=now,
-            )
-        )
+    def _noted(self, step: Step, now: datetime) -> dict[str, Any]:
+        return {"run": self.run_id, "node": step.label, "now": now}
 
     def _row(self, step: Step, status: str, now: datetime) -> dict[str, Any]:
         return {
