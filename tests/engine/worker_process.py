@@ -1,10 +1,11 @@
-"""A worker as it is deployed: `python -m worker`, a process that can be killed."""
+"""A worker and an API as they are deployed: processes that can be killed."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,8 @@ async def eventually(condition: Callable[[], object], within: float = 20.0) -> N
 class WorkerProcess:
     """One worker at a time. Its output is kept, and shown where it should not have ended."""
 
+    command = ("worker",)
+
     def __init__(self, environment: Mapping[str, str]) -> None:
         clean = {
             name: value for name, value in os.environ.items() if not name.startswith(("HOGSEND", "HATCHET"))
@@ -38,13 +41,18 @@ class WorkerProcess:
     def start(self) -> None:
         assert not self.lives
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "worker"],
+            [sys.executable, "-m", *self.command],
             cwd=ROOT,
             env=self._environment,
             stdout=self._output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def lives(self) -> bool:
@@ -79,3 +87,15 @@ class WorkerProcess:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         self._output.close()
+
+
+class ApiProcess(WorkerProcess):
+    """`hogsend api` on a port of its own, the same one each time it is started."""
+
+    command = ("hogsend.cli", "api")
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        super().__init__({**environment, "HOGSEND_PORT": str(port)})
+        self.url = f"http://127.0.0.1:{port}"
