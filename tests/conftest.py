@@ -20,9 +20,9 @@ import os
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import httpx
 import pytest
@@ -169,10 +169,11 @@ class _Uvicorn(uvicorn.Server):
         yield
 
 
-@pytest.fixture
-async def live_server(app: Starlette) -> AsyncIterator[str]:
+@asynccontextmanager
+async def served(app: Starlette, lifespan: Literal["on", "off"] = "off") -> AsyncIterator[str]:
+    """The application on a real port: its base URL."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=2)
+        config = uvicorn.Config(app, log_config=None, lifespan=lifespan, timeout_graceful_shutdown=2)
         server = _Uvicorn(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started and not serving.done():
@@ -180,6 +181,12 @@ async def live_server(app: Starlette) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         server.should_exit = True
         await serving
+
+
+@pytest.fixture
+async def live_server(app: Starlette) -> AsyncIterator[str]:
+    async with served(app) as url:
+        yield url
 
 
 @pytest.fixture
