@@ -13,6 +13,7 @@ from hogsend.access.errors import AccessError
 from hogsend.errors import Conflict, InvalidInput, NotFound
 from hogsend.graphql.context import Context
 from hogsend.storage.cursors import BadCursor
+from hogsend.storage.unreachable import unreachable
 
 log = structlog.get_logger(__name__)
 
@@ -27,11 +28,13 @@ class Code(StrEnum):
     THROTTLED = "THROTTLED"
     MAX_COST_EXCEEDED = "MAX_COST_EXCEEDED"
     INTERNAL = "INTERNAL"
+    UNAVAILABLE = "UNAVAILABLE"
     SLOW_CONSUMER = "SLOW_CONSUMER"
     GOING_AWAY = "GOING_AWAY"
 
 
 INTERNAL_MESSAGE = "Internal server error"
+UNAVAILABLE_MESSAGE = "The database does not answer now; try again"
 ACCESS_CODES = {
     401: Code.UNAUTHENTICATED,
     403: Code.FORBIDDEN,
@@ -43,6 +46,7 @@ HTTP_STATUS = {
     Code.FORBIDDEN: 403,
     Code.THROTTLED: 429,
     Code.INTERNAL: 500,
+    Code.UNAVAILABLE: 503,
     Code.GOING_AWAY: 503,
 }
 
@@ -82,9 +86,12 @@ def present(error: GraphQLError, context: Context | None) -> GraphQLError:
         case BadCursor():
             return _with(error, "That is not a cursor of this list", {"code": Code.BAD_REQUEST.value})
     request_id = context.request_id if context is not None else None
-    log.error("field_failed", request_id=request_id, path=error.path, exc_info=cause)
-    extensions = {"code": Code.INTERNAL.value} | ({"requestId": request_id} if request_id else {})
-    return _with(error, INTERNAL_MESSAGE, extensions)
+    is_away = unreachable(cause)
+    told = {"error": type(cause).__name__} if is_away else {"exc_info": cause}
+    log.error("field_failed", request_id=request_id, path=error.path, away=is_away, **told)
+    code, message = (Code.UNAVAILABLE, UNAVAILABLE_MESSAGE) if is_away else (Code.INTERNAL, INTERNAL_MESSAGE)
+    extensions = {"code": code.value} | ({"requestId": request_id} if request_id else {})
+    return _with(error, message, extensions)
 
 
 def _with(error: GraphQLError, message: str, extensions: Mapping[str, Any]) -> GraphQLError:

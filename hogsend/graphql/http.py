@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
 import orjson
+import structlog
 from graphql import GraphQLError, OperationType
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -16,11 +17,14 @@ from hogsend.access.authenticate import until_refused
 from hogsend.access.errors import AccessError
 from hogsend.access.gate import Admitted, admit
 from hogsend.graphql.context import Context
-from hogsend.graphql.errors import denied, problem
+from hogsend.graphql.errors import UNAVAILABLE_MESSAGE, Code, denied, problem
 from hogsend.graphql.execute import Answer, Prepared, Refused
 from hogsend.graphql.graphiql import graphiql
 from hogsend.graphql.request import Params, from_body, from_query
 from hogsend.graphql.server import GraphQLServer
+from hogsend.storage.unreachable import RETRY_AFTER, unreachable
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -54,6 +58,13 @@ async def _respond(request: Request, server: GraphQLServer) -> Response:
         admitted = await admit(server.runtime, request.headers.get("authorization"))
     except AccessError as error:
         return _json(Answer(errors=(denied(error),), status=error.status), error.headers)
+    except Exception as error:
+        if not unreachable(error):
+            raise
+        log.warning("key_not_checked", request_id=request.state.request_id, error=type(error).__name__)
+        return _json(
+            Answer(errors=(problem(UNAVAILABLE_MESSAGE, Code.UNAVAILABLE),), status=503), RETRY_AFTER
+        )
     if posted and not _is_json(request.headers.get("content-type", "")):
         return _error("Content-Type must be application/json", 415, admitted.rate.headers)
     try:

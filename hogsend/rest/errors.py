@@ -14,8 +14,10 @@ from starlette.routing import Match
 from hogsend.access.errors import AccessError
 from hogsend.errors import Conflict, InvalidInput, NotFound
 from hogsend.rest.models import InvalidBody
+from hogsend.storage.unreachable import RETRY_AFTER
 
 INTERNAL = "Internal server error"
+AWAY = "The database does not answer now; try again"
 NOT_FOUND = "Not Found"
 METHOD_NOT_ALLOWED = "Method Not Allowed"
 TOO_LARGE = "Request body too large"
@@ -45,6 +47,11 @@ def error_response(
     if request_id is not None:
         body["requestId"] = request_id
     return JSONResponse(body, status, headers=headers)
+
+
+def away(request_id: str | None = None) -> JSONResponse:
+    """503 while Postgres is away: nobody but an operator can do more about it than come back."""
+    return error_response(503, AWAY, request_id=request_id, headers=RETRY_AFTER)
 
 
 def invalid(error: InvalidInput) -> JSONResponse:

@@ -10,7 +10,8 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hogsend.rest.errors import INTERNAL, TOO_LARGE, error_response
+from hogsend.rest.errors import INTERNAL, TOO_LARGE, away, error_response
+from hogsend.storage.unreachable import unreachable
 
 log = structlog.get_logger(__name__)
 
@@ -20,8 +21,8 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{8,128}")
 class RequestId:
     """Puts an id into `scope["state"]["request_id"]` and on the response; a caller's own is kept where it is sane.
 
-    It is the outermost layer, so it also answers 500 for whatever escapes the others: with the id, and
-    without a word about what went wrong, which is for the log.
+    It is the outermost layer, so it also answers for whatever escapes the others, with the id and without a word
+    about what went wrong, which is for the log: 503 where Postgres is away, else 500.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -46,11 +47,15 @@ class RequestId:
 
         try:
             await self.app(scope, receive, with_id)
-        except Exception:
-            log.exception("request_failed", request_id=request_id, path=scope["path"])
+        except Exception as error:
+            is_away = unreachable(error)
+            log.error(
+                "request_failed", request_id=request_id, path=scope["path"], away=is_away, exc_info=error
+            )
             if started or scope["type"] == "websocket":
                 raise
-            await error_response(500, INTERNAL, request_id=request_id)(scope, receive, with_id)
+            answer = away(request_id) if is_away else error_response(500, INTERNAL, request_id=request_id)
+            await answer(scope, receive, with_id)
 
 
 class _TooLarge(Exception):

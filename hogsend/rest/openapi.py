@@ -37,7 +37,7 @@ REFUSALS: Mapping[int, str] = {
     409: "It exists, and its state does not allow this",
     413: "The body is too large",
     429: "The rate limit of the key is used up",
-    503: "No key was ever made: the API is not configured",
+    503: "No key was ever made, or the database does not answer now: `Retry-After` says when to come back",
 }
 
 

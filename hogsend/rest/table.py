@@ -21,7 +21,7 @@ from hogsend.graphql.execute import Answer, Executor, Prepared
 from hogsend.graphql.mutations import DEED
 from hogsend.graphql.server import GraphQLServer
 from hogsend.rest.body import json_object
-from hogsend.rest.errors import INTERNAL, JSONResponse, error_response, on_hogsend_error
+from hogsend.rest.errors import INTERNAL, JSONResponse, away, error_response, on_hogsend_error
 from hogsend.rest.models import Body, InvalidBody, parsed
 from hogsend.rest.params import Param, read
 from hogsend.runtime import Runtime
@@ -178,6 +178,8 @@ def _failed(answer: Answer, request_id: str) -> Response:
     match code_of(error):
         case Code.INTERNAL:
             return error_response(500, INTERNAL, request_id=request_id)
+        case Code.UNAVAILABLE:
+            return away(request_id)
         case Code.NOT_FOUND:
             return error_response(404, error.message)
         case Code.FORBIDDEN:

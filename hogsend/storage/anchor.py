@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from sqlalchemy import Row, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.clock import Clock, SystemClock
@@ -26,7 +26,7 @@ async def anchored_clock(database: Database, speed: float) -> Clock:
         async with database.transaction() as conn:
             await conn.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
             return await _join_or_anchor(conn, speed)
-    except (DBAPIError, OSError):
+    except (SQLAlchemyError, OSError):
         return SystemClock()
 
 

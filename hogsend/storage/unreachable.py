@@ -1,0 +1,41 @@
+"""Which errors mean that Postgres is away for now, as opposed to a statement that is wrong."""
+
+from __future__ import annotations
+
+import errno
+from socket import gaierror
+
+import asyncpg
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
+
+RETRY_AFTER = {"Retry-After": "5"}
+"""Headers of an answer that was not given for this reason, in seconds."""
+
+# Connection exceptions, resources used up, operator intervention (shutdown, starting up).
+_CLASSES = ("08", "53", "57P")
+# asyncio raises a plain OSError without a number where several addresses of one name were tried.
+_NETWORK = (None, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH)
+
+
+def unreachable(error: BaseException) -> bool:
+    """Whether trying again later is all that the error asks for.
+
+    A statement or a connection that took too long counts too, and so does a pool without a free connection: it is
+    what an outage looks like to those who come second.
+    """
+    match error:
+        case DBAPIError():
+            return error.connection_invalidated or _says_so(error.orig)
+        case NoConnectionFree() | TimeoutError() | ConnectionError() | gaierror():
+            return True
+        case OSError():
+            return error.errno in _NETWORK
+        case asyncpg.PostgresError() | asyncpg.InterfaceError():
+            return _says_so(error)
+    return False
+
+
+def _says_so(error: BaseException | None) -> bool:
+    state = str(getattr(error, "sqlstate", None) or "")
+    return state.startswith(_CLASSES) or "connection is closed" in str(error)
