@@ -28,7 +28,7 @@ from hogsend.realtime.live import Live
 from hogsend.rest import admin, data_plane, exports, health, openapi, public, webhooks
 from hogsend.rest.admin import AdminPlane
 from hogsend.rest.errors import on_hogsend_error, on_http_exception
-from hogsend.rest.middleware import BodyLimit, RequestId
+from hogsend.rest.middleware import BodyLimit, Deadline, RequestId
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
 
@@ -81,6 +81,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> Starlette:
         lifespan=lifespan,
         middleware=[
             Middleware(RequestId),
+            Middleware(Deadline),
             Middleware(BodyLimit, default=BODY_LIMIT, limits=BODY_LIMITS),
         ],
         exception_handlers={HTTPException: on_http_exception, HogsendError: on_hogsend_error},

@@ -160,6 +160,7 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
         return await task
     finally:
         gone.cancel()
+        task.cancel()
 
 
 async def _gone(request: Request) -> None:

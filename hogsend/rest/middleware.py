@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from uuid import uuid4
@@ -14,6 +15,8 @@ from hogsend.rest.errors import INTERNAL, TOO_LARGE, away, error_response
 from hogsend.storage.unreachable import unreachable
 
 log = structlog.get_logger(__name__)
+
+LONGEST_REQUEST = 30.0
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{8,128}")
 
@@ -49,13 +52,54 @@ class RequestId:
             await self.app(scope, receive, with_id)
         except Exception as error:
             is_away = unreachable(error)
-            log.error(
-                "request_failed", request_id=request_id, path=scope["path"], away=is_away, exc_info=error
-            )
+            # An outage is one fact, not a traceback for each request.
+            told = {"error": type(error).__name__} if is_away else {"exc_info": error}
+            log.error("request_failed", request_id=request_id, path=scope["path"], away=is_away, **told)
             if started or scope["type"] == "websocket":
                 raise
             answer = away(request_id) if is_away else error_response(500, INTERNAL, request_id=request_id)
             await answer(scope, receive, with_id)
+
+
+class Deadline:
+    """Ends a request that has no answer `LONGEST_REQUEST` seconds after all of it came: raises `TimeoutError`.
+
+    A Postgres that is slow or silent would keep it, and its connection, for each statement anew. Once an answer
+    begins it may take as long as it likes: streams and exports do.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        loop = asyncio.get_running_loop()
+        arrived = answering = False
+
+        def move(when: float | None) -> None:
+            if not deadline.expired():  # It may have passed while the answer was on its way here.
+                deadline.reschedule(when)
+
+        async def heard() -> Message:
+            nonlocal arrived
+            if arrived or answering:
+                return await receive()
+            move(None)  # A client may send as slowly as it likes.
+            message = await receive()
+            arrived = not message.get("more_body", False)
+            move(loop.time() + LONGEST_REQUEST)
+            return message
+
+        async def answered(message: Message) -> None:
+            nonlocal answering
+            answering = True
+            move(None)
+            await send(message)
+
+        async with asyncio.timeout(LONGEST_REQUEST) as deadline:
+            await self.app(scope, heard, answered)
 
 
 class _TooLarge(Exception):
