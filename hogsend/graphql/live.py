@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import structlog
-from sqlalchemy.exc import DBAPIError
 
 from hogsend.graphql.context import Context
 from hogsend.graphql.errors import Code, problem
 from hogsend.realtime.cursor import Cursor
 from hogsend.realtime.live import Live
 from hogsend.realtime.streams import Entry, Selection, follow, head
+from hogsend.storage.unreachable import unreachable
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +41,9 @@ async def entries(context: Context, wanted: Selection, after: str | None) -> Asy
                     context.taken, context.position = context.position, cursor.encode()
                     context.forget()
                     yield entry
-        except (DBAPIError, OSError) as error:
+        except Exception as error:
+            if not unreachable(error):
+                raise
             log.warning("stream_interrupted", request_id=context.request_id, error=type(error).__name__)
             await asyncio.sleep(RETRY_SECONDS)
     raise problem("The server is going away; go on from the cursor", Code.GOING_AWAY, cursor=context.position)

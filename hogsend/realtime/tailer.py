@@ -8,7 +8,6 @@ from collections.abc import Collection
 import structlog
 from redis.exceptions import RedisError
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 
 from hogsend.realtime.bus import SOON, Bus
 from hogsend.realtime.cursor import Cursor
@@ -35,7 +34,8 @@ class Tailer:
         while True:
             try:
                 await self._lead()
-            except (DBAPIError, OSError):
+            except Exception:
+                # Whatever it was: without a tailer, streams of all processes would fall back to polling for good.
                 log.warning("realtime_tailer_restarts", exc_info=True)
             await asyncio.sleep(RETRY)
 
