@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -28,22 +30,24 @@ async def eventually(condition: Callable[[], object], within: float = 20.0) -> N
 class WorkerProcess:
     """One worker at a time. Its output is kept, and shown where it should not have ended."""
 
-    command = ("worker",)
-
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], *module: str) -> None:
         clean = {
             name: value for name, value in os.environ.items() if not name.startswith(("HOGSEND", "HATCHET"))
         }
         self._environment = {**clean, **environment}
+        self._module = module or ("worker",)
         self._output = tempfile.TemporaryFile()  # noqa: SIM115
         self._process: subprocess.Popen[bytes] | None = None
+        self._wanted = False
 
-    def start(self) -> None:
+    def start(self, **environment: str) -> None:
+        """With more variables for this life, where some are given."""
         assert not self.lives
+        self._wanted = True
         self._process = subprocess.Popen(
-            [sys.executable, "-m", *self.command],
+            [sys.executable, "-m", *self._module],
             cwd=ROOT,
-            env=self._environment,
+            env={**self._environment, **environment},
             stdout=self._output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -59,19 +63,33 @@ class WorkerProcess:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def fell(self) -> bool:
+        """Whether it ended, and nobody asked it to."""
+        return self._wanted and not self.lives
+
+    @property
     def output(self) -> str:
         self._output.seek(0)
         return self._output.read().decode(errors="replace")
 
+    @property
+    def memory(self) -> int:
+        """Resident bytes of the worker and of what it started."""
+        assert self._process is not None
+        worker = psutil.Process(self._process.pid)
+        return sum(each.memory_info().rss for each in (worker, *worker.children(recursive=True)))
+
     def kill(self) -> None:
         """SIGKILL to the worker alone: what it started must notice by itself."""
         assert self._process is not None
+        self._wanted = False
         self._process.kill()
         self._process.wait()
 
     async def stop(self) -> int:
         """SIGTERM; returns the exit code."""
         assert self._process is not None
+        self._wanted = False
         self._process.terminate()
         try:
             await eventually(lambda: not self.lives, within=40)

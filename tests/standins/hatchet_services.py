@@ -228,6 +228,8 @@ class Services(
             invocation_count=run.invocation, durable_task_external_id=run.id
         )
         out.put_nowait(v1.DurableTaskResponse(eviction_ack=ack))
+        if run.status == "evicted":
+            return
         run.status = "evicted"
         run.evictions += 1
         if run.log[run.cursor].done:
