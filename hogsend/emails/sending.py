@@ -119,7 +119,9 @@ async def _settled_or_early(conn: AsyncConnection, runtime: Runtime, row: Record
         return Outcome("sent", email_id, Reason.PROVIDER_ACCEPTED, message_id=row["message_id"])
     if row["lease_until"] is not None and row["lease_until"] > wall:
         return Outcome("later", email_id, retry_in=row["lease_until"] - wall)
-    if row["next_attempt_at"] is not None and row["next_attempt_at"] > wall:
+    # One that was never answered has nothing to wait for: whose clock set its time may have been ahead.
+    was_put_off = row["error"] is not None and row["next_attempt_at"] is not None
+    if was_put_off and row["next_attempt_at"] > wall:
         return Outcome("later", email_id, retry_in=row["next_attempt_at"] - wall)
     if row["first_attempt_at"] is not None and wall - row["first_attempt_at"] > KEY_LIFETIME:
         return await _give_up(conn, runtime, row)

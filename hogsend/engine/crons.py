@@ -31,13 +31,17 @@ class Cron:
 _CLAIM = text("""
 INSERT INTO crons (name, last_run_at) VALUES (:name, :wall)
 ON CONFLICT (name) DO UPDATE SET last_run_at = :wall
-    WHERE crons.last_run_at IS NULL OR crons.last_run_at <= :before
+    WHERE crons.last_run_at IS NULL OR crons.last_run_at <= :before OR crons.last_run_at > :after
 RETURNING name
 """)
 
 
 async def run_cron(runtime: Runtime, cron: Cron) -> bool:
-    """Run it where it is due and nobody else does. An error is logged and kept in `crons.last_error`."""
+    """Run it where it is due and nobody else does. An error is logged and kept in `crons.last_error`.
+
+    One that ran in the future, by a machine whose clock was ahead, is due: else nobody would release the leases of
+    the dead until then.
+    """
     wall = runtime.clock.wall()
     async with runtime.database.engine.connect() as conn:
         locked = await conn.execute(
@@ -48,7 +52,13 @@ async def run_cron(runtime: Runtime, cron: Cron) -> bool:
             return False
         try:
             claimed = await conn.execute(
-                _CLAIM, {"name": cron.name, "wall": wall, "before": wall - cron.every * 0.9}
+                _CLAIM,
+                {
+                    "name": cron.name,
+                    "wall": wall,
+                    "before": wall - cron.every * 0.9,
+                    "after": wall + cron.every,
+                },
             )
             due = claimed.first() is not None
             await conn.commit()

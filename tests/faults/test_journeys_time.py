@@ -11,12 +11,25 @@ from hogsend import Context, User, days, hours, journey, when
 from hogsend.clock import ManualClock
 from hogsend.emails.providers import Message
 from hogsend.emails.providers.memory import MemoryProvider
+from hogsend.engine.crons import run_cron
 from hogsend.events.ingest import IngestInput, ingest
 from hogsend.journeys.actions import resume_in
 from hogsend.journeys.runner import advance
 from hogsend.journeys.when import Moment
-from tests.driving import ADA, drive, drive_to_end, expire_leases, journal, rows, send_event, statuses
+from tests.driving import (
+    ADA,
+    Crashed,
+    crash_once_at,
+    drive,
+    drive_to_end,
+    expire_leases,
+    journal,
+    rows,
+    send_event,
+    statuses,
+)
 from tests.faults.conftest import RunningWith
+from worker.work import SCHEDULE
 
 
 def utc(text: str) -> datetime:
@@ -136,6 +149,25 @@ async def test_a_worker_whose_clock_is_a_day_off_until_it_is_set_right(
         for index in range(5):
             subjects = [m.subject.split()[0] for m in provider.to(f"p{index}@example.com")]
             assert subjects == ["Welcome", "Nudge", "Bye"]
+
+
+async def test_what_a_dead_worker_left_whose_clock_was_a_day_ahead_is_taken_up_today(
+    running: RunningWith, clock: ManualClock
+) -> None:
+    """Its crons ran tomorrow, its leases end then, and its email was due then."""
+    watchdog = next(cron for cron in SCHEDULE if cron.name == "watchdog")
+    provider = MemoryProvider()
+    async with running(clocked, provider=provider) as right, running(clocked, provider=provider) as ahead:
+        ahead.clock = ManualClock(clock.now() + days(1))
+        await send_event(right, "signup")
+        assert await run_cron(ahead, watchdog)
+        crash_once_at(ahead, "after_provider_call")
+        with pytest.raises(Crashed):
+            await drive(ahead, ahead.owner)
+        assert await run_cron(right, watchdog)
+        await drive(right)
+        assert [m.subject.split()[0] for m in provider.to(ADA)] == ["Welcome"]
+        assert await journal(right) == ["send:welcome#1", "sleep:6h#1"]
 
 
 class Slow(MemoryProvider):
