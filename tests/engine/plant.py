@@ -10,8 +10,8 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -119,13 +119,29 @@ class Plant:
 
     async def settled(self) -> None:
         """Wait until no run is under way and a worker is there."""
-        if not self.worker.lives:
-            self.worker.start()
-        if self.standin is not None:
-            await eventually(lambda: self.hatchet.workers)
+        await self.staffed()
         await self.until_row(
             "SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM journey_states WHERE lease_until IS NOT NULL)"
         )
+
+    async def staffed(self, **environment: str) -> None:
+        """Wait until a worker is there; start one, with more variables, where none is."""
+        if not self.worker.lives:
+            self.worker.start(**environment)
+        await eventually(lambda: self.worker.works or self.worker.fell, within=60)
+        assert not self.worker.fell, self.worker.output
+        if self.standin is not None:
+            await eventually(lambda: self.hatchet.workers)
+
+    @contextmanager
+    def odd_worker(self, **odd: str) -> Iterator[WorkerProcess]:
+        """A worker beside the plant's own, with something wrong: see `tests.engine.odd_worker`."""
+        worker = WorkerProcess({**self.environment, **odd}, "tests.engine.odd_worker")
+        worker.start()
+        try:
+            yield worker
+        finally:
+            worker.close()
 
     async def until_parked(self, run_id: UUID, step: str) -> None:
         """Wait until the run is parked in a step, by its key."""

@@ -39,11 +39,12 @@ class WorkerProcess:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115
         self._process: subprocess.Popen[bytes] | None = None
         self._wanted = False
+        self._began = 0
 
     def start(self, **environment: str) -> None:
         """With more variables for this life, where some are given."""
         assert not self.lives
-        self._wanted = True
+        self._wanted, self._began = True, len(self.output)
         self._process = subprocess.Popen(
             [sys.executable, "-m", *self._module],
             cwd=ROOT,
@@ -71,6 +72,11 @@ class WorkerProcess:
     def output(self) -> str:
         self._output.seek(0)
         return self._output.read().decode(errors="replace")
+
+    @property
+    def works(self) -> bool:
+        """Whether it has said that it started."""
+        return self.lives and "worker_started" in self.output[self._began :]
 
     @property
     def memory(self) -> int:
