@@ -5,7 +5,7 @@ At a day a second a sleep of half a day is half a second, and `PATIENCE` is long
 
 from __future__ import annotations
 
-from hogsend import Context, User, days, journey
+from hogsend import Context, User, days, journey, when
 
 PATIENCE = days(300)
 
@@ -90,3 +90,17 @@ async def repeats(user: User, ctx: Context) -> None:
 async def sleeper(user: User, ctx: Context) -> None:
     await ctx.checkpoint("going to bed")
     await ctx.sleep(PATIENCE)
+
+
+@journey(id="until", trigger="until")
+async def until(user: User, ctx: Context) -> None:
+    """Sleeps over so many days, until a time of the day where the person is."""
+    said = ctx.event.properties
+    await ctx.sleep_until(when.in_days(said["days"], at=said["at"]))
+    await ctx.now()
+
+
+@journey(id="forty", trigger="forty")
+async def forty(user: User, ctx: Context) -> None:
+    arrived = await ctx.wait_for_event("go", timeout=days(40))
+    await ctx.checkpoint("event" if arrived else "timeout")

@@ -16,7 +16,7 @@ from hogsend.app import create_app
 from hogsend.engine.outbox import RUN_START, publish_later
 from hogsend.engine.tables import outbox
 from hogsend.events.ingest import IngestInput, ingest
-from tests.driving import Crashed, crash_once_at, rows, send_event
+from tests.driving import Crashed, rows, send_event, watching
 from tests.engine.plant import Plant
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
@@ -28,8 +28,12 @@ MERGES = 8
 async def test_a_crash_between_commit_and_publish_is_made_up_for_once(plant: Plant) -> None:
     """The API dies when the event is stored; `test_worker_lives` kills publishers before they note what they did."""
     ada = plant.somebody()
-    crash_once_at(plant.runtime, "after_ingest_commit")
-    with pytest.raises(Crashed):
+
+    def die(point: str) -> None:
+        if point == "after_ingest_commit":
+            raise Crashed(point)
+
+    with watching(plant.runtime, die), pytest.raises(Crashed):
         await send_event(plant.runtime, "two", email=ada)
     (run,) = await rows(plant.runtime, "SELECT id FROM journey_states WHERE email = :email", email=ada)
     await plant.until(run.id, "status = 'completed'")
