@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 import time
@@ -14,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from hatchet_sdk import ClientConfig, Hatchet
+from hatchet_sdk import Hatchet
 
 from hogsend.boot import open_runtime
 from hogsend.engine.hatchet import limits
@@ -29,6 +28,7 @@ from hogsend.journeys.forecast import warn_of_breaking
 from hogsend.journeys.ticks import hand_over, tick
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings, SettingsError
+from worker.hatchet_quiet import quiet
 from worker.work import OUTBOX, SCHEDULE, WORK
 
 log = structlog.get_logger(__name__)
@@ -189,27 +189,6 @@ async def feed_jobs(runtime: Runtime, engine: HatchetEngine) -> None:
         except EngineDown as error:
             log.warning("jobs_wait", error=str(error))
         await asyncio.sleep(POLL)
-
-
-class _QuietLogger(logging.Logger):
-    """The SDK listens in a process of its own, and says every task twice. What it unpickles there quiets it."""
-
-    def __reduce__(self) -> tuple[Callable[[], logging.Logger], tuple[()]]:
-        return _quiet_logger, ()
-
-
-def _quiet_logger() -> logging.Logger:
-    logging.getLogger("hatchet").setLevel(logging.WARNING)
-    return _QuietLogger("hatchet-tasks")
-
-
-def quiet(config: ClientConfig) -> ClientConfig:
-    """Let the SDK be heard from `warning` on, here and in its listener."""
-    sdk = logging.getLogger("hatchet")
-    sdk.handlers.clear()
-    sdk.propagate = True
-    config.logger = _quiet_logger()
-    return config
 
 
 def run(settings: Settings) -> None:
