@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+from collections import Counter
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -149,3 +150,6 @@ async def test_a_burst_while_nobody_works_is_taken_in_and_handled_after(plant: P
     await plant.until_all([run.id for run in runs], "status = 'completed'", within=120 + BURST / 10)
     for email in people:
         plant.got(email, "Welcome", "Bye")
+    if plant.standin is not None:
+        drivers = Counter(run.input["run_id"] for run in plant.standin.memory.of("journey-run"))
+        assert {drivers[str(run.id)] for run in runs} == {1}

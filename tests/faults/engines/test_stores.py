@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from uuid import UUID
+from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from redis.asyncio import Redis
@@ -57,9 +58,12 @@ async def test_postgres_restarts_under_a_worker(own_stack: EmbeddedStack, engine
         await migrate(plant.runtime.database)
         await plant.staffed()
         people = {await plant.begin("walk", email): email for email in map(_address, range(PEOPLE))}
-        await eventually(lambda: len(plant.resend.accepted) >= 3)
+        await eventually(lambda: _sent(plant, "Welcome") >= 3)
         await _restart(own_stack)
-        await _until_completed(plant, people)
+        await _until(plant, lambda: _sent(plant, "Nudge") >= 3)
+        await _restart(own_stack)
+        await _until(plant, lambda: _sent(plant, "Bye") == PEOPLE)
+        await plant.until_all(people, "status = 'completed'")
         for email in people.values():
             plant.got(email, "Welcome", "Nudge", "Bye")
         assert not plant.worker.fell, plant.worker.output
@@ -73,6 +77,10 @@ def _address(index: int) -> str:
     return f"p{index}@example.com"
 
 
+def _sent(plant: Plant, word: str) -> int:
+    return sum(sent.body["subject"].startswith(word) for sent in plant.resend.accepted)
+
+
 async def _restart(stack: EmbeddedStack) -> None:
     pid = stack.postgres.pid
     assert pid is not None
@@ -81,19 +89,14 @@ async def _restart(stack: EmbeddedStack) -> None:
     assert stack.revive() == ["postgres"]
 
 
-async def _until_completed(plant: Plant, people: dict[UUID, str]) -> None:
+async def _until(plant: Plant, condition: Callable[[], bool]) -> None:
     """A slice that broke off leaves a lease of a minute, and its driver waits for so long: both are cut short here."""
-    left: list[UUID] = list(people)
-    while left:
-        try:
+    while not condition():
+        assert not plant.worker.fell, plant.worker.output
+        with suppress(DBAPIError, OSError):
             async with plant.runtime.database.transaction() as conn:
                 for table in (journey_states, email_sends):
                     await conn.execute(update(table).values(lease_until=None))
-            found = await rows(plant.runtime, "SELECT id FROM journey_states WHERE status <> 'completed'")
-            left = [run.id for run in found]
-        except (DBAPIError, OSError):
-            continue
-        for run_id in left:
-            await plant.runtime.engine.wake_run(run_id, 0, "overdue")
-        assert not plant.worker.fell, plant.worker.output
+            for run in await rows(plant.runtime, "SELECT id FROM journey_states WHERE wake_at IS NOT NULL"):
+                await plant.runtime.engine.wake_run(run.id, 0, "overdue")
         await asyncio.sleep(0.5)
