@@ -23,7 +23,7 @@ from hogsend.engine.publisher import Deliver
 from hogsend.engine.retention import forget_finished
 from hogsend.engine.tables import jobs
 from hogsend.events.partitions import make_partitions
-from hogsend.journeys.redrive import redrive_overdue
+from hogsend.journeys.redrive import redrive_overdue, wake_released
 from hogsend.journeys.tables import journey_states
 from hogsend.runtime import Runtime
 from hogsend.storage.anchor import note_time
@@ -46,7 +46,8 @@ async def heartbeat(runtime: Runtime) -> None:
 
 async def watchdog(runtime: Runtime) -> None:
     """Find what stalled: leases of the dead."""
-    await release_dead_leases(runtime, LEASED)
+    released = await release_dead_leases(runtime, LEASED)
+    await wake_released(runtime, released.get(journey_states.name, ()))
 
 
 async def redrive(runtime: Runtime) -> None:

@@ -7,7 +7,9 @@ the provider's idempotency key keep this safe where a worker lost only its sessi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from uuid import UUID
 
 import structlog
 from sqlalchemy import Table, select, text, update
@@ -29,12 +31,12 @@ async def sign_in(conn: AsyncConnection, owner: str) -> None:
     await conn.commit()
 
 
-async def release_dead_leases(runtime: Runtime, leased: Sequence[Table]) -> int:
-    """End the leases of owners that are gone, in tables that have `lease_owner` and `lease_until`.
+async def release_dead_leases(runtime: Runtime, leased: Sequence[Table]) -> Mapping[str, Sequence[UUID]]:
+    """End the leases of owners that are gone, in tables that have `id`, `lease_owner` and `lease_until`.
 
-    Returns how many rows may be taken up again.
+    Returns the ids of the rows that may be taken up again, by table.
     """
-    released = 0
+    released: defaultdict[str, list[UUID]] = defaultdict(list)
     wall = runtime.clock.wall()
     async with runtime.database.transaction() as conn:
         for table in leased:
@@ -49,9 +51,11 @@ async def release_dead_leases(runtime: Runtime, leased: Sequence[Table]) -> int:
                         update(table)
                         .where(table.c.lease_owner == owner, table.c.lease_until > wall)
                         .values(lease_until=wall, lease_owner=None)
+                        .returning(table.c.id)
                     )
-                    log.info("dead_leases_released", owner=owner, table=table.name, rows=freed.rowcount)
-                    released += freed.rowcount
+                    ids = freed.scalars().all()
+                    log.info("dead_leases_released", owner=owner, table=table.name, rows=len(ids))
+                    released[table.name] += ids
     return released
 
 

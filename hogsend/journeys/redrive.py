@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import timedelta
+from uuid import UUID
 
 import structlog
 from sqlalchemy import RowMapping, or_, select
@@ -51,6 +53,17 @@ async def redrive_overdue(runtime: Runtime) -> int:
     if called:
         log.warning("overdue_runs_called_again", runs=called)
     return called
+
+
+async def wake_released(runtime: Runtime, run_ids: Sequence[UUID]) -> None:
+    """Wake the drivers of runs that a dead worker held: one that came meanwhile waits until its lease runs out."""
+    if not run_ids:
+        return
+    async with runtime.database.transaction() as conn:
+        held = select(_states.id, _states.generation).where(_states.id.in_(run_ids))
+        for run in (await conn.execute(held)).all():
+            payload = {"run_id": str(run.id), "generation": run.generation, "reason": "its worker died"}
+            await publish_later(conn, runtime.clock, RUN_WAKE, payload)
 
 
 async def _call(conn: AsyncConnection, runtime: Runtime, run: RowMapping) -> bool:

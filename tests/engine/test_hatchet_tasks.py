@@ -27,10 +27,10 @@ from hogsend.journeys.tables import journey_states
 from hogsend.journeys.ticks import tick
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
-from tests.driving import drive, journal, rows, send_event, statuses
+from tests.driving import Crashed, drive, journal, rows, send_event, statuses, watching
 from worker.hatchet import BESIDE, CALLS, run_slice
 from worker.main import embedded_worker
-from worker.work import SCHEDULE
+from worker.work import SCHEDULE, watchdog
 
 AT = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
 
@@ -274,6 +274,24 @@ async def test_a_slice_waits_for_whoever_holds_the_run(runtime: Runtime, clock: 
         await advance(runtime, run_id, "elsewhere")
     assert (await run_slice(runtime, slice_of(run_id))).seconds == 60
     clock.advance(timedelta(seconds=60))
+    assert (await run_slice(runtime, slice_of(run_id))).seconds == 86_400
+
+
+async def test_a_driver_that_waits_for_a_dead_workers_lease_is_woken(runtime: Runtime) -> None:
+    run_id = await enrolled(runtime)
+
+    def die(point: str) -> None:
+        raise Crashed(point)
+
+    with watching(runtime, die), pytest.raises(Crashed):
+        await advance(runtime, run_id, "a worker that is gone")
+    waits = await run_slice(runtime, slice_of(run_id))
+    assert waits.seconds == 60
+    await watchdog(runtime)
+    (wake,) = await rows(runtime, "SELECT payload FROM outbox WHERE topic = 'run.wake'")
+    assert wake.payload == {"run_id": str(run_id), "generation": 0, "reason": "its worker died"}
+    await watchdog(runtime)
+    assert len(await rows(runtime, "SELECT 1 FROM outbox WHERE topic = 'run.wake'")) == 1
     assert (await run_slice(runtime, slice_of(run_id))).seconds == 86_400
 
 
