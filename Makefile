@@ -12,9 +12,9 @@ INSTALLED := $(VENV)/.installed
 dev: $(INSTALLED)
 	@$(BIN)/hogsend dev $(ARGS)
 
-# make test ARGS="tests/cli -x"
+# make test ARGS="tests/cli -x"   Tests that share an engine and its worker run in one process each (loadgroup).
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -152,7 +152,7 @@ async def test_exit_during_a_send_stops_the_next_one(running: RunningWith, clock
 
 async def test_wakes_are_never_lost_between_arming_and_parking(running: RunningWith) -> None:
     """An event races the wait for it: the event always wins, and at once. HOGSEND_RACES=1600 runs them all."""
-    races = int(os.environ.get("HOGSEND_RACES", "160"))
+    races = int(os.environ.get("HOGSEND_RACES", "80"))
 
     @journey(id="racer", trigger="start")
     async def racer(user: User, ctx: Context) -> None:

@@ -9,7 +9,9 @@ ODD_LONGEST_WAIT   seconds in the place of the seven days after which a wait is 
 from __future__ import annotations
 
 import os
+import random
 import signal
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -44,14 +46,20 @@ class OffClock:
         return self.right.real(product)
 
 
+def die_now(point: str) -> None:
+    os.write(2, f"dies at {point}\n".encode())
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 @asynccontextmanager
 async def open_odd_runtime(*args: Any, **more: Any) -> AsyncIterator[Runtime]:
     point = os.environ.get("ODD_DIES_AT")
 
     def die(reached: str) -> None:
         if reached == point:
-            os.write(2, f"dies at {point}\n".encode())
-            os.kill(os.getpid(), signal.SIGKILL)
+            die_now(point)
+        elif point == "sometime":
+            threading.Timer(random.random() / 2, die_now, [point]).start()
 
     async with open_runtime(*args, **more) as runtime:
         runtime.crash_at = die

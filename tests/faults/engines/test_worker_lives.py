@@ -37,14 +37,16 @@ MORE = (
 )
 ON_HATCHET = ("after_slice",)
 A_DAY = 86_400
+KILLS = int(os.environ.get("HOGSEND_KILLS", "1"))
 
 
 async def test_workers_that_kill_themselves_at_every_edge_and_inside_it(plant: Plant) -> None:
     """A worker for each point, all at once; people come until the last one died. HOGSEND_ALL_CRASHES: every point.
 
+    HOGSEND_KILLS says how many are killed at no point, but some time.
     When a worker goes on, everybody gets what a quiet run sends.
     """
-    points = FEW
+    points = FEW + ("sometime",) * KILLS
     if "HOGSEND_ALL_CRASHES" in os.environ:
         points += MORE if plant.engine == "embedded" else MORE + ON_HATCHET
     plant.worker.kill()
