@@ -63,6 +63,19 @@ def test_each_setting_has_one_row_with_its_default() -> None:
     assert told == [(variable(name, field), default(field)) for name, field in fields]
 
 
+def test_each_fault_names_a_test_that_exists() -> None:
+    told = re.findall(r"\| `([\w/]+\.py)::(\w+)` \| ([\w ]+) \|", (DOCS / "faults.md").read_text())
+    assert len(told) > 40
+    for path, name, where in told:
+        source = (DOCS.parent / "tests" / path).read_text()
+        assert re.search(rf"^(async )?def {name}\(", source, re.M), name
+        assert (where == "each engine") == path.startswith("faults/engines/"), name
+    shown = {(path, name) for path, name, _ in told}
+    for module in (DOCS.parent / "tests" / "faults" / "engines").glob("test_*.py"):
+        for name in re.findall(r"^async def (test_\w+)\(", module.read_text(), re.M):
+            assert (f"faults/engines/{module.name}", name) in shown, f"{name} shows nothing"
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_documents_in_pages_fit_the_schema(page: str) -> None:
     for document in GRAPHQL.findall((DOCS.parent / page).read_text()):

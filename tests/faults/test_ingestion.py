@@ -198,6 +198,20 @@ async def test_a_replayed_event_is_not_stored_again_and_guards_hold(
         assert [(k.kind, k.again) for k in kinds] == [("enrolled", False), ("skipped", True)]
 
 
+async def test_an_event_that_is_replayed_twice_at_once_starts_one_run(running: RunningWith) -> None:
+    """It came before the journey was written."""
+    async with running() as runtime:
+        first = await send_event(runtime, "signup")
+    provider = MemoryProvider()
+    async with running(hello, provider=provider) as runtime:
+        results = await asyncio.gather(*(replay(runtime, first.event_id) for _ in range(4)))
+        assert sorted(each.enrolled for result in results for each in result.enrolments) == [False] * 3 + [
+            True
+        ]
+        await drive(runtime)
+        assert len(provider.accepted) == 1
+
+
 @pytest.mark.parametrize(
     ("event", "field"),
     [

@@ -7,15 +7,17 @@ from collections import Counter
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from hogsend import Context, User, days, journey
 from hogsend.clock import ManualClock
+from hogsend.contacts.tables import contacts
 from hogsend.emails.actions import EmailWish, resend_in, send_one
 from hogsend.emails.delivery import sweep_sends
 from hogsend.emails.providers import OutcomeUnknown, Refused, TryLater
 from hogsend.emails.providers.memory import MemoryProvider
 from hogsend.emails.sending import deliver
-from hogsend.emails.suppression import unsubscribe
+from hogsend.emails.suppression import suppress, unsubscribe
 from hogsend.engine.jobs import due_jobs, run_job
 from hogsend.errors import Conflict
 from hogsend.runtime import Runtime
@@ -130,20 +132,28 @@ async def test_a_definite_refusal_is_final_and_the_journey_goes_on(running: Runn
         assert (letter.source, letter.error) == ("email", "422 invalid `to`")
 
 
-async def test_unsubscribing_between_decision_and_send_stops_it(running: RunningWith) -> None:
+@pytest.mark.parametrize("how", ["unsubscribed_from_all", "suppressed_by_operator", "contact_deleted"])
+async def test_what_lands_between_decision_and_send_stops_it(running: RunningWith, how: str) -> None:
     provider = MemoryProvider()
     async with running(one_mail, provider=provider) as runtime:
         result = await send_event(runtime, "signup")
         crash_once_at(runtime, "after_prepare:send:welcome#1")
         with pytest.raises(Crashed):
             await drive(runtime)
-        await _unsubscribe(runtime, result.contact_id)
+        async with runtime.database.transaction() as conn:
+            match how:
+                case "suppressed_by_operator":
+                    await suppress(conn, runtime.clock, ADA, "manual")
+                case "contact_deleted":
+                    await conn.execute(update(contacts).values(deleted_at=runtime.clock.now()))
+                case _:
+                    await unsubscribe(conn, runtime.clock, result.contact_id, source="test")
         await expire_leases(runtime)
         await drive(runtime)
         assert provider.accepted == []
         (state,) = await rows(runtime, "SELECT current_node, status FROM journey_states")
         assert (state.current_node, state.status) == ("suppressed", "completed")
-        assert ("suppressed", "unsubscribed_from_all") in await reasons(runtime)
+        assert ("suppressed", how) in await reasons(runtime)
 
 
 async def test_unsubscribing_between_retries_stops_the_next(running: RunningWith, clock: ManualClock) -> None:
