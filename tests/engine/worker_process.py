@@ -116,10 +116,8 @@ class WorkerProcess:
 class ApiProcess(WorkerProcess):
     """`hogsend api` on a port of its own, the same one each time it is started."""
 
-    command = ("hogsend.cli", "api")
-
     def __init__(self, environment: Mapping[str, str]) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        super().__init__({**environment, "HOGSEND_PORT": str(port)})
+        super().__init__({**environment, "HOGSEND_PORT": str(port)}, "hogsend.cli", "api")
         self.url = f"http://127.0.0.1:{port}"
