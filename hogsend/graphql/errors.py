@@ -13,7 +13,7 @@ from hogsend.access.errors import AccessError
 from hogsend.errors import Conflict, InvalidInput, NotFound
 from hogsend.graphql.context import Context
 from hogsend.storage.cursors import BadCursor
-from hogsend.storage.unreachable import unreachable
+from hogsend.storage.unreachable import RETRY_SECONDS, unreachable
 
 log = structlog.get_logger(__name__)
 
@@ -28,7 +28,6 @@ class Code(StrEnum):
     THROTTLED = "THROTTLED"
     MAX_COST_EXCEEDED = "MAX_COST_EXCEEDED"
     INTERNAL = "INTERNAL"
-    UNAVAILABLE = "UNAVAILABLE"
     SLOW_CONSUMER = "SLOW_CONSUMER"
     GOING_AWAY = "GOING_AWAY"
 
@@ -41,12 +40,12 @@ ACCESS_CODES = {
     429: Code.THROTTLED,
     503: Code.UNAUTHENTICATED,
 }
+UNPROCESSABLE = 422
 HTTP_STATUS = {
     Code.UNAUTHENTICATED: 401,
     Code.FORBIDDEN: 403,
     Code.THROTTLED: 429,
     Code.INTERNAL: 500,
-    Code.UNAVAILABLE: 503,
     Code.GOING_AWAY: 503,
 }
 
@@ -54,6 +53,20 @@ HTTP_STATUS = {
 def problem(message: str, code: Code = Code.BAD_REQUEST, **extensions: Any) -> GraphQLError:
     """An error whose message is meant for the client."""
     return GraphQLError(message, extensions={"code": code.value, **extensions})
+
+
+def unavailable(**extensions: Any) -> GraphQLError:
+    """Postgres is away: `INTERNAL` as any fault of ours, but one that says when to come back."""
+    return problem(UNAVAILABLE_MESSAGE, Code.INTERNAL, retryAfter=RETRY_SECONDS, **extensions)
+
+
+def is_unavailable(error: GraphQLError) -> bool:
+    return "retryAfter" in (error.extensions or {})
+
+
+def status_of(error: GraphQLError) -> int:
+    """The HTTP status of an answer that is only this error."""
+    return 503 if is_unavailable(error) else HTTP_STATUS.get(code_of(error), UNPROCESSABLE)
 
 
 def denied(error: AccessError) -> GraphQLError:
@@ -89,9 +102,9 @@ def present(error: GraphQLError, context: Context | None) -> GraphQLError:
     is_away = unreachable(cause)
     told = {"error": type(cause).__name__} if is_away else {"exc_info": cause}
     log.error("field_failed", request_id=request_id, path=error.path, away=is_away, **told)
-    code, message = (Code.UNAVAILABLE, UNAVAILABLE_MESSAGE) if is_away else (Code.INTERNAL, INTERNAL_MESSAGE)
-    extensions = {"code": code.value} | ({"requestId": request_id} if request_id else {})
-    return _with(error, message, extensions)
+    ours = unavailable() if is_away else problem(INTERNAL_MESSAGE, Code.INTERNAL)
+    extensions = (ours.extensions or {}) | ({"requestId": request_id} if request_id else {})
+    return _with(error, ours.message, extensions)
 
 
 def _with(error: GraphQLError, message: str, extensions: Mapping[str, Any]) -> GraphQLError:

@@ -30,14 +30,13 @@ from hogsend.access.audit import Deed, Origin, audited
 from hogsend.access.caller import Scope
 from hogsend.access.errors import InsufficientScope
 from hogsend.graphql.context import Context
-from hogsend.graphql.errors import HTTP_STATUS, code_of, denied, present, problem
+from hogsend.graphql.errors import denied, present, problem, status_of
 from hogsend.graphql.fields import ANY_KEY, SCOPE
 from hogsend.graphql.limits import actual_cost, check_limits, parse_limited, validation_rules
 from hogsend.graphql.mutations import DEED
 
 REMEMBERED_DOCUMENTS = 512
 BAD_REQUEST = 400
-UNPROCESSABLE = 422
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ class Refused(Exception):
     def __init__(self, *errors: GraphQLError, status: int | None = None) -> None:
         super().__init__(errors[0].message)
         self.errors = errors
-        self.status = status or HTTP_STATUS.get(code_of(errors[0]), UNPROCESSABLE)
+        self.status = status or status_of(errors[0])
 
     def answer(self) -> Answer:
         return Answer(errors=self.errors, status=self.status)
@@ -152,7 +151,7 @@ class Executor:
                 yield self._answer(result, prepared, context, limited=False)
         except Exception as error:
             shown = present(_located(error), context)
-            yield Answer(errors=(shown,), status=HTTP_STATUS.get(code_of(shown), UNPROCESSABLE))
+            yield Answer(errors=(shown,), status=status_of(shown))
         finally:
             await source.aclose()  # type: ignore[attr-defined]
 
@@ -203,7 +202,7 @@ class Executor:
         errors = tuple(present(error, context) for error in result.errors or ())
         # Without a path, an error is about the request (a variable that does not fit), not about a field.
         refused = result.data is None and bool(errors) and all(error.path is None for error in errors)
-        status = HTTP_STATUS.get(code_of(errors[0]), UNPROCESSABLE) if refused else 200
+        status = status_of(errors[0]) if refused else 200
         if limited and not refused:
             actual = actual_cost(self.schema, prepared.document, prepared.operation, result.data)
             context.extensions.setdefault("cost", {})["actual"] = actual

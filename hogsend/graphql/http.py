@@ -17,7 +17,7 @@ from hogsend.access.authenticate import until_refused
 from hogsend.access.errors import AccessError
 from hogsend.access.gate import Admitted, admit
 from hogsend.graphql.context import Context
-from hogsend.graphql.errors import UNAVAILABLE_MESSAGE, Code, denied, problem
+from hogsend.graphql.errors import denied, problem, unavailable
 from hogsend.graphql.execute import Answer, Prepared, Refused
 from hogsend.graphql.graphiql import graphiql
 from hogsend.graphql.request import Params, from_body, from_query
@@ -62,9 +62,7 @@ async def _respond(request: Request, server: GraphQLServer) -> Response:
         if not unreachable(error):
             raise
         log.warning("key_not_checked", request_id=request.state.request_id, error=type(error).__name__)
-        return _json(
-            Answer(errors=(problem(UNAVAILABLE_MESSAGE, Code.UNAVAILABLE),), status=503), RETRY_AFTER
-        )
+        return _json(Answer(errors=(unavailable(),), status=503), RETRY_AFTER)
     if posted and not _is_json(request.headers.get("content-type", "")):
         return _error("Content-Type must be application/json", 415, admitted.rate.headers)
     try:

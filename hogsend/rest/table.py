@@ -16,7 +16,7 @@ from hogsend.access.caller import Scope
 from hogsend.access.gate import Admitted, admit
 from hogsend.errors import Conflict, HogsendError, NotFound
 from hogsend.graphql.context import Context
-from hogsend.graphql.errors import Code, code_of
+from hogsend.graphql.errors import Code, code_of, is_unavailable
 from hogsend.graphql.execute import Answer, Executor, Prepared
 from hogsend.graphql.mutations import DEED
 from hogsend.graphql.server import GraphQLServer
@@ -175,11 +175,11 @@ def refuse(row: Row, data: Mapping[str, Any]) -> None:
 def _failed(answer: Answer, request_id: str) -> Response:
     """A top-level error: what we broke, or what only GraphQL found wrong with the request."""
     error = answer.errors[0]
+    if is_unavailable(error):
+        return away(request_id)
     match code_of(error):
         case Code.INTERNAL:
             return error_response(500, INTERNAL, request_id=request_id)
-        case Code.UNAVAILABLE:
-            return away(request_id)
         case Code.NOT_FOUND:
             return error_response(404, error.message)
         case Code.FORBIDDEN:

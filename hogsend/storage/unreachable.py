@@ -9,8 +9,9 @@ import asyncpg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
-RETRY_AFTER = {"Retry-After": "5"}
-"""Headers of an answer that was not given for this reason, in seconds."""
+RETRY_SECONDS = 5
+RETRY_AFTER = {"Retry-After": str(RETRY_SECONDS)}
+"""Headers of an answer that was not given for this reason."""
 
 # Connection exceptions, resources used up, operator intervention (shutdown, starting up).
 _CLASSES = ("08", "53", "57P")

@@ -270,4 +270,4 @@ class Outage:
 
 def _unavailable(answer: httpx.Response) -> bool:
     body: dict[str, Any] = answer.json()
-    return [error["extensions"]["code"] for error in body.get("errors", [])] == ["UNAVAILABLE"]
+    return [error["extensions"].get("retryAfter") for error in body.get("errors", [])] == [5]
