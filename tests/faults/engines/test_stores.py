@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -91,8 +92,10 @@ async def _restart(stack: EmbeddedStack) -> None:
 
 async def _until(plant: Plant, condition: Callable[[], bool]) -> None:
     """A slice that broke off leaves a lease of a minute, and its driver waits for so long: both are cut short here."""
+    deadline = time.monotonic() + 180
     while not condition():
         assert not plant.worker.fell, plant.worker.output
+        assert time.monotonic() < deadline, plant.told()
         with suppress(DBAPIError, OSError):
             async with plant.runtime.database.transaction() as conn:
                 for table in (journey_states, email_sends):
