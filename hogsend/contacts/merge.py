@@ -128,12 +128,15 @@ async def _move_runs(conn: AsyncConnection, clock: Clock, survivor_id: UUID, los
 
 
 async def _wake_waiting(conn: AsyncConnection, clock: Clock, survivor_id: UUID) -> None:
-    """What a run waits for may have happened to the other half of the person: let each look again."""
+    """What a run waits for may have happened to the other half of the person: let each look again.
+
+    The epoch fences a driver that has armed the wait and is about to park the run until its deadline.
+    """
     waiting = select(journey_waits.c.state_id).where(journey_waits.c.contact_id == survivor_id)
     woken = await conn.execute(
         update(journey_states)
         .where(_states.id.in_(waiting), _states.status.in_(DRIVEN_STATUSES))
-        .values(wake_at=clock.now())
+        .values(wake_at=clock.now(), epoch=_states.epoch + 1, lease_owner=None, lease_until=None)
         .returning(_states.id, _states.generation)
     )
     for run in woken.all():

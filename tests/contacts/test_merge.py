@@ -20,6 +20,7 @@ from hogsend.emails.suppression import suppress, unsubscribe
 from hogsend.emails.tables import email_sends
 from hogsend.events.ingest import IngestInput, ingest
 from hogsend.events.tables import user_events
+from hogsend.journeys import runner
 from hogsend.journeys.tables import journey_states, journey_waits
 from hogsend.realtime.tables import activity
 from hogsend.runtime import Runtime
@@ -130,6 +131,28 @@ async def test_a_wait_is_ended_by_what_the_other_half_did(running: RunningWith, 
         resumed = [row.reason for row in await rows(runtime, decisions) if row.kind == "resumed"]
         assert resumed == ["event_arrived"]
         assert len(provider.to(EMAIL)) == 2
+
+
+async def test_what_the_other_half_did_is_seen_by_a_run_that_is_just_about_to_wait(
+    running: RunningWith, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its wait is armed, and it has yet to be parked until the deadline."""
+    park = runner._suspend
+    async with running(greeting) as runtime:
+        await report(runtime, "hello", external_id="ada", email=EMAIL)
+        met = []
+
+        async def meet(*args: Any) -> Any:
+            if not met:
+                met.append(True)
+                await ingest(runtime, IngestInput(name="activated", anonymous_id="her-phone"))
+                await ingest(runtime, IngestInput(name="login", external_id="ada", anonymous_id="her-phone"))
+            return await park(*args)
+
+        monkeypatch.setattr(runner, "_suspend", meet)
+        await drive(runtime)
+        (state,) = await rows(runtime, journey_states)
+        assert (met, state.status) == ([True], "completed")
 
 
 async def test_whatever_either_half_refused_stays_refused(running: RunningWith, clock: ManualClock) -> None:
