@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hogsend.storage.embedded.account import Account
-
-_PR_SET_PDEATHSIG = 1
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -31,19 +29,19 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Start a server in a session of its own, so that a Ctrl-C at the terminal is ours to handle, not its.
 
-    `dies_with_us` ends it when the thread that called this does, however it ends (Linux only).
+    `dies_with_us` ends it when the thread that called this does, however it ends (on Linux, where `setpriv` is).
     """
+    watched = _death_signal() if dies_with_us else []
     # For its owner alone: Postgres quotes the statements that fail, values and all.
     with os.fdopen(os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "ab") as output:
         return subprocess.Popen(
-            [str(argument) for argument in argv],
+            [*watched, *(str(argument) for argument in argv)],
             env=environment(home),
             cwd=home,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_death_signal() if dies_with_us else None,
             user=account.uid if account else None,
             group=account.gid if account else None,
             extra_groups=[] if account else None,
@@ -104,8 +102,7 @@ def wait_until(holds: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-def _death_signal() -> Callable[[], None] | None:
-    if sys.platform != "linux":
-        return None
-    libc = ctypes.CDLL(None)
-    return lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def _death_signal() -> list[str]:
+    """What to put before a command. Not a `preexec_fn`: Python must not run in the child of a process with threads."""
+    setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
+    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
