@@ -53,6 +53,8 @@ def pytest_configure() -> None:
         variable = (field.alias or name).upper()
         if variable != "HATCHET_CLIENT_TOKEN":
             os.environ.pop(variable, None)
+    # gRPC's own work between fork and exec crashes the child where a stand-in for Hatchet has come and gone.
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
     # The default renderer draws every local variable of a traceback, which takes seconds.
     plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[structlog.processors.add_log_level, plain])
