@@ -217,6 +217,8 @@ async def open_plant(
             patch.delenv(name)
         for name, value in environment.items():
             patch.setenv(name, value)
+        # This process stands for many: a hundred events at once are more than its pool on a slow machine.
+        patch.setattr("hogsend.storage.database.POOL_SECONDS", 30.0)
         resend = await stack.enter_async_context(ResendStandIn(SystemClock()))
         settings = Settings(
             database_url=database_url,
