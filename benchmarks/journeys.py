@@ -27,10 +27,10 @@ from sqlalchemy import text
 from hogsend import Context, User, days, hours, journey
 from hogsend.boot import open_runtime
 from hogsend.emails.providers.memory import MemoryProvider
-from hogsend.events.ingest import IngestInput, ingest
-from hogsend.journeys.due import due_runs
+from hogsend.execution.advance import advance
+from hogsend.execution.due_runs import due_runs
+from hogsend.ingestion.ingest import IngestInput, ingest
 from hogsend.journeys.registry import Registry
-from hogsend.journeys.runner import advance
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
 from hogsend.storage.embedded import EmbeddedStack

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from hogsend.journeys import when
-from hogsend.journeys.conditions import Condition, Trigger, email, event, on, prop, user_prop
+from hogsend.journeys import schedule as when
+from hogsend.journeys.conditions.builders import Condition, Trigger, email, event, on, prop, user_prop
 from hogsend.journeys.context import Context
 from hogsend.journeys.definition import Journey, journey, once, once_per, unlimited
 from hogsend.journeys.durations import days, hours, minutes, seconds
 from hogsend.journeys.errors import JourneyError
-from hogsend.journeys.port import StepFailed
-from hogsend.journeys.values import SendResult, User, WaitResult
-from hogsend.journeys.when import WEEKDAYS, WEEKEND
+from hogsend.journeys.schedule import WEEKDAYS, WEEKEND
+from hogsend.journeys.steps.step_driver import StepFailed
+from hogsend.journeys.steps.step_results import SendResult, User, WaitResult
 
 __all__ = [
     "WEEKDAYS",

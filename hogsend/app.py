@@ -17,12 +17,7 @@ from starlette.responses import RedirectResponse
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
 from hogsend.boot import open_runtime
-from hogsend.emails import inbox
 from hogsend.errors import HogsendError
-from hogsend.graphql.graphiql import static_files
-from hogsend.graphql.http import GraphQLEndpoint
-from hogsend.graphql.server import GraphQLServer
-from hogsend.graphql.ws import GraphQLSocket
 from hogsend.health import Uptime
 from hogsend.realtime.live import Live
 from hogsend.rest import admin, data_plane, exports, health, openapi, public, webhooks
@@ -30,6 +25,11 @@ from hogsend.rest.admin import AdminPlane
 from hogsend.rest.errors import on_hogsend_error, on_http_exception
 from hogsend.rest.middleware import BodyLimit, Deadline, RequestId
 from hogsend.runtime import Runtime
+from hogsend.serving import dev_inbox as inbox
+from hogsend.serving.graphiql import static_files
+from hogsend.serving.http import GraphQLEndpoint
+from hogsend.serving.server import GraphQLServer
+from hogsend.serving.ws import GraphQLSocket
 from hogsend.settings import Settings
 
 MEBIBYTE = 2**20

@@ -13,11 +13,11 @@ from redis.backoff import NoBackoff
 
 from hogsend.clock import Clock
 from hogsend.emails.providers import EmailProvider, make_provider
-from hogsend.emails.render import Templates
+from hogsend.emails.templates.render import Templates
 from hogsend.engine.embedded import EmbeddedEngine
 from hogsend.engine.port import Engine
-from hogsend.journeys.checks import check
-from hogsend.journeys.doubts import doubts
+from hogsend.journeys.lint.determinism import doubts
+from hogsend.journeys.lint.mistakes import check
 from hogsend.journeys.registry import Registry
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
@@ -93,6 +93,6 @@ def _make_engine(runtime: Runtime) -> Engine:
     if runtime.settings.engine == "embedded":
         return EmbeddedEngine(runtime)
     from hogsend.engine.hatchet.client import HatchetEngine
-    from hogsend.journeys.ticks import epoch_of
+    from hogsend.execution.external_engine import epoch_of
 
     return runtime.part(lambda runtime: HatchetEngine(runtime, epoch_of))

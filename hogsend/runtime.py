@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from hogsend.emails.providers import EmailProvider
-    from hogsend.emails.render import Templates
+    from hogsend.emails.templates.render import Templates
     from hogsend.engine.port import Engine
     from hogsend.journeys.registry import Registry
 

@@ -38,7 +38,7 @@ from tests.servers import RunServers, WorkerValkey, create_database, empty_datab
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-    from hogsend.emails.render import Templates
+    from hogsend.emails.templates.render import Templates
     from hogsend.journeys.registry import Registry
     from hogsend.runtime import Runtime
 

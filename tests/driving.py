@@ -11,11 +11,11 @@ from uuid import UUID
 from sqlalchemy import func, select, text, update
 
 from hogsend.clock import ManualClock
-from hogsend.events.ingest import IngestInput, IngestResult, ingest
-from hogsend.journeys.due import due_runs
-from hogsend.journeys.runner import Advanced, advance
-from hogsend.journeys.tables import DRIVEN_STATUSES, journey_states, journey_steps
+from hogsend.execution.advance import Advanced, advance
+from hogsend.execution.due_runs import due_runs
+from hogsend.ingestion.ingest import IngestInput, IngestResult, ingest
 from hogsend.runtime import Runtime
+from hogsend.tables.journeys import DRIVEN_STATUSES, journey_states, journey_steps
 
 ADA = "ada@example.com"
 

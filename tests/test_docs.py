@@ -14,7 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from hogsend.decisions.meanings import KINDS, REASONS
 from hogsend.decisions.reasons import Kind, Reason
-from hogsend.graphql.schema import graphql_schema
+from hogsend.schema.root import graphql_schema
 from hogsend.settings import Settings
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -23,9 +23,9 @@ from hogsend.engine.jobs import due_jobs, run_job
 from hogsend.engine.loops import POLL, Loop, forever, keep_time, listen, publish
 from hogsend.engine.port import EngineDown
 from hogsend.engine.publisher import Publisher, retry_now
-from hogsend.journeys.due import note_engine_run
-from hogsend.journeys.forecast import warn_of_breaking
-from hogsend.journeys.ticks import hand_over, tick
+from hogsend.execution.due_runs import note_engine_run
+from hogsend.execution.external_engine import hand_over, tick
+from hogsend.operations.deploy_check import warn_of_breaking
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings, SettingsError
 from worker.hatchet_quiet import quiet

@@ -11,9 +11,9 @@ import structlog
 from hogsend.boot import open_runtime
 from hogsend.engine.embedded import EmbeddedEngine, EmbeddedWorker
 from hogsend.engine.publisher import Publisher
-from hogsend.journeys.due import due_runs, note_engine_run, seconds_to_next_run
-from hogsend.journeys.forecast import warn_of_breaking
-from hogsend.journeys.runner import advance
+from hogsend.execution.advance import advance
+from hogsend.execution.due_runs import due_runs, note_engine_run, seconds_to_next_run
+from hogsend.operations.deploy_check import warn_of_breaking
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
 from worker.work import OUTBOX, SCHEDULE, WORK

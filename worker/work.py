@@ -11,22 +11,22 @@ from sqlalchemy import RowMapping
 
 from hogsend.access.idempotency import forget_old
 from hogsend.analytics.captures import capture_waiting
-from hogsend.contacts.importing import IMPORT, give_up, run_import
+from hogsend.contacts.imports import IMPORT, give_up, run_import
 from hogsend.deadletters.actions import bury
-from hogsend.emails.delivery import DELIVER, deliver_job, sweep_sends
-from hogsend.emails.provider_events import settle_stragglers
-from hogsend.emails.tables import email_sends
+from hogsend.emails.sending.job import DELIVER, deliver_job, sweep_sends
+from hogsend.emails.tracking.webhook_events import settle_stragglers
 from hogsend.engine.crons import HEARTBEAT, Cron
 from hogsend.engine.jobs import Handler, Work
 from hogsend.engine.liveness import release_dead_leases
 from hogsend.engine.publisher import Deliver
 from hogsend.engine.retention import forget_finished
-from hogsend.engine.tables import jobs
 from hogsend.events.partitions import make_partitions
-from hogsend.journeys.redrive import redrive_overdue, wake_released
-from hogsend.journeys.tables import journey_states
+from hogsend.execution.overdue_runs import redrive_overdue, wake_released
 from hogsend.runtime import Runtime
 from hogsend.storage.anchor import note_time
+from hogsend.tables.emails import email_sends
+from hogsend.tables.engine import jobs
+from hogsend.tables.journeys import journey_states
 
 HANDLERS: Mapping[str, Handler] = {
     DELIVER: deliver_job,

@@ -14,12 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hogsend.access.audit import audit
 from hogsend.access.caller import Scope
 from hogsend.access.keys import KeyRing, hash_key, new_key
-from hogsend.access.tables import api_keys
 from hogsend.clock import Clock
 from hogsend.errors import InvalidInput, NotFound
-from hogsend.events.validation import check_text
 from hogsend.runtime import Runtime
 from hogsend.storage.metadata import new_id
+from hogsend.tables.access import api_keys
+from hogsend.validation import check_text
 
 PREFIX_SHOWN = 8
 LONGEST_NAME = 200

@@ -20,12 +20,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.access.caller import Caller
-from hogsend.access.tables import audit_logs
 from hogsend.clock import Clock
 from hogsend.errors import HogsendError
 from hogsend.realtime import activity
 from hogsend.runtime import Runtime
 from hogsend.storage.metadata import new_id
+from hogsend.tables.access import audit_logs
 
 log = structlog.get_logger(__name__)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hogsend.access.authenticate import authenticate
 from hogsend.access.caller import Caller, Scope
 from hogsend.access.errors import InsufficientScope
-from hogsend.access.ratelimit import Plane, Rate, RateLimiter
+from hogsend.access.rate_limits import Plane, Rate, RateLimiter
 from hogsend.runtime import Runtime
 
 

@@ -13,11 +13,11 @@ from sqlalchemy import RowMapping, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.access.tables import idempotency_keys
 from hogsend.clock import Clock
 from hogsend.errors import Conflict, InvalidInput
-from hogsend.events.validation import check_text
 from hogsend.runtime import Runtime
+from hogsend.tables.access import idempotency_keys
+from hogsend.validation import check_text
 
 LEASE = timedelta(minutes=2)
 LONGEST_KEY = 255

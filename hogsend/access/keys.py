@@ -16,9 +16,9 @@ from redis.exceptions import RedisError
 from sqlalchemy import Row, exists, func, or_, select, update
 
 from hogsend.access.caller import Scope
-from hogsend.access.tables import api_keys
 from hogsend.runtime import Runtime
 from hogsend.storage.stopping import stop
+from hogsend.tables.access import api_keys
 
 log = structlog.get_logger(__name__)
 

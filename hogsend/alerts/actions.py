@@ -12,12 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.access.audit import audit
 from hogsend.alerts.channel_config import check_config, check_target, shown
-from hogsend.alerts.tables import CHANNELS, RULE_TYPES, alert_rules
 from hogsend.errors import InvalidInput, NotFound
-from hogsend.events.validation import check_text
 from hogsend.runtime import Runtime
 from hogsend.storage.database import Record
 from hogsend.storage.metadata import new_id
+from hogsend.tables.alerts import CHANNELS, RULE_TYPES, alert_rules
+from hogsend.validation import check_text
 
 LONGEST_NAME = 200
 LONGEST_COOLDOWN = 60 * 24 * 365

@@ -9,7 +9,7 @@ import structlog
 
 from hogsend.alerts.ssrf import Forbidden, Resolve, Unresolved, addresses, parse, resolve
 from hogsend.errors import InvalidInput
-from hogsend.events.validation import check_email, check_text
+from hogsend.validation import check_email, check_text
 
 log = structlog.get_logger(__name__)
 

@@ -16,10 +16,10 @@ import structlog
 from sqlalchemy import RowMapping, select, update
 
 from hogsend.analytics.person import distinct_id, event_properties
-from hogsend.contacts.tables import contacts
-from hogsend.engine.tables import CAPTURED_ASIDE, outbox
-from hogsend.events.tables import user_events
 from hogsend.runtime import Runtime
+from hogsend.tables.contacts import contacts
+from hogsend.tables.engine import CAPTURED_ASIDE, outbox
+from hogsend.tables.events import user_events
 
 if TYPE_CHECKING:
     from posthog import Posthog

@@ -12,7 +12,7 @@ from hogsend.cli.here import StateDir, settings_here
 from hogsend.cli.terminal import out
 
 if TYPE_CHECKING:
-    from hogsend.doctor import Finding
+    from hogsend.cli.diagnosis import Finding
 
 
 class Mark(Enum):
@@ -25,7 +25,7 @@ class Mark(Enum):
 
 def doctor(state_dir: StateDir = None) -> None:
     """Check database, migrations, Redis, engine, provider and settings; exit code 1 where one is broken."""
-    from hogsend.doctor import examine
+    from hogsend.cli.diagnosis import examine
 
     findings = asyncio.run(examine(settings_here(state_dir)))
     for finding in findings:

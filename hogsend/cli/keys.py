@@ -99,7 +99,7 @@ async def _create(
 
 
 async def _list(settings: Settings, revoked: bool) -> list[RowMapping]:
-    from hogsend.access.queries import KEYS
+    from hogsend.schema.access.collections import KEYS
     from hogsend.storage.collections import Window, page_statement
 
     selection = KEYS.all().filtered(revoked_too=revoked)

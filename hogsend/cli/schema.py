@@ -16,7 +16,7 @@ def schema(
     ] = None,
 ) -> None:
     """Print the GraphQL schema in SDL."""
-    from hogsend.graphql.schema import sdl
+    from hogsend.schema.root import sdl
 
     text = sdl()
     if check is None:

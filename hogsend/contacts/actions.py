@@ -14,19 +14,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.access.audit import audit
 from hogsend.clock import Clock
-from hogsend.contacts.consent import address_changed, preferences_of
+from hogsend.consent.inheritance import address_changed, preferences_of
+from hogsend.consent.suppression import change_preferences, lift, suppress
 from hogsend.contacts.identity import Resolved, find_by, lock_person, owners, resolve, write
-from hogsend.contacts.keys import Contact, Keys, normal_email
+from hogsend.contacts.identity_keys import Contact, Keys, normal_email
 from hogsend.contacts.merge import drop_aliases
-from hogsend.contacts.tables import contact_aliases, contact_preferences, contacts
 from hogsend.decisions.reasons import Kind, Reason
-from hogsend.emails.suppression import change_preferences, lift, suppress
 from hogsend.errors import Conflict, InvalidInput, NotFound
-from hogsend.events.validation import check_properties, check_text
-from hogsend.journeys.ending import end_runs
-from hogsend.journeys.tables import LIVE_STATUSES, journey_states
+from hogsend.runs.ending import end_runs
 from hogsend.storage.database import Record, lock_subjects
 from hogsend.storage.metadata import new_id
+from hogsend.tables.contacts import contact_aliases, contact_preferences, contacts
+from hogsend.tables.journeys import LIVE_STATUSES, journey_states
+from hogsend.validation import check_properties, check_text
 
 MAX_CATEGORIES = 200
 _p = contact_preferences.c

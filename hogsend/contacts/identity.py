@@ -19,12 +19,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import Text
 
 from hogsend.clock import Clock
-from hogsend.contacts.consent import address_changed, inherit_opt_outs
-from hogsend.contacts.keys import KINDS, Contact, Keys, Kind, Plan, key_subject, plan
+from hogsend.consent.inheritance import address_changed, inherit_opt_outs
+from hogsend.contacts.identity_keys import KINDS, Contact, Keys, Kind, Plan, key_subject, plan
 from hogsend.contacts.merge import keep_as_alias, merge
-from hogsend.contacts.tables import contact_aliases, contacts
 from hogsend.storage.database import lock_subjects, try_lock_subjects
 from hogsend.storage.metadata import new_id
+from hogsend.tables.contacts import contact_aliases, contacts
 
 _c = contacts.c
 _MAKE = insert(contacts).on_conflict_do_nothing().returning(contacts)

@@ -13,14 +13,14 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.clock import Clock
-from hogsend.contacts.consent import addresses_opted_out, inherit_opt_outs
+from hogsend.consent.inheritance import addresses_opted_out, inherit_opt_outs
 from hogsend.contacts.identity import resolve
+from hogsend.contacts.identity_keys import key_subject
 from hogsend.contacts.import_files import Row
-from hogsend.contacts.keys import key_subject
 from hogsend.errors import InvalidInput
-from hogsend.events.validation import MAX_KEY, check_email, check_properties, check_text
 from hogsend.storage.database import lock_subjects
 from hogsend.storage.metadata import new_id
+from hogsend.validation import MAX_KEY, check_email, check_properties, check_text
 
 # A piece holds up to 1,500 locks, and the server has room for a few thousand in all.
 ONE_AT_A_TIME = 7_312_001

@@ -11,19 +11,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import Text
 
 from hogsend.clock import Clock
-from hogsend.contacts.consent import address_changed, merge_preferences
-from hogsend.contacts.keys import KINDS, Contact, Kind
-from hogsend.contacts.tables import contact_aliases, contacts
-from hogsend.decisions.actions import decide
+from hogsend.consent.inheritance import address_changed, merge_preferences
+from hogsend.contacts.identity_keys import KINDS, Contact, Kind
+from hogsend.decisions.ledger import decide
 from hogsend.decisions.reasons import Kind as Verdict
 from hogsend.decisions.reasons import Reason
-from hogsend.decisions.tables import decisions
-from hogsend.emails.tables import email_sends
 from hogsend.engine.outbox import RUN_WAKE, publish_later
-from hogsend.events.tables import user_events
-from hogsend.journeys.ending import end_runs
-from hogsend.journeys.tables import DRIVEN_STATUSES, LIVE_STATUSES, journey_states, journey_waits
-from hogsend.realtime.tables import activity
+from hogsend.runs.ending import end_runs
+from hogsend.tables.contacts import contact_aliases, contacts
+from hogsend.tables.decisions import decisions
+from hogsend.tables.emails import email_sends
+from hogsend.tables.events import user_events
+from hogsend.tables.journeys import DRIVEN_STATUSES, LIVE_STATUSES, journey_states, journey_waits
+from hogsend.tables.realtime import activity
 
 _c = contacts.c
 _states = journey_states.c

@@ -12,9 +12,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.clock import Clock
-from hogsend.deadletters.tables import dead_letters
 from hogsend.realtime import activity
 from hogsend.storage.metadata import new_id
+from hogsend.tables.deadletters import dead_letters
 
 
 async def bury(

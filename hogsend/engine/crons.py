@@ -9,8 +9,8 @@ from datetime import timedelta
 import structlog
 from sqlalchemy import select, text
 
-from hogsend.engine.tables import crons
 from hogsend.runtime import Runtime
+from hogsend.tables.engine import crons
 
 log = structlog.get_logger(__name__)
 

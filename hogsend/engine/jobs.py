@@ -11,8 +11,8 @@ from uuid import UUID
 import structlog
 from sqlalchemy import RowMapping, and_, or_, select, update
 
-from hogsend.engine.tables import jobs
 from hogsend.runtime import Runtime
+from hogsend.tables.engine import jobs
 
 log = structlog.get_logger(__name__)
 

@@ -12,8 +12,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.clock import Clock
-from hogsend.engine.tables import jobs, outbox
 from hogsend.storage.metadata import new_id
+from hogsend.tables.engine import jobs, outbox
 
 RUN_START = "run.start"
 RUN_WAKE = "run.wake"

@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.engine.outbox import JOB, RUN_CANCEL, RUN_START, RUN_WAKE
 from hogsend.engine.port import Engine, EngineDown
-from hogsend.engine.tables import PUBLISHED_AT_ONCE, outbox
 from hogsend.runtime import Runtime
+from hogsend.tables.engine import PUBLISHED_AT_ONCE, outbox
 
 log = structlog.get_logger(__name__)
 

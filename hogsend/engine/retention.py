@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from sqlalchemy import delete
 
-from hogsend.engine.tables import jobs, outbox
 from hogsend.runtime import Runtime
+from hogsend.tables.engine import jobs, outbox
 
 OUTBOX_KEPT = timedelta(days=1)
 JOBS_KEPT = timedelta(days=7)

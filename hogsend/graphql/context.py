@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from strawberry.dataloader import DataLoader
 
 from hogsend.access.caller import Caller
-from hogsend.access.ratelimit import Rate
+from hogsend.access.rate_limits import Rate
 from hogsend.runtime import Runtime
 
 CONNECTIONS_A_REQUEST = 4

@@ -1,7 +1,7 @@
 """What a journey's function is handed: the person, and everything it may do to them.
 
 Each method is one step: journaled once, replayed verbatim. The context knows keys and arguments; a `Driver` makes
-steps happen, in the database (`hogsend.journeys.driver`) or in memory (`hogsend.testing`).
+steps happen, in the database (`hogsend.execution.live_driver`) or in memory (`hogsend.testing`).
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from types import MappingProxyType
 from typing import Any, NoReturn, TypeVar
 
 from hogsend.decisions.reasons import Reason
-from hogsend.journeys.asked import Unawaited, a_step
-from hogsend.journeys.asking import Guards, History, where_of
-from hogsend.journeys.conditions import Condition, on
+from hogsend.journeys.conditions.builders import Condition, on
 from hogsend.journeys.errors import JourneyError
-from hogsend.journeys.interrupts import Broken, Hiccup, Interrupt
-from hogsend.journeys.journal import Journal, Step, plain
-from hogsend.journeys.port import Branch, Driver, Outgoing, StepFailed
-from hogsend.journeys.values import CollectedEvent, SendResult, TriggerEvent, User, WaitResult
-from hogsend.journeys.when import Moment
+from hogsend.journeys.history import Guards, History, where_of
+from hogsend.journeys.schedule import Moment
+from hogsend.journeys.steps.interrupts import Broken, Hiccup, Interrupt
+from hogsend.journeys.steps.journal import Journal, Step, plain
+from hogsend.journeys.steps.pending_step import Unawaited, a_step
+from hogsend.journeys.steps.step_driver import Branch, Driver, Outgoing, StepFailed
+from hogsend.journeys.steps.step_results import CollectedEvent, SendResult, TriggerEvent, User, WaitResult
 
 T = TypeVar("T")
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
-from hogsend.journeys.code import version_of
-from hogsend.journeys.conditions import Trigger, on
+from hogsend.journeys.conditions.builders import Trigger, on
 from hogsend.journeys.errors import JourneyError
+from hogsend.journeys.source.fingerprint import version_of
 
 if TYPE_CHECKING:
     from hogsend.journeys.context import Context
-    from hogsend.journeys.values import User
+    from hogsend.journeys.steps.step_results import User
 
 EntryLimit = Literal["once", "once_per_period", "unlimited"]
 JourneyFunction = Callable[["User", "Context"], Awaitable[object]]

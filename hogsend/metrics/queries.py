@@ -14,11 +14,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, FromClause, Select, and_, distinct, extract, func, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.contacts.tables import contact_preferences, contacts
-from hogsend.emails.tables import email_sends
 from hogsend.errors import InvalidInput
-from hogsend.events.tables import user_events
-from hogsend.journeys.tables import DRIVEN_STATUSES, journey_states
+from hogsend.tables.contacts import contact_preferences, contacts
+from hogsend.tables.emails import email_sends
+from hogsend.tables.events import user_events
+from hogsend.tables.journeys import DRIVEN_STATUSES, journey_states
 
 MOST_POINTS = 20_000
 UNTEMPLATED = "(none)"

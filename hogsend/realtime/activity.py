@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.realtime.tables import activity
+from hogsend.tables.realtime import activity
 
 _APPEND = insert(activity)
 

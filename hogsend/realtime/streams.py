@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.realtime.bus import Bus, Interest
 from hogsend.realtime.cursor import Cursor
-from hogsend.realtime.tables import activity
 from hogsend.storage.database import Database
+from hogsend.tables.realtime import activity
 
 BATCH = 200
 _a = activity.c

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from hogsend.access.audit import Action, Resource
 from hogsend.access.caller import Scope
-from hogsend.emails.tables import FACTS, STATUSES
 from hogsend.rest.answers import Schema, obj, thing
+from hogsend.tables.emails import FACTS, STATUSES
 
 TEXT: Schema = {"type": "string"}
 ID: Schema = {"type": "string", "format": "uuid"}

@@ -14,20 +14,20 @@ from starlette.routing import Route
 from hogsend.access.caller import Scope
 from hogsend.access.gate import admit
 from hogsend.access.idempotency import Answer, Claim, once
-from hogsend.access.ratelimit import Plane
+from hogsend.access.rate_limits import Plane
 from hogsend.contacts.actions import delete_contact
 from hogsend.contacts.identity import find_by, resolve
-from hogsend.contacts.keys import Contact
+from hogsend.contacts.identity_keys import Contact
 from hogsend.decisions.reasons import Reason
-from hogsend.emails.actions import EmailWish, SendStatus, send_in, send_status
+from hogsend.emails.sending.direct import EmailWish, SendStatus, send_in, send_status
 from hogsend.errors import HogsendError, InvalidInput, NotFound
-from hogsend.events.ingest import IngestInput, ingest
-from hogsend.events.validation import MAX_KEY, check_properties, check_text
 from hogsend.graphql.scalars import instant_text
+from hogsend.ingestion.ingest import IngestInput, ingest
 from hogsend.rest.body import json_object
 from hogsend.rest.errors import JSONResponse, on_hogsend_error
 from hogsend.rest.models import Body, Instant, Properties, parsed
 from hogsend.runtime import Runtime
+from hogsend.validation import MAX_KEY, check_properties, check_text
 
 PERSON = "One of `email` and `userId` says who it is."
 

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from hogsend.access.audit import Action, Deed, Origin, Resource, audited
 from hogsend.access.caller import Scope
 from hogsend.access.gate import Admitted, admit
-from hogsend.contacts.exporting import MEDIA_TYPES, MOST, Format, exported
+from hogsend.contacts.export import MEDIA_TYPES, MOST, Format, exported
 from hogsend.errors import HogsendError, InvalidInput
 from hogsend.rest.errors import on_hogsend_error
 from hogsend.runtime import Runtime

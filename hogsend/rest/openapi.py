@@ -15,9 +15,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from hogsend.access.caller import Scope
-from hogsend.contacts.exporting import MOST
-from hogsend.graphql.execute import Executor
-from hogsend.graphql.server import executor
+from hogsend.contacts.export import MOST
 from hogsend.rest import admin, data_plane, table
 from hogsend.rest.answers import Schema, thing
 from hogsend.rest.components import SCHEMAS, TEXT
@@ -25,6 +23,8 @@ from hogsend.rest.errors import JSONResponse
 from hogsend.rest.models import Body
 from hogsend.rest.params import Choice, Integer, Param
 from hogsend.rest.rows.contacts import SEARCH
+from hogsend.serving.execution import Executor
+from hogsend.serving.server import executor
 
 STATIC = Path(__file__).parent / "static"
 JSON = "application/json"

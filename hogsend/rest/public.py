@@ -16,11 +16,12 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from hogsend.emails import preferences, tokens
-from hogsend.emails.facts import Visit, record_fact
-from hogsend.emails.tables import email_links
+from hogsend.consent import preference_centre as preferences
+from hogsend.consent import tokens
+from hogsend.emails.tracking.delivery_events import Visit, record_fact
 from hogsend.rest.errors import NOT_FOUND, error_response
 from hogsend.runtime import Runtime
+from hogsend.tables.emails import email_links
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +40,7 @@ _PAGE_HEADERS = {
 }
 
 _pages = Environment(
-    loader=PackageLoader("hogsend.emails", "pages"),
+    loader=PackageLoader("hogsend.serving", "pages"),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,

@@ -17,14 +17,14 @@ from hogsend.access.gate import Admitted, admit
 from hogsend.errors import Conflict, HogsendError, NotFound
 from hogsend.graphql.context import Context
 from hogsend.graphql.errors import Code, code_of, is_unavailable
-from hogsend.graphql.execute import Answer, Executor, Prepared
 from hogsend.graphql.mutations import DEED
-from hogsend.graphql.server import GraphQLServer
 from hogsend.rest.body import json_object
 from hogsend.rest.errors import INTERNAL, JSONResponse, away, error_response, on_hogsend_error
 from hogsend.rest.models import Body, InvalidBody, parsed
 from hogsend.rest.params import Param, read
 from hogsend.runtime import Runtime
+from hogsend.serving.execution import Answer, Executor, Prepared
+from hogsend.serving.server import GraphQLServer
 
 BASE = "/v1/admin"
 LONGEST_INNER_LIST = 10_000

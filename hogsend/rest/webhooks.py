@@ -16,9 +16,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from hogsend.emails.provider_events import take_resend_event
+from hogsend.emails.tracking.webhook_events import take_resend_event
 from hogsend.errors import InvalidInput
-from hogsend.events.ingest import IngestInput, ingest
+from hogsend.ingestion.ingest import IngestInput, ingest
 from hogsend.rest.errors import JSONResponse, error_response
 from hogsend.runtime import Runtime
 

@@ -1,4 +1,4 @@
-"""Steps that happen in memory, at once, on a virtual clock. The contract is that of `journeys.driver`."""
+"""Steps that happen in memory, at once, on a virtual clock. The contract is that of `execution.live_driver`."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, uuid5
 
 from hogsend.decisions.reasons import Reason
-from hogsend.emails.retrying import KEY_LIFETIME, backoff
-from hogsend.journeys.conditions import Condition
+from hogsend.emails.sending.backoff import KEY_LIFETIME, backoff
+from hogsend.journeys.conditions.builders import Condition
 from hogsend.journeys.errors import JourneyError
-from hogsend.journeys.interrupts import RunEnded
-from hogsend.journeys.journal import Step
-from hogsend.journeys.port import Branch, Outgoing, StepFailed, called
-from hogsend.testing.questions import answer
+from hogsend.journeys.steps.interrupts import RunEnded
+from hogsend.journeys.steps.journal import Step
+from hogsend.journeys.steps.step_driver import Branch, Outgoing, StepFailed, called
+from hogsend.testing.lookups import answer
 from hogsend.testing.world import SentEmail, World
 
 MOST_STEPS = 10_000
 
 if TYPE_CHECKING:
-    from hogsend.emails.render import Templates
+    from hogsend.emails.templates.render import Templates
 
 
 class MemoryDriver:

@@ -13,19 +13,19 @@ from uuid import NAMESPACE_URL, uuid5
 
 from hogsend.clock import ManualClock
 from hogsend.decisions.reasons import Reason
+from hogsend.enrollment.guards import Guard, Standing, check_entry, refusal
 from hogsend.journeys.context import Context
 from hogsend.journeys.definition import Journey
 from hogsend.journeys.errors import JourneyError
-from hogsend.journeys.guards import Guard, Standing, check_entry, refusal
-from hogsend.journeys.interrupts import Broken, CodeChanged, Hiccup, RunEnded
-from hogsend.journeys.journal import Journal, Step
-from hogsend.journeys.values import TriggerEvent, User
+from hogsend.journeys.steps.interrupts import Broken, CodeChanged, Hiccup, RunEnded
+from hogsend.journeys.steps.journal import Journal, Step
+from hogsend.journeys.steps.step_results import TriggerEvent, User
 from hogsend.testing.driver import MemoryDriver
 from hogsend.testing.script import Happening
 from hogsend.testing.world import Event, SentEmail, World
 
 if TYPE_CHECKING:
-    from hogsend.emails.render import Templates
+    from hogsend.emails.templates.render import Templates
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ def _loaded(templates: Templates | Path | str | None) -> Templates | None:
 @cache
 def _templates_of(folder: Path) -> Templates:
     # What renders is heavy, and most rehearsals look at names only.
-    from hogsend.emails.render import Templates
+    from hogsend.emails.templates.render import Templates
 
     return Templates.load([folder])
 

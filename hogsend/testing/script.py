@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
 
-from hogsend.journeys.conditions import on
+from hogsend.journeys.conditions.builders import on
 from hogsend.journeys.errors import JourneyError
 
 _NOW = timedelta(0)

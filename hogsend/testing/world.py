@@ -1,4 +1,4 @@
-"""One person in memory, and their clock: what `journeys.driver` and `journeys.questions` are with a database."""
+"""One person in memory, and their clock: what `execution.live_driver` and `execution.lookups` are with a database."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from hogsend.clock import ManualClock
 from hogsend.decisions.reasons import Reason
-from hogsend.journeys.conditions import Condition, evaluate, matches_properties
+from hogsend.journeys.conditions.builders import Condition, evaluate, matches_properties
 from hogsend.journeys.definition import Journey
 from hogsend.testing.script import (
     Engages,

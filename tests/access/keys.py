@@ -9,9 +9,9 @@ from sqlalchemy import insert, update
 
 from hogsend.access.caller import Scope
 from hogsend.access.keys import hash_key, new_key
-from hogsend.access.tables import api_keys
 from hogsend.runtime import Runtime
 from hogsend.storage.metadata import new_id
+from hogsend.tables.access import api_keys
 
 
 async def make_key(

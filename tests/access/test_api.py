@@ -12,15 +12,15 @@ from sqlalchemy import select
 
 from hogsend.access.caller import Scope
 from hogsend.access.keys import hash_key
-from hogsend.access.tables import api_keys, audit_logs
 from hogsend.app import create_app
 from hogsend.boot import open_runtime
 from hogsend.clock import ManualClock
 from hogsend.graphql.fields import ANY_KEY, SCOPE
 from hogsend.graphql.mutations import DEED
-from hogsend.graphql.schema import graphql_schema
 from hogsend.runtime import Runtime
+from hogsend.schema.root import graphql_schema
 from hogsend.settings import Settings
+from hogsend.tables.access import api_keys, audit_logs
 from tests.access.keys import make_key
 
 ADMIN = "/v1/admin"

@@ -10,11 +10,11 @@ from sqlalchemy import Row, insert, select
 
 from hogsend.access.audit import Action, Deed, Origin, Resource, audit, audited
 from hogsend.access.caller import THE_ADMIN_KEY
-from hogsend.access.tables import api_keys, audit_logs
 from hogsend.errors import Conflict
-from hogsend.realtime.tables import activity
 from hogsend.runtime import Runtime
 from hogsend.storage.metadata import new_id
+from hogsend.tables.access import api_keys, audit_logs
+from hogsend.tables.realtime import activity
 
 ORIGIN = Origin(THE_ADMIN_KEY, "192.0.2.1", "request-1")
 DEED = Deed(Action.CREATE, Resource.API_KEY)

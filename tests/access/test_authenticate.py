@@ -14,11 +14,11 @@ from hogsend.access.authenticate import authenticate, until_refused
 from hogsend.access.caller import Scope
 from hogsend.access.errors import AccessError, KeyExpired, NotConfigured, Unauthorized
 from hogsend.access.keys import KeyRing
-from hogsend.access.tables import api_keys
 from hogsend.boot import open_runtime
 from hogsend.clock import ManualClock
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
+from hogsend.tables.access import api_keys
 from tests.access.keys import make_key, revoke_row
 from tests.conftest import ADMIN_KEY
 

@@ -17,9 +17,9 @@ from sqlalchemy import event
 from hogsend.app import create_app
 from hogsend.boot import open_runtime
 from hogsend.clock import ManualClock
-from hogsend.graphql.schema import graphql_schema
-from hogsend.graphql.trusted import TrustedDocuments
 from hogsend.runtime import Runtime
+from hogsend.schema.root import graphql_schema
+from hogsend.serving.trusted_documents import TrustedDocuments
 from hogsend.settings import Settings, SettingsError
 from tests.conftest import ADMIN_KEY
 

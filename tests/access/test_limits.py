@@ -14,7 +14,7 @@ from graphql import (
     validate,
 )
 
-from hogsend.graphql.limits import (
+from hogsend.serving.limits import (
     LimitExceeded,
     Measure,
     actual_cost,

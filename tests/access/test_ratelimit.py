@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from hogsend.access.caller import THE_ADMIN_KEY, Caller, Scope
 from hogsend.access.errors import RateLimited
-from hogsend.access.ratelimit import Plane, RateLimiter
+from hogsend.access.rate_limits import Plane, RateLimiter
 from hogsend.boot import open_runtime
 from hogsend.clock import ManualClock
 from hogsend.runtime import Runtime

@@ -11,12 +11,12 @@ import httpx
 import pytest
 from sqlalchemy import insert, select
 
-from hogsend.access.tables import audit_logs
-from hogsend.alerts.tables import alerts
 from hogsend.clock import ManualClock
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
 from hogsend.storage.metadata import new_id
+from hogsend.tables.access import audit_logs
+from hogsend.tables.alerts import alerts
 from tests.standins.http import Answer
 from tests.standins.receiver import ReceiverStandIn
 

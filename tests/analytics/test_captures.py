@@ -16,7 +16,7 @@ from hogsend.clock import ManualClock
 from hogsend.emails.providers.memory import MemoryProvider
 from hogsend.engine.embedded import EmbeddedEngine
 from hogsend.engine.publisher import Publisher
-from hogsend.events.ingest import IngestInput, ingest
+from hogsend.ingestion.ingest import IngestInput, ingest
 from hogsend.journeys.registry import Registry
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings

@@ -10,9 +10,9 @@ from sqlalchemy import select
 
 from hogsend.cli.demo import inbox, read, send
 from hogsend.cli.demo_story import ADA, story
-from hogsend.emails.tables import email_sends
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
+from hogsend.tables.emails import email_sends
 from tests.driving import drive
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from hogsend.cli.init import scaffold
 from hogsend.cli.problem import Problem
-from hogsend.emails.render import Templates
+from hogsend.emails.templates.render import Templates
 
 
 def run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -12,9 +12,9 @@ from sqlalchemy import select
 from typer.testing import CliRunner, Result
 
 from hogsend.cli import app as command_line
-from hogsend.contacts.importing import run_import
-from hogsend.engine.tables import jobs
+from hogsend.contacts.imports import run_import
 from hogsend.runtime import Runtime
+from hogsend.tables.engine import jobs
 from tests.conftest import ADMIN_KEY
 
 

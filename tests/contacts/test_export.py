@@ -12,17 +12,18 @@ import pytest
 from sqlalchemy import select
 from starlette.applications import Starlette
 
-from hogsend.access.tables import audit_logs
 from hogsend.clock import ManualClock
-from hogsend.contacts import exporting, importing
+from hogsend.contacts import export as exporting
+from hogsend.contacts import imports as importing
 from hogsend.contacts.actions import create, delete_contact
-from hogsend.contacts.exporting import exported
+from hogsend.contacts.export import exported
 from hogsend.contacts.identity import resolve
 from hogsend.errors import HogsendError
 from hogsend.rest.errors import on_hogsend_error
 from hogsend.rest.exports import routes
 from hogsend.runtime import Runtime
 from hogsend.storage.database import Database
+from hogsend.tables.access import audit_logs
 from tests.conftest import ADMIN_KEY
 
 

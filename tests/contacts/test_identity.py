@@ -10,9 +10,9 @@ from sqlalchemy import event, func, select
 
 from hogsend.clock import ManualClock
 from hogsend.contacts.identity import Resolved, find, find_by, resolve
-from hogsend.contacts.tables import contact_aliases, contacts
 from hogsend.errors import InvalidInput
 from hogsend.storage.database import Database
+from hogsend.tables.contacts import contact_aliases, contacts
 
 
 class People:

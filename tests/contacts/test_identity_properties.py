@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from hogsend.clock import ManualClock
-from hogsend.contacts.consent import preferences_of
+from hogsend.consent.inheritance import preferences_of
+from hogsend.consent.suppression import unsubscribe
 from hogsend.contacts.identity import find_by, resolve
-from hogsend.contacts.tables import contacts
-from hogsend.emails.suppression import unsubscribe
-from hogsend.events.tables import user_events
 from hogsend.storage.database import Database
 from hogsend.storage.metadata import new_id
+from hogsend.tables.contacts import contacts
+from hogsend.tables.events import user_events
 
 NAMES = ("a", "b", "c", "d")
 Key = tuple[str, str]

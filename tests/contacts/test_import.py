@@ -10,17 +10,17 @@ import pytest
 from sqlalchemy import func, select
 
 from hogsend.clock import ManualClock
-from hogsend.contacts import importing
+from hogsend.consent.inheritance import preferences_of
+from hogsend.consent.suppression import unsubscribe
+from hogsend.contacts import imports as importing
 from hogsend.contacts.actions import create, delete_contact
-from hogsend.contacts.consent import preferences_of
 from hogsend.contacts.identity import find_by, resolve
 from hogsend.contacts.import_files import Format, csv_rows, cut
-from hogsend.contacts.tables import contacts, import_batches, import_errors
-from hogsend.emails.suppression import unsubscribe
 from hogsend.engine.jobs import RunAgain
 from hogsend.errors import InvalidInput, NotFound
-from hogsend.realtime.tables import activity
 from hogsend.storage.database import Database
+from hogsend.tables.contacts import contacts, import_batches, import_errors
+from hogsend.tables.realtime import activity
 
 
 class Crash(BaseException):

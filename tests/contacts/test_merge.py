@@ -10,21 +10,21 @@ from sqlalchemy import func, select
 
 from hogsend import Context, User, days, journey, on
 from hogsend.clock import ManualClock
-from hogsend.contacts.consent import preferences_of
+from hogsend.consent.inheritance import preferences_of
+from hogsend.consent.suppression import suppress, unsubscribe
 from hogsend.contacts.identity import find_by, resolve
 from hogsend.contacts.merge import MOVED
-from hogsend.contacts.tables import contact_preferences, contacts
-from hogsend.decisions.tables import decisions
 from hogsend.emails.providers.memory import MemoryProvider
-from hogsend.emails.suppression import suppress, unsubscribe
-from hogsend.emails.tables import email_sends
-from hogsend.events.ingest import IngestInput, ingest
-from hogsend.events.tables import user_events
-from hogsend.journeys import runner
-from hogsend.journeys.tables import journey_states, journey_waits
-from hogsend.realtime.tables import activity
+from hogsend.execution import advance as runner
+from hogsend.ingestion.ingest import IngestInput, ingest
 from hogsend.runtime import Runtime
 from hogsend.tables import metadata
+from hogsend.tables.contacts import contact_preferences, contacts
+from hogsend.tables.decisions import decisions
+from hogsend.tables.emails import email_sends
+from hogsend.tables.events import user_events
+from hogsend.tables.journeys import journey_states, journey_waits
+from hogsend.tables.realtime import activity
 from tests.contacts.conftest import RunningWith
 from tests.driving import drive, drive_to_end
 

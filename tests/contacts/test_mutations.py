@@ -6,13 +6,13 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from hogsend.access.tables import audit_logs
-from hogsend.contacts.importing import run_import
-from hogsend.decisions.tables import decisions
-from hogsend.emails.suppression import suppress
-from hogsend.engine.tables import jobs
-from hogsend.journeys.tables import journey_states
+from hogsend.consent.suppression import suppress
+from hogsend.contacts.imports import run_import
 from hogsend.runtime import Runtime
+from hogsend.tables.access import audit_logs
+from hogsend.tables.decisions import decisions
+from hogsend.tables.engine import jobs
+from hogsend.tables.journeys import journey_states
 from tests.graphql.conftest import Ask, ask, happen
 
 __all__ = ["ask", "happen"]

@@ -7,10 +7,10 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from hogsend.access.tables import audit_logs
-from hogsend.contacts.importing import run_import
-from hogsend.engine.tables import jobs
+from hogsend.contacts.imports import run_import
 from hogsend.runtime import Runtime
+from hogsend.tables.access import audit_logs
+from hogsend.tables.engine import jobs
 
 BASE = "/v1/admin/contacts"
 ADA = {"externalId": "ada", "email": " Ada@Example.com ", "properties": {"plan": "pro"}}

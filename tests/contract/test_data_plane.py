@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import func, select
 
 from hogsend.access.caller import Scope
-from hogsend.emails.suppression import suppress
-from hogsend.emails.tables import email_sends
-from hogsend.events.tables import user_events
+from hogsend.consent.suppression import suppress
 from hogsend.runtime import Runtime
+from hogsend.tables.emails import email_sends
+from hogsend.tables.events import user_events
 from tests.access.keys import make_key
 
 EVENTS = "/v1/events"

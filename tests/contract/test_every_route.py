@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import delete, select
 
 from hogsend.access.caller import Scope
-from hogsend.access.tables import audit_logs
 from hogsend.rest.reference import markdown
 from hogsend.runtime import Runtime
+from hogsend.tables.access import audit_logs
 from tests.access.keys import make_key
 from tests.contract.conforming import spec
 from tests.contract.oracle import ADMIN, PROMISES, Promise

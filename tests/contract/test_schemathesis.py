@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from hogsend.graphql.schema import sdl
+from hogsend.schema.root import sdl
 from tests.contract.conforming import spec
 
 KEY = {"Authorization": "Bearer test-admin-key"}

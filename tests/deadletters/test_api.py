@@ -12,13 +12,13 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from hogsend.access.tables import audit_logs
 from hogsend.clock import ManualClock
 from hogsend.emails.providers import Refused
 from hogsend.emails.providers.memory import MemoryProvider
 from hogsend.engine.jobs import Work, due_jobs, run_job
 from hogsend.journeys.registry import Registry
 from hogsend.runtime import Runtime
+from hogsend.tables.access import audit_logs
 from tests.driving import drive
 from worker.work import WORK
 

@@ -12,21 +12,21 @@ import pytest
 from sqlalchemy import select, update
 
 from hogsend import Context, User, journey
-from hogsend.access.tables import audit_logs
 from hogsend.clock import ManualClock
 from hogsend.deadletters.actions import bury
-from hogsend.deadletters.retry import Retries, Wish, discard, retry, retry_many
-from hogsend.deadletters.tables import dead_letters
-from hogsend.emails.actions import EmailWish, send_one
-from hogsend.emails.facts import record_fact
 from hogsend.emails.providers import OutcomeUnknown, Refused
 from hogsend.emails.providers.memory import MemoryProvider
+from hogsend.emails.sending.direct import EmailWish, send_one
+from hogsend.emails.tracking.delivery_events import record_fact
 from hogsend.engine.jobs import Work, due_jobs, run_job
 from hogsend.engine.outbox import enqueue_job
-from hogsend.engine.tables import jobs
 from hogsend.errors import Conflict, InvalidInput, NotFound
+from hogsend.operations.dead_letters import Retries, Wish, discard, retry, retry_many
 from hogsend.runtime import Runtime
 from hogsend.storage.metadata import new_id
+from hogsend.tables.access import audit_logs
+from hogsend.tables.deadletters import dead_letters
+from hogsend.tables.engine import jobs
 from tests.driving import drive, drive_to_end, reasons, rows, send_event, statuses
 from tests.faults.conftest import RunningWith
 from worker.work import WORK, bury_job

@@ -14,19 +14,19 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from hogsend.clock import ManualClock
-from hogsend.contacts.tables import contact_preferences, contacts
 from hogsend.decisions.reasons import Reason
-from hogsend.decisions.tables import decisions
-from hogsend.emails import inbox
-from hogsend.emails.preparing import SendRequest, prepare
-from hogsend.emails.tables import email_events, email_sends
+from hogsend.emails.sending.prepare import SendRequest, prepare
 from hogsend.errors import HogsendError
 from hogsend.rest import public, webhooks
 from hogsend.rest.errors import on_hogsend_error, on_http_exception
 from hogsend.rest.middleware import BodyLimit
 from hogsend.runtime import Runtime
+from hogsend.serving import dev_inbox as inbox
 from hogsend.settings import Settings
 from hogsend.storage.metadata import new_id
+from hogsend.tables.contacts import contact_preferences, contacts
+from hogsend.tables.decisions import decisions
+from hogsend.tables.emails import email_events, email_sends
 from tests.standins.resend import WEBHOOK_SECRET
 
 MakePerson = Callable[..., Awaitable[dict[str, Any]]]

@@ -10,10 +10,10 @@ from uuid import UUID
 import orjson
 import pytest
 
-from hogsend.emails import tokens
-from hogsend.emails.compose import Composed, compose, track_links
+from hogsend.consent import tokens
 from hogsend.emails.providers import Message
-from hogsend.emails.render import TemplateNotFound
+from hogsend.emails.sending.compose import Composed, compose, track_links
+from hogsend.emails.templates.render import TemplateNotFound
 from hogsend.runtime import Runtime
 
 EMAIL_ID = UUID("0190f000-0000-7000-8000-000000000001")

@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import select, update
 
 from hogsend.clock import ManualClock
-from hogsend.emails.facts import Visit, record_fact
-from hogsend.emails.tables import email_sends, suppressions
-from hogsend.realtime.tables import activity
+from hogsend.emails.tracking.delivery_events import Visit, record_fact
 from hogsend.runtime import Runtime
+from hogsend.tables.emails import email_sends, suppressions
+from hogsend.tables.realtime import activity
 from tests.emails.conftest import MakePerson, Prepare, facts_of, preferences_of, reasons_of, the_send
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from hogsend.clock import ManualClock
 from hogsend.emails.providers.inbox import InboxProvider
-from hogsend.emails.sending import deliver
+from hogsend.emails.sending.protocol import deliver
 from hogsend.runtime import Runtime
 from tests.emails.conftest import MakePerson, Prepare, the_send
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hogsend.emails.plaintext import plain_text
+from hogsend.emails.templates.plain_text import plain_text
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,10 @@ from hogsend.emails.providers import Message, OutcomeUnknown, ProviderError, Ref
 from hogsend.emails.providers.inbox import InboxProvider
 from hogsend.emails.providers.memory import MemoryProvider
 from hogsend.emails.providers.smtp import Server, SmtpProvider
-from hogsend.emails.tables import inbox_messages, provider_events
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings, SettingsError
 from hogsend.storage.database import Database
+from hogsend.tables.emails import inbox_messages, provider_events
 from tests.standins.smtp import SmtpStandIn
 
 MESSAGE = Message(

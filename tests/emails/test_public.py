@@ -11,12 +11,12 @@ import pytest
 from sqlalchemy import select, update
 
 from hogsend.clock import ManualClock
-from hogsend.contacts.tables import contacts
-from hogsend.emails import tokens
-from hogsend.emails.tables import email_events, email_links, email_sends, suppressions
-from hogsend.emails.tokens import ReaderToken
+from hogsend.consent import tokens
+from hogsend.consent.tokens import ReaderToken
 from hogsend.rest.public import PIXEL
 from hogsend.runtime import Runtime
+from hogsend.tables.contacts import contacts
+from hogsend.tables.emails import email_events, email_links, email_sends, suppressions
 from tests.emails.conftest import MakePerson, Prepare, facts_of, preferences_of, reasons_of, the_send
 
 UNKNOWN = "0190f000-0000-7000-8000-00000000dead"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from hogsend.emails.render import TemplateNotFound, Templates, TemplatesError
-from hogsend.emails.templating import RenderError
+from hogsend.emails.templates.jinja import RenderError
+from hogsend.emails.templates.render import TemplateNotFound, Templates, TemplatesError
 
 BODY = "<mjml><mj-body><mj-section><mj-column>{}</mj-column></mj-section></mj-body></mjml>"
 

@@ -12,7 +12,7 @@ import pytest
 
 from hogsend.clock import ManualClock
 from hogsend.emails.providers.resend import ResendProvider
-from hogsend.emails.sending import Outcome, deliver
+from hogsend.emails.sending.protocol import Outcome, deliver
 from hogsend.runtime import Runtime
 from tests.emails.conftest import MakePerson, Prepare, facts_of, the_send
 from tests.standins import resend as standin

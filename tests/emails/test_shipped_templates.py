@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hogsend.emails.render import Templates
+from hogsend.emails.templates.render import Templates
 from hogsend.settings import Settings
 
 SHIPPED = [

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hogsend.emails.status import CLIMBS, climb
-from hogsend.emails.tables import FACTS, STATUSES
+from hogsend.emails.tracking.status import CLIMBS, climb
+from hogsend.tables.emails import FACTS, STATUSES
 
 # Lowest first. What stands here is the whole truth about two statuses: the higher one wins.
 ORDER = ["queued", "rendered", "sent", "failed", "delivered", "opened", "clicked", "bounced", "complained"]

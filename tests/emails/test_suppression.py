@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import update
 
 from hogsend.clock import ManualClock
-from hogsend.contacts.tables import contacts
+from hogsend.consent import suppression
 from hogsend.decisions.reasons import Reason
-from hogsend.emails import suppression
 from hogsend.runtime import Runtime
+from hogsend.tables.contacts import contacts
 from tests.emails.conftest import MakePerson, preferences_of, reasons_of
 
 

@@ -10,8 +10,8 @@ import pytest
 from pydantic import SecretStr
 
 from hogsend.clock import ManualClock
-from hogsend.emails import tokens
-from hogsend.emails.tokens import BadToken, ReaderToken
+from hogsend.consent import tokens
+from hogsend.consent.tokens import BadToken, ReaderToken
 
 SECRET = SecretStr("short")
 READER = ReaderToken("ada@example.com", uuid4(), uuid4(), "news")

@@ -14,12 +14,12 @@ import pytest
 from sqlalchemy import func, select, update
 
 from hogsend.clock import ManualClock
-from hogsend.contacts.tables import contacts
-from hogsend.emails.provider_events import settle_stragglers
-from hogsend.emails.sending import deliver
-from hogsend.emails.tables import email_sends, provider_events
-from hogsend.events.tables import user_events
+from hogsend.emails.sending.protocol import deliver
+from hogsend.emails.tracking.webhook_events import settle_stragglers
 from hogsend.runtime import Runtime
+from hogsend.tables.contacts import contacts
+from hogsend.tables.emails import email_sends, provider_events
+from hogsend.tables.events import user_events
 from tests.emails.conftest import MakePerson, Prepare, facts_of, preferences_of, the_send
 from tests.standins.resend import signed, webhook
 

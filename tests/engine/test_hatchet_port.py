@@ -18,12 +18,12 @@ from hogsend.engine.hatchet.client import HatchetEngine, client_config
 from hogsend.engine.hatchet.tasks import declare
 from hogsend.engine.port import EngineDown
 from hogsend.engine.publisher import Publisher, retry_now
-from hogsend.journeys.actions import cancel
-from hogsend.journeys.due import note_engine_run
+from hogsend.execution.due_runs import note_engine_run
 from hogsend.journeys.registry import Registry
-from hogsend.journeys.tables import journey_states
+from hogsend.operations.actions import cancel
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings, SettingsError
+from hogsend.tables.journeys import journey_states
 from tests.driving import rows, send_event, statuses
 from tests.standins import hatchet_services
 from tests.standins.hatchet import HatchetStandIn

@@ -20,13 +20,13 @@ from hogsend.engine.embedded import EmbeddedEngine
 from hogsend.engine.hatchet import limits, tasks
 from hogsend.engine.hatchet.client import client_config, whole_seconds
 from hogsend.engine.hatchet.tasks import DriverInput, SliceInput, SliceOutput, cron_expression, declare
-from hogsend.journeys.actions import resume_in
-from hogsend.journeys.redrive import redrive_overdue
-from hogsend.journeys.runner import advance
-from hogsend.journeys.tables import journey_states
-from hogsend.journeys.ticks import tick
+from hogsend.execution.advance import advance
+from hogsend.execution.external_engine import tick
+from hogsend.execution.overdue_runs import redrive_overdue
+from hogsend.operations.actions import resume_in
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
+from hogsend.tables.journeys import journey_states
 from tests.driving import Crashed, drive, journal, rows, send_event, statuses, watching
 from worker.hatchet import BESIDE, CALLS, run_slice
 from worker.main import embedded_worker

@@ -16,8 +16,8 @@ from hogsend.boot import open_runtime
 from hogsend.clock import ManualClock
 from hogsend.emails.providers.memory import MemoryProvider
 from hogsend.engine.outbox import enqueue_job
-from hogsend.journeys.actions import cancel, resume_in
-from hogsend.journeys.ticks import hand_over
+from hogsend.execution.external_engine import hand_over
+from hogsend.operations.actions import cancel, resume_in
 from hogsend.runtime import Runtime
 from tests.driving import drive_to_end, rows, send_event
 from tests.engine.plant import HATCHETS, Plant, open_plant

@@ -12,7 +12,7 @@ import pytest
 from hogsend.boot import open_runtime
 from hogsend.clock import ManualClock
 from hogsend.emails.providers.memory import MemoryProvider
-from hogsend.emails.render import Templates
+from hogsend.emails.templates.render import Templates
 from hogsend.journeys.definition import Journey
 from hogsend.journeys.registry import Registry
 from hogsend.runtime import Runtime

@@ -13,7 +13,7 @@ from uuid import uuid4
 import httpx
 
 from hogsend.app import create_app
-from hogsend.events.ingest import IngestInput, ingest
+from hogsend.ingestion.ingest import IngestInput, ingest
 from hogsend.storage.stopping import stop
 from tests.conftest import served
 from tests.driving import rows

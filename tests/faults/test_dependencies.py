@@ -12,9 +12,9 @@ import pytest
 
 from hogsend import health
 from hogsend.analytics import captures
-from hogsend.emails import sending
-from hogsend.journeys import runner
-from hogsend.journeys.held import HeldRun
+from hogsend.emails.sending import protocol as sending
+from hogsend.execution import advance as runner
+from hogsend.execution.claimed_run import HeldRun
 from hogsend.realtime import bus
 from hogsend.rest import middleware
 from hogsend.settings import Settings

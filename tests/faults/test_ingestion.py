@@ -13,7 +13,7 @@ from hogsend.emails.providers.memory import MemoryProvider
 from hogsend.engine.embedded import EmbeddedEngine
 from hogsend.engine.publisher import Publisher
 from hogsend.errors import InvalidInput
-from hogsend.events.ingest import IngestInput, ingest, replay
+from hogsend.ingestion.ingest import IngestInput, ingest, replay
 from tests.driving import ADA, Crashed, crash_once_at, drive, rows, send_event, statuses
 from tests.faults.conftest import RunningWith
 

@@ -12,7 +12,7 @@ import pytest
 from hogsend import Context, User, days, journey, on
 from hogsend.clock import ManualClock
 from hogsend.emails.providers.memory import MemoryProvider
-from hogsend.journeys.runner import advance
+from hogsend.execution.advance import advance
 from tests.driving import (
     ADA,
     Crashed,
@@ -68,7 +68,7 @@ async def _again(call):
 
 
 async def _until_stored(runtime) -> None:
-    from hogsend.events.ingest import IngestInput, ingest
+    from hogsend.ingestion.ingest import IngestInput, ingest
 
     await _again(lambda: ingest(runtime, IngestInput(name="signup", email=ADA, idempotency_key="first")))
 

@@ -11,12 +11,12 @@ from sqlalchemy import text
 
 from hogsend import Context, Journey, User, days, journey, minutes
 from hogsend.clock import ManualClock
-from hogsend.emails.delivery import sweep_sends
 from hogsend.emails.providers import TryLater
 from hogsend.emails.providers.memory import MemoryProvider
+from hogsend.emails.sending.job import sweep_sends
 from hogsend.errors import Conflict
-from hogsend.journeys.actions import cancel
-from hogsend.journeys.runner import MAX_FRUITLESS_SLICES, advance
+from hogsend.execution.advance import MAX_FRUITLESS_SLICES, advance
+from hogsend.operations.actions import cancel
 from tests.driving import (
     ADA,
     Crashed,

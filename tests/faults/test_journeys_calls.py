@@ -9,8 +9,8 @@ from uuid import UUID
 import pytest
 
 from hogsend import Context, StepFailed, User, journey, minutes, seconds
-from hogsend.journeys.actions import cancel
 from hogsend.journeys.errors import JourneyError
+from hogsend.operations.actions import cancel
 from hogsend.runtime import Runtime
 from hogsend.testing import rehearse
 from tests.driving import drive, journal, rows, send_event, statuses

@@ -12,10 +12,10 @@ from hogsend.clock import ManualClock
 from hogsend.emails.providers import Message
 from hogsend.emails.providers.memory import MemoryProvider
 from hogsend.engine.crons import run_cron
-from hogsend.events.ingest import IngestInput, ingest
-from hogsend.journeys.actions import resume_in
-from hogsend.journeys.runner import advance
-from hogsend.journeys.when import Moment
+from hogsend.execution.advance import advance
+from hogsend.ingestion.ingest import IngestInput, ingest
+from hogsend.journeys.schedule import Moment
+from hogsend.operations.actions import resume_in
 from tests.driving import (
     ADA,
     Crashed,

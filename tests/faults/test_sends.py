@@ -11,16 +11,16 @@ from sqlalchemy import update
 
 from hogsend import Context, User, days, journey
 from hogsend.clock import ManualClock
-from hogsend.contacts.tables import contacts
-from hogsend.emails.actions import EmailWish, resend_in, send_one
-from hogsend.emails.delivery import sweep_sends
+from hogsend.consent.suppression import suppress, unsubscribe
 from hogsend.emails.providers import OutcomeUnknown, Refused, TryLater
 from hogsend.emails.providers.memory import MemoryProvider
-from hogsend.emails.sending import deliver
-from hogsend.emails.suppression import suppress, unsubscribe
+from hogsend.emails.sending.direct import EmailWish, resend_in, send_one
+from hogsend.emails.sending.job import sweep_sends
+from hogsend.emails.sending.protocol import deliver
 from hogsend.engine.jobs import due_jobs, run_job
 from hogsend.errors import Conflict
 from hogsend.runtime import Runtime
+from hogsend.tables.contacts import contacts
 from tests.driving import (
     ADA,
     Crashed,

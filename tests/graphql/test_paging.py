@@ -13,12 +13,12 @@ from sqlalchemy import delete, insert
 
 from hogsend.access.caller import THE_ADMIN_KEY
 from hogsend.clock import ManualClock
-from hogsend.contacts.tables import contacts
-from hogsend.emails.tables import email_sends
 from hogsend.graphql.context import Context
-from hogsend.graphql.server import GraphQLServer
 from hogsend.runtime import Runtime
+from hogsend.serving.server import GraphQLServer
 from hogsend.storage.metadata import new_id
+from hogsend.tables.contacts import contacts
+from hogsend.tables.emails import email_sends
 from tests.graphql.conftest import Ask
 
 EMAILS = """

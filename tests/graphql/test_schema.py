@@ -18,13 +18,13 @@ from graphql import (
 )
 
 from hogsend.access.caller import Scope
-from hogsend.graphql import ws
 from hogsend.graphql.enums import described_enum
 from hogsend.graphql.errors import Code
-from hogsend.graphql.examples import EXAMPLES
 from hogsend.graphql.fields import ANY_KEY, COST, SCOPE
 from hogsend.graphql.node import TYPES
-from hogsend.graphql.schema import graphql_schema, sdl
+from hogsend.schema.root import graphql_schema, sdl
+from hogsend.serving import ws
+from hogsend.serving.examples import EXAMPLES
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = graphql_schema()

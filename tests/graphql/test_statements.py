@@ -12,10 +12,10 @@ import pytest
 from sqlalchemy import event, insert
 
 from hogsend.clock import ManualClock
-from hogsend.emails.tables import suppressions
-from hogsend.graphql.schema import graphql_schema
 from hogsend.runtime import Runtime
+from hogsend.schema.root import graphql_schema
 from hogsend.storage.metadata import new_id
+from hogsend.tables.emails import suppressions
 from tests.driving import drive, send_event
 from tests.graphql.conftest import Ask
 

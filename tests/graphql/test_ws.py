@@ -11,7 +11,7 @@ from pytest import MonkeyPatch
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
-from hogsend.graphql import ws
+from hogsend.serving import ws
 from tests.conftest import ADMIN_KEY
 from tests.graphql.socket import open_socket
 

@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 
 from hogsend import Context, Journey, JourneyError, User, days, email, hours, journey, on, prop
 from hogsend.boot import open_runtime
-from hogsend.emails.render import Templates
-from hogsend.journeys.checks import JourneysError, check
+from hogsend.emails.templates.render import Templates
+from hogsend.journeys.lint.mistakes import JourneysError, check
 from hogsend.journeys.registry import Registry
 from hogsend.settings import Settings
 

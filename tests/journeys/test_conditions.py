@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hogsend import Condition, JourneyError, Trigger, days, email, event, hours, minutes, on, prop, user_prop
-from hogsend.journeys.comparison import MISSING, Operator, look_up, passes
-from hogsend.journeys.condition_tree import spoken
-from hogsend.journeys.conditions import Verdict, evaluate, matches_properties
+from hogsend.journeys.conditions.builders import Verdict, evaluate, matches_properties
+from hogsend.journeys.conditions.operators import MISSING, Operator, look_up, passes
+from hogsend.journeys.conditions.tree import spoken
 
 NOW = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
 

@@ -8,9 +8,9 @@ from uuid import UUID
 from hogsend import Context, User, days, email, event, hours, journey, on, prop, user_prop
 from hogsend.boot import open_runtime
 from hogsend.clock import ManualClock
-from hogsend.emails.facts import record_fact
 from hogsend.emails.providers.memory import MemoryProvider
-from hogsend.events.ingest import IngestInput, ingest
+from hogsend.emails.tracking.delivery_events import record_fact
+from hogsend.ingestion.ingest import IngestInput, ingest
 from hogsend.journeys.registry import Registry
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings

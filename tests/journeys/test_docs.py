@@ -11,11 +11,11 @@ import pytest
 
 import hogsend
 import hogsend.testing
-from hogsend.journeys import when
-from hogsend.journeys.asking import Guards, History
-from hogsend.journeys.conditions import EmailHistory, EventHistory, Property
+from hogsend.journeys import schedule as when
+from hogsend.journeys.conditions.builders import EmailHistory, EventHistory, Property
 from hogsend.journeys.context import Context
 from hogsend.journeys.definition import journey
+from hogsend.journeys.history import Guards, History
 
 PAGE = (Path(__file__).parents[2] / "docs" / "journeys.md").read_text(encoding="utf-8")
 INNER = {"Context.check_awaited", "Context.decide", "Context.step"}

@@ -12,9 +12,9 @@ from structlog.testing import capture_logs
 from hogsend import Context, Journey, StepFailed, User, days, journey
 from hogsend.clock import ManualClock
 from hogsend.emails.providers.memory import MemoryProvider
-from hogsend.journeys import forecast as forecasting
-from hogsend.journeys.forecast import warn_of_breaking
-from hogsend.journeys.versions import by_version
+from hogsend.operations import deploy_check as forecasting
+from hogsend.operations.deploy_check import warn_of_breaking
+from hogsend.operations.versions import by_version
 from hogsend.runtime import Runtime
 from tests.driving import drive, drive_to_end, journal, rows, send_event, statuses
 from tests.faults.conftest import RunningWith

@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 from hogsend import Context, Journey, User, days, journey, on, prop
 from hogsend.clock import ManualClock
-from hogsend.emails.delivery import sweep_sends
 from hogsend.emails.providers import Message
 from hogsend.emails.providers.memory import MemoryProvider
+from hogsend.emails.sending.job import sweep_sends
+from hogsend.execution.advance import advance
 from hogsend.journeys.registry import Registry
-from hogsend.journeys.runner import advance
 from hogsend.runtime import Runtime
 from tests.driving import Crashed, rows, send_event
 from tests.faults.conftest import RunningWith

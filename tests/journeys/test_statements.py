@@ -7,11 +7,11 @@ from sqlalchemy import insert
 
 from hogsend import Context, Journey, User, days, journey
 from hogsend.clock import ManualClock
-from hogsend.journeys.due import due_runs
-from hogsend.journeys.runner import advance
-from hogsend.journeys.tables import journey_states
+from hogsend.execution.advance import advance
+from hogsend.execution.due_runs import due_runs
 from hogsend.runtime import Runtime
 from hogsend.storage.metadata import new_id
+from hogsend.tables.journeys import journey_states
 from tests.driving import drive, rows, send_event, statuses
 from tests.faults.conftest import RunningWith
 from tests.graphql.test_statements import statements

@@ -13,14 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend import Context, Journey, User, days, journey
 from hogsend.clock import ManualClock
-from hogsend.deadletters.retry import retry
-from hogsend.emails.delivery import sweep_sends
 from hogsend.emails.providers import OutcomeUnknown
 from hogsend.emails.providers.memory import MemoryProvider
-from hogsend.emails.render import Templates
+from hogsend.emails.sending.job import sweep_sends
+from hogsend.emails.templates.render import Templates
 from hogsend.engine.jobs import due_jobs, run_job
 from hogsend.errors import Conflict
-from hogsend.journeys.actions import cancel_in, resume_in, skip_in
+from hogsend.operations.actions import cancel_in, resume_in, skip_in
+from hogsend.operations.dead_letters import retry
 from hogsend.runtime import Runtime
 from tests.driving import ADA, drive, drive_to_end, journal, reasons, rows, send_event, statuses
 from tests.faults.conftest import RunningWith

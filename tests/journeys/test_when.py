@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hogsend import WEEKDAYS, WEEKEND, JourneyError, when
-from hogsend.journeys.when import DAYS, timezone_of
+from hogsend.journeys.schedule import DAYS, timezone_of
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NEW_YORK = ZoneInfo("America/New_York")

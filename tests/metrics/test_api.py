@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import insert
 
 from hogsend.clock import ManualClock
-from hogsend.emails.tables import email_sends
 from hogsend.runtime import Runtime
 from hogsend.storage.metadata import new_id
+from hogsend.tables.emails import email_sends
 from tests.driving import drive, drive_to_end
 
 ZEROES = {"deliveryRate": 0, "openRate": 0, "clickRate": 0, "clickToDeliveryRate": 0}

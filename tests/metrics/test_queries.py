@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, insert
 
 from hogsend.clock import ManualClock
-from hogsend.contacts.tables import contact_preferences, contacts
-from hogsend.emails.tables import email_sends
 from hogsend.errors import InvalidInput
-from hogsend.events.tables import user_events
-from hogsend.journeys.tables import STATUSES, journey_states
 from hogsend.metrics import queries
 from hogsend.metrics.queries import Engagement, Period, Span
 from hogsend.runtime import Runtime
 from hogsend.storage.metadata import new_id
+from hogsend.tables.contacts import contact_preferences, contacts
+from hogsend.tables.emails import email_sends
+from hogsend.tables.events import user_events
+from hogsend.tables.journeys import STATUSES, journey_states
 
 NOW = datetime(2026, 3, 18, 9, 30, tzinfo=UTC)
 HAPPENED = ("delivered", "opened", "clicked", "bounced", "complained")

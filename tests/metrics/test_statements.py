@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import insert
 
 from hogsend.alerts.actions import create_rule
-from hogsend.alerts.tables import alerts
 from hogsend.clock import ManualClock
 from hogsend.deadletters.actions import bury
-from hogsend.emails.actions import EmailWish, send_one
+from hogsend.emails.sending.direct import EmailWish, send_one
 from hogsend.runtime import Runtime
 from hogsend.storage.metadata import new_id
+from hogsend.tables.alerts import alerts
 from tests.graphql.test_statements import statements
 
 MANY = 6

@@ -13,10 +13,10 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from hogsend.graphql import ws
 from hogsend.realtime import bus
 from hogsend.realtime.live import Live
 from hogsend.runtime import Runtime
+from hogsend.serving import ws
 from tests.conftest import ADMIN_KEY
 from tests.driving import drive
 from tests.graphql.socket import open_socket

@@ -24,16 +24,16 @@ from sqlalchemy import select
 from hogsend import Context, Journey, User, hours, journey, minutes, on, prop
 from hogsend.boot import open_runtime
 from hogsend.clock import ManualClock
-from hogsend.emails.delivery import sweep_sends
-from hogsend.emails.facts import record_fact
+from hogsend.consent.suppression import unsubscribe
 from hogsend.emails.providers import Message, Refused, TryLater
 from hogsend.emails.providers.memory import MemoryProvider
-from hogsend.emails.suppression import unsubscribe
-from hogsend.emails.tables import email_sends
+from hogsend.emails.sending.job import sweep_sends
+from hogsend.emails.tracking.delivery_events import record_fact
 from hogsend.journeys.registry import Registry
-from hogsend.journeys.tables import journey_states, journey_steps
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
+from hogsend.tables.emails import email_sends
+from hogsend.tables.journeys import journey_states, journey_steps
 from hogsend.testing import Rehearsal, after, bounced, down, refused, rehearse_async, unsubscribed
 from hogsend.testing.script import Engages, EventHappens, Happening, Outage, Refusal, Unsubscribes
 from tests.driving import drive, drive_to_end, next_wake, send_event

@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hogsend.clock import Clock
 from hogsend.emails.providers.errors import OutcomeUnknown, Refused
 from hogsend.emails.providers.message import Message
-from hogsend.emails.tables import inbox_messages, provider_events
 from hogsend.storage.database import Database
 from hogsend.storage.metadata import new_id
+from hogsend.tables.emails import inbox_messages, provider_events
 
 
 class InboxProvider:

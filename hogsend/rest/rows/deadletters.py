@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from hogsend.deadletters.tables import SOURCES, STATUSES
 from hogsend.rest import answers
 from hogsend.rest.components import AT, ID
 from hogsend.rest.params import PAGE, Choice, Param
 from hogsend.rest.shapes import listing, lowered
 from hogsend.rest.table import Given, Row
+from hogsend.tables.deadletters import SOURCES, STATUSES
 
 ENTRY = """
 fragment Entry on DeadLetter {

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from hogsend.emails.tables import STATUSES
 from hogsend.rest import answers
 from hogsend.rest.params import FROM, PAGE, TO, Choice, Param, Text
 from hogsend.rest.shapes import EMAIL, email, found, listing, word
 from hogsend.rest.table import Given, Row
+from hogsend.tables.emails import STATUSES
 
 _SORTS = {
     "createdAt": "CREATED_AT",

@@ -15,8 +15,8 @@ from sqlalchemy import text
 
 from hogsend.boot import open_runtime
 from hogsend.clock import ManualClock, SystemClock
-from hogsend.events.ingest import IngestInput, ingest
-from hogsend.journeys.runner import advance
+from hogsend.execution.advance import advance
+from hogsend.ingestion.ingest import IngestInput, ingest
 from hogsend.settings import Settings
 from tests.driving import rows, send_event
 from tests.engine.plant import ENGINES, TEMPLATES, Plant, open_plant

@@ -15,8 +15,8 @@ from sqlalchemy import insert
 
 from hogsend.app import create_app
 from hogsend.engine.outbox import RUN_START, publish_later
-from hogsend.engine.tables import outbox
-from hogsend.events.ingest import IngestInput, ingest
+from hogsend.ingestion.ingest import IngestInput, ingest
+from hogsend.tables.engine import outbox
 from tests.driving import Crashed, rows, send_event, watching
 from tests.engine.plant import Plant
 

@@ -10,8 +10,8 @@ from uuid import UUID
 
 import pytest
 
-from hogsend.journeys.actions import cancel
-from hogsend.journeys.runner import advance
+from hogsend.execution.advance import advance
+from hogsend.operations.actions import cancel
 from tests.driving import rows, send_event
 from tests.engine.plant import Plant
 from tests.engine.worker_process import eventually

@@ -14,11 +14,11 @@ from redis.asyncio import Redis
 from sqlalchemy import update
 from sqlalchemy.exc import DBAPIError
 
-from hogsend.emails.tables import email_sends
-from hogsend.journeys.tables import journey_states
 from hogsend.storage.embedded import EmbeddedStack
 from hogsend.storage.migrate import migrate
 from hogsend.storage.stopping import stop
+from hogsend.tables.emails import email_sends
+from hogsend.tables.journeys import journey_states
 from tests.driving import rows, send_event
 from tests.engine.plant import ENGINES, Plant, open_plant
 from tests.engine.worker_process import eventually

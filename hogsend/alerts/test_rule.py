@@ -1,0 +1,59 @@
+"""Try a rule's channel out: tell what it would tell now, marked as a test. Nothing fires and nothing is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from hogsend.access.audit import audit
+from hogsend.access.idempotency import Claim, once
+from hogsend.alerts.actions import find_rule
+from hogsend.alerts.channels import DeliveryFailed, Notice, tell
+from hogsend.runtime import Runtime
+from hogsend.schema.alerts.collections import current_values
+from hogsend.storage.metadata import new_id
+
+
+@dataclass(frozen=True)
+class Trial:
+    """`error` says why the channel did not take it."""
+
+    delivered: bool
+    error: str | None
+
+
+async def try_out(runtime: Runtime, rule_id: UUID, *, idempotency_key: str | None = None) -> Trial:
+    """Send one test through the rule's channel, also where the rule is disabled. Raises `NotFound`."""
+
+    async def effect(_claim: Claim | None) -> Mapping[str, Any]:
+        trial = await _tell(runtime, rule_id)
+        async with runtime.database.transaction() as conn:
+            await audit(conn, resource_id=rule_id, detail={"delivered": trial.delivered})
+        return {"delivered": trial.delivered, "error": trial.error}
+
+    answer = await once(runtime, "alertRuleTest", idempotency_key, {"id": str(rule_id)}, effect)
+    return Trial(answer["delivered"], answer["error"])
+
+
+async def _tell(runtime: Runtime, rule_id: UUID) -> Trial:
+    now = runtime.clock.now()
+    async with runtime.database.read() as conn:
+        rule = await find_rule(conn, rule_id)
+        values = await current_values(conn, now)
+    notice = Notice(
+        id=new_id(),
+        rule_id=rule_id,
+        rule_name=rule["name"],
+        type=rule["type"],
+        current_value=values[rule["type"]],
+        threshold=rule["threshold"],
+        at=now,
+        test=True,
+    )
+    try:
+        await tell(runtime, rule["channel"], rule["channel_config"], notice)
+    except DeliveryFailed as error:
+        return Trial(False, error.reason)
+    return Trial(True, None)

@@ -1,0 +1,264 @@
+"""The send protocol: decide and freeze, look once more and count the attempt, record. Nothing is sent twice.
+
+Three transactions, and the wire between the second and the third:
+
+1. `prepare` writes one `email_sends` row for a send key, with the message rendered and frozen.
+2. `deliver` looks once more (fence, suppression), counts the attempt and notes that its outcome is unknown.
+3. It calls the provider with the row's id as `Idempotency-Key`: the same key and bytes, however often.
+4. It records what came back, whatever became of the run meanwhile, because the wire has no undo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+from uuid import UUID
+
+import structlog
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hogsend.consent.suppression import refusal
+from hogsend.deadletters.actions import bury
+from hogsend.decisions.reasons import Kind, Reason
+from hogsend.emails.providers import Message, OutcomeUnknown, Refused, TryLater
+from hogsend.emails.sending.backoff import KEY_LIFETIME, backoff
+from hogsend.emails.sending.prepare import decide_send
+from hogsend.emails.tracking.delivery_events import record_fact, settle_provider_events
+from hogsend.runtime import Runtime
+from hogsend.storage.database import Record, lock_subjects
+from hogsend.tables.emails import UNDER_WAY, email_sends
+
+log = structlog.get_logger(__name__)
+
+LEASE = timedelta(seconds=90)
+
+Guard = Callable[[AsyncConnection], Awaitable[None]]
+Settle = Callable[[AsyncConnection, "Outcome"], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`sent`, `failed` and `unknown` are final. `later` carries `retry_in`, in real time."""
+
+    state: Literal["sent", "failed", "later", "unknown"]
+    email_id: UUID
+    reason: Reason | None = None
+    error: str | None = None
+    message_id: str | None = None
+    retry_in: timedelta | None = None
+
+
+async def deliver(
+    runtime: Runtime,
+    email_id: UUID,
+    *,
+    guard: Guard | None = None,
+    hold: Guard | None = None,
+    settle: Settle | None = None,
+) -> Outcome:
+    """Bring one prepared send to its provider. Safe to call again at any time, from anywhere.
+
+    `guard` runs first in the transaction that counts the attempt and may raise to stop it (a fenced run).
+    `hold` locks, before the send's row is touched again, whatever `settle` will touch: rows are locked in one order.
+    `settle` runs in the transaction that records a final outcome (a journey closes its step there).
+    """
+    async with runtime.database.transaction() as conn:
+        if guard is not None:
+            await guard(conn)
+        row: Record = (
+            (await conn.execute(select(email_sends).where(email_sends.c.id == email_id).with_for_update()))
+            .mappings()
+            .one()
+        )
+        known = await _settled_or_early(conn, runtime, row)
+        if known is not None:
+            if settle is not None and known.state != "later":
+                await settle(conn, known)
+            return known
+        await _count_attempt(conn, runtime, email_id)
+    runtime.crash_at("before_provider_call")
+    outcome, was_accepted = await _call_provider(runtime, row)
+    runtime.crash_at("after_provider_call")
+    async with runtime.database.transaction() as conn:
+        row = await _locked_again(conn, row)
+        if hold is not None:
+            await hold(conn)
+        await _record(conn, runtime, row, outcome, unknown=row["outcome_unknown"] or was_accepted is None)
+        if settle is not None and outcome.state != "later":
+            await settle(conn, outcome)
+    runtime.crash_at("after_send_recorded")
+    return outcome
+
+
+async def _locked_again(conn: AsyncConnection, row: Record) -> Record:
+    """The send with its contact locked; while the wire was busy, a merge may have given it to another one.
+
+    A bounce may be waiting to be settled; its suppression needs this lock, and it comes before rows.
+    """
+    contact_id: UUID | None = row["contact_id"]
+    while contact_id is not None:
+        await lock_subjects(conn, [contact_id])
+        owner = select(email_sends.c.contact_id).where(email_sends.c.id == row["id"])
+        held, contact_id = contact_id, (await conn.execute(owner)).scalar_one()
+        if held == contact_id:
+            break
+    return {**row, "contact_id": contact_id}
+
+
+async def _settled_or_early(conn: AsyncConnection, runtime: Runtime, row: Record) -> Outcome | None:
+    """What is known of this send without calling anyone, or None where the wire is next."""
+    wall = runtime.clock.wall()
+    email_id = row["id"]
+    if row["status"] == "failed":
+        reason = Reason(row["refusal"]) if row["refusal"] else Reason.PROVIDER_REFUSED
+        return Outcome("failed", email_id, reason, row["error"])
+    if row["status"] not in UNDER_WAY or row["message_id"] is not None:
+        return Outcome("sent", email_id, Reason.PROVIDER_ACCEPTED, message_id=row["message_id"])
+    if row["lease_until"] is not None and row["lease_until"] > wall:
+        return Outcome("later", email_id, retry_in=row["lease_until"] - wall)
+    # One that was never answered has nothing to wait for: whose clock set its time may have been ahead.
+    was_put_off = row["error"] is not None and row["next_attempt_at"] is not None
+    if was_put_off and row["next_attempt_at"] > wall:
+        return Outcome("later", email_id, retry_in=row["next_attempt_at"] - wall)
+    if row["first_attempt_at"] is not None and wall - row["first_attempt_at"] > KEY_LIFETIME:
+        return await _give_up(conn, runtime, row)
+    refused = await refusal(
+        conn, contact_id=row["contact_id"], email=row["to_email"], category=row["category"]
+    )
+    if refused is not None:
+        return await _refuse(conn, runtime, row, refused)
+    return None
+
+
+async def _count_attempt(conn: AsyncConnection, runtime: Runtime, email_id: UUID) -> None:
+    """From here until an answer is recorded, nobody knows whether the provider has the message."""
+    wall = runtime.clock.wall()
+    sends = email_sends.c
+    await conn.execute(
+        update(email_sends)
+        .where(sends.id == email_id)
+        .values(
+            attempts=sends.attempts + 1,
+            first_attempt_at=func.coalesce(sends.first_attempt_at, wall),
+            lease_until=wall + LEASE,
+            lease_owner=runtime.owner,
+            outcome_unknown=True,
+            updated_at=runtime.clock.now(),
+        )
+    )
+
+
+async def _call_provider(runtime: Runtime, row: Record) -> tuple[Outcome, bool | None]:
+    """The outcome, and whether the provider took the message: None where that cannot be known."""
+    email_id: UUID = row["id"]
+    attempt = row["attempts"] + 1
+    try:
+        message_id = await runtime.provider.send(
+            Message.from_json(row["payload"]), idempotency_key=str(email_id)
+        )
+    except Refused as error:
+        return Outcome("failed", email_id, Reason.PROVIDER_REFUSED, error.reason), False
+    except TryLater as error:
+        wait = max(backoff(attempt), error.retry_after or timedelta(0))
+        return Outcome("later", email_id, Reason.RETRYING_SEND, error.reason, retry_in=wait), False
+    except OutcomeUnknown as error:
+        return Outcome("later", email_id, Reason.RETRYING_SEND, error.reason, retry_in=backoff(attempt)), None
+    return Outcome("sent", email_id, Reason.PROVIDER_ACCEPTED, message_id=message_id), True
+
+
+async def _record(
+    conn: AsyncConnection, runtime: Runtime, row: Record, outcome: Outcome, *, unknown: bool
+) -> None:
+    now = runtime.clock.now()
+    email_id: UUID = row["id"]
+    values: dict[str, Any] = {
+        "lease_until": None,
+        "lease_owner": None,
+        "updated_at": now,
+        "error": outcome.error,
+    }
+    if outcome.state == "later":
+        values |= {
+            "next_attempt_at": runtime.clock.wall() + (outcome.retry_in or timedelta(0)),
+            "outcome_unknown": unknown,
+        }
+    else:
+        values |= {"next_attempt_at": None, "outcome_unknown": False, "message_id": outcome.message_id}
+    await conn.execute(update(email_sends).where(email_sends.c.id == email_id).values(values))
+    if outcome.state == "later":
+        log.warning("send_retried_later", email_id=str(email_id), error=outcome.error)
+        return
+    await record_fact(conn, email_id=email_id, type=outcome.state, at=now, detail=outcome.error)
+    if outcome.state == "sent" and outcome.message_id is not None:
+        await decide_send(conn, row, Kind.SENT, Reason.PROVIDER_ACCEPTED, now)
+        await settle_provider_events(conn, runtime.clock, outcome.message_id, email_id)
+    else:
+        await _fail(conn, runtime, row, outcome)
+
+
+async def _fail(conn: AsyncConnection, runtime: Runtime, row: Record, outcome: Outcome) -> None:
+    now = runtime.clock.now()
+    reason = outcome.reason or Reason.PROVIDER_REFUSED
+    await decide_send(conn, row, Kind.SEND_FAILED, reason, now, detail={"error": outcome.error or ""})
+    await bury(
+        conn,
+        runtime.clock,
+        source="email",
+        source_id=str(row["id"]),
+        error=outcome.error or reason.value,
+        payload={"emailId": str(row["id"]), "to": row["to_email"], "template": row["template_key"]},
+    )
+
+
+async def abandon(conn: AsyncConnection, runtime: Runtime, email_id: UUID) -> None:
+    """Settle a send that nobody will deliver, because its run has ended: nothing goes out any more.
+
+    One whose answer was lost is left to a person, for nobody knows whether it went out. In the caller's
+    transaction; does nothing where it is settled already, or is on the wire now.
+    """
+    free = or_(email_sends.c.lease_until.is_(None), email_sends.c.lease_until <= runtime.clock.wall())
+    found = await conn.execute(
+        select(email_sends)
+        .where(email_sends.c.id == email_id, email_sends.c.status.in_(UNDER_WAY), free)
+        .with_for_update()
+    )
+    row: Record | None = found.mappings().one_or_none()
+    if row is None:
+        return
+    if row["outcome_unknown"]:
+        await _give_up(conn, runtime, row)
+    else:
+        await _refuse(conn, runtime, row, Reason.RUN_ENDED)
+
+
+async def _give_up(conn: AsyncConnection, runtime: Runtime, row: Record) -> Outcome:
+    """Past the life of the provider's key: one more try could be a second email, so a person settles it."""
+    unknown = row["outcome_unknown"]
+    reason = Reason.OUTCOME_UNKNOWN if unknown else Reason.RETRIES_EXHAUSTED
+    error = row["error"] or "the provider did not answer"
+    outcome = Outcome("unknown" if unknown else "failed", row["id"], reason, error)
+    now = runtime.clock.now()
+    await conn.execute(
+        update(email_sends)
+        .where(email_sends.c.id == row["id"])
+        .values(next_attempt_at=None, refusal=reason.value, error=error, updated_at=now)
+    )
+    await record_fact(conn, email_id=row["id"], type="failed", at=now, detail=error)
+    await _fail(conn, runtime, row, outcome)
+    return outcome
+
+
+async def _refuse(conn: AsyncConnection, runtime: Runtime, row: Record, refused: Reason) -> Outcome:
+    now = runtime.clock.now()
+    await conn.execute(
+        update(email_sends)
+        .where(email_sends.c.id == row["id"])
+        .values(refusal=refused.value, next_attempt_at=None, updated_at=now)
+    )
+    await record_fact(conn, email_id=row["id"], type="failed", at=now, detail=refused.value)
+    detail = {"earlier_attempts": row["attempts"]} if row["attempts"] else None
+    await decide_send(conn, row, Kind.SUPPRESSED, refused, now, detail=detail)
+    return Outcome("failed", row["id"], refused)

@@ -1,0 +1,88 @@
+"""Why somebody is, or would be, in a journey or not: the guards, as they were or as they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import RowMapping, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hogsend.decisions.reasons import Kind
+from hogsend.enrollment.condition_facts import ContactFacts
+from hogsend.enrollment.entry_history import standings
+from hogsend.enrollment.guards import Guard, check_entry
+from hogsend.errors import NotFound
+from hogsend.journeys.definition import Journey
+from hogsend.runtime import Runtime
+from hogsend.tables.contacts import contacts
+from hogsend.tables.decisions import decisions
+from hogsend.tables.events import user_events
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """`recorded` says that this is the verdict of `at`; else the guards were asked just now."""
+
+    recorded: bool
+    at: datetime
+    enrolled: bool
+    guards: tuple[Guard, ...]
+    decision_id: UUID | None
+
+
+async def explain_enrollment(
+    conn: AsyncConnection, runtime: Runtime, journey: Journey, contact_id: UUID, event_id: UUID | None
+) -> Explanation:
+    """The recorded decision for that event where there is one, else what ingestion would decide now.
+
+    Without an event, the newest recorded decision. Raises `NotFound` for an unknown contact.
+    """
+    contact = (
+        (await conn.execute(select(contacts).where(contacts.c.id == contact_id))).mappings().one_or_none()
+    )
+    if contact is None:
+        raise NotFound("Contact")
+    recorded = await _recorded(conn, journey, contact_id, event_id)
+    if recorded is not None:
+        guards = tuple(Guard.from_json(item) for item in recorded["detail"].get("guards", ()))
+        return Explanation(
+            True, recorded["at"], recorded["kind"] == Kind.ENROLLED.value, guards, recorded["id"]
+        )
+    event = None
+    if event_id is not None:
+        event = (
+            await conn.execute(select(user_events.c.properties).where(user_events.c.id == event_id))
+        ).one_or_none()
+    facts = ContactFacts(
+        conn,
+        contact_id,
+        now=runtime.clock.now(),
+        event_properties=event.properties if event else {},
+        contact_properties=contact["properties"],
+    )
+    known = await standings(conn, contact_id, [journey])
+    asked = await check_entry(journey, contact, known[journey.id], facts)
+    return Explanation(
+        False, runtime.clock.now(), all(guard.outcome == "passed" for guard in asked), tuple(asked), None
+    )
+
+
+async def _recorded(
+    conn: AsyncConnection, journey: Journey, contact_id: UUID, event_id: UUID | None
+) -> RowMapping | None:
+    query = (
+        select(decisions)
+        .where(
+            decisions.c.journey_id == journey.id,
+            decisions.c.contact_id == contact_id,
+            decisions.c.kind.in_((Kind.ENROLLED.value, Kind.SKIPPED.value)),
+        )
+        .order_by(decisions.c.at.desc(), decisions.c.id.desc())
+        .limit(1)
+    )
+    if event_id is not None:
+        query = query.where(decisions.c.event_id == event_id)
+    found: RowMapping | None = (await conn.execute(query)).mappings().one_or_none()
+    return found

@@ -1,0 +1,128 @@
+"""`ctx.send` in the database: one frozen message for each step, and what became of it in the journal."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import RowMapping, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hogsend.decisions.reasons import Reason
+from hogsend.emails.sending.prepare import SendRequest, email_id_for, prepare
+from hogsend.emails.sending.protocol import Outcome, deliver
+from hogsend.emails.templates.jinja import RenderError
+from hogsend.emails.templates.render import TemplateNotFound
+from hogsend.execution.claimed_run import HeldRun
+from hogsend.journeys.steps.interrupts import Blocked, Broken, Suspend
+from hogsend.journeys.steps.journal import Step
+from hogsend.journeys.steps.step_driver import Outgoing
+from hogsend.tables.emails import email_sends
+
+
+async def send(run: HeldRun, step: Step, outgoing: Outgoing) -> dict[str, Any]:
+    """Prepare the message where the step is new, then bring it to the provider.
+
+    Raises `Suspend` where that must be tried later, `Blocked` where nobody knows whether it was sent, `Broken`
+    where the template cannot be rendered.
+    """
+    runtime = run.runtime
+    email_id = email_of(run.run_id, step.key)
+    if step.status == "new" or not await _is_prepared(run, email_id):
+        refused = await _prepare(run, step, outgoing)
+        runtime.crash_at(f"after_prepare:{step.key}")
+        if refused is not None:
+            return refused
+
+    async def fence(conn: AsyncConnection) -> None:
+        await run.guard(conn)
+
+    async def settle(conn: AsyncConnection, outcome: Outcome) -> None:
+        if outcome.state != "unknown":
+            await run.close(conn, step, _result(outcome))
+
+    outcome = await deliver(runtime, email_id, guard=fence, hold=run.hold, settle=settle)
+    runtime.crash_at(f"after_step:{step.key}")
+    if outcome.state == "later":
+        raise Suspend(runtime.clock.now() + runtime.clock.product(outcome.retry_in or timedelta(0)))
+    if outcome.state == "unknown":
+        raise Blocked(
+            Reason.OUTCOME_UNKNOWN,
+            f"nobody knows whether {step.key} was sent: {outcome.error or 'no answer'}",
+        )
+    return _result(outcome)
+
+
+def email_of(run_id: UUID, step_key: str) -> UUID:
+    """The id of the one email that this step of this run sends."""
+    return email_id_for(_send_key(run_id, step_key))
+
+
+def _send_key(run_id: UUID, step_key: str) -> str:
+    return f"{run_id}:{step_key}"
+
+
+async def _is_prepared(run: HeldRun, email_id: UUID) -> bool:
+    """Whether the message is frozen. It is not where it could not be rendered, and an operator let the run go on."""
+    async with run.runtime.database.read() as conn:
+        found = await conn.execute(select(email_sends.c.id).where(email_sends.c.id == email_id))
+        return found.first() is not None
+
+
+async def _prepare(run: HeldRun, step: Step, outgoing: Outgoing) -> dict[str, Any] | None:
+    """Freeze the message and open the step, in one transaction. The result where nothing is to be sent."""
+    async with run.runtime.database.transaction() as conn:
+        row = await run.guard(conn)
+        if step.status == "new":
+            await run.open(conn, step)
+        try:
+            prepared = await prepare(
+                conn, run.runtime, await run.contact(conn), _request(run, row, step, outgoing)
+            )
+        except (RenderError, TemplateNotFound) as error:
+            # The step stays open, so that an operator sees where the run is stuck, and can skip it.
+            broken = Broken(Reason.RENDERING_FAILED, str(error))
+            broken.__cause__ = error
+        else:
+            if prepared.refusal is None:
+                return None
+            result = {
+                "status": "suppressed",
+                "email_id": str(prepared.email_id),
+                "reason": prepared.refusal.value,
+            }
+            await run.close(conn, step, result)
+            return result
+    raise broken
+
+
+def _request(run: HeldRun, row: RowMapping, step: Step, outgoing: Outgoing) -> SendRequest:
+    return SendRequest(
+        send_key=_send_key(run.run_id, step.key),
+        template=outgoing.template,
+        reason=Reason.JOURNEY_ASKED,
+        props=outgoing.props,
+        subject=outgoing.subject,
+        category=outgoing.category or _category(run),
+        journey_id=run.journey_id,
+        state_id=run.run_id,
+        step_key=step.key,
+        event_id=row["trigger_event_id"],
+    )
+
+
+def _category(run: HeldRun) -> str | None:
+    journey = run.runtime.registry.get(run.journey_id)
+    return journey.category if journey else None
+
+
+def _result(outcome: Outcome) -> dict[str, Any]:
+    if outcome.state == "sent":
+        return {"status": "sent", "email_id": str(outcome.email_id)}
+    refused = outcome.reason not in (None, Reason.PROVIDER_REFUSED, Reason.RETRIES_EXHAUSTED)
+    return {
+        "status": "suppressed" if refused else "failed",
+        "email_id": str(outcome.email_id),
+        "reason": outcome.reason.value if outcome.reason else None,
+    }

@@ -1,0 +1,195 @@
+"""The one pipeline: an event comes in, and everything that follows from it is committed with it, or nothing is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import insert, select
+from sqlalchemy.dialects.postgresql import insert as pg_insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hogsend.contacts.identity import resolve
+from hogsend.engine.outbox import CAPTURE, publish_later
+from hogsend.enrollment.on_event import Enrolment, Exit, enrol_matching, exit_matching, satisfy_waits
+from hogsend.errors import InvalidInput
+from hogsend.realtime import activity
+from hogsend.runtime import Runtime
+from hogsend.storage.database import Record, lock_subjects
+from hogsend.storage.metadata import new_id
+from hogsend.tables.contacts import contacts
+from hogsend.tables.events import event_keys, user_events
+from hogsend.validation import check_event
+
+_APPEND = insert(user_events).returning(user_events.c.seq)
+
+
+@dataclass(frozen=True)
+class IngestInput:
+    """One event. One of `external_id`, `email`, `anonymous_id` says whose; `occurred_at` is aware, default now."""
+
+    name: str
+    external_id: str | None = None
+    email: str | None = None
+    anonymous_id: str | None = None
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    contact_properties: Mapping[str, Any] = field(default_factory=dict)
+    occurred_at: datetime | None = None
+    idempotency_key: str | None = None
+    source: str = "api"
+
+
+@dataclass(frozen=True)
+class Event:
+    """A stored event, as the parts that react to it see it."""
+
+    id: UUID
+    seq: int
+    name: str
+    properties: Mapping[str, Any]
+    occurred_at: datetime
+    received_at: datetime
+
+
+@dataclass(frozen=True)
+class IngestResult:
+    """`stored` is False where the idempotency key was seen before: then nothing at all changed."""
+
+    stored: bool
+    event_id: UUID
+    contact_id: UUID | None = None
+    exits: tuple[Exit, ...] = ()
+    enrolments: tuple[Enrolment, ...] = ()
+
+
+async def ingest(runtime: Runtime, event: IngestInput) -> IngestResult:
+    """Take one event in, in a transaction of its own.
+
+    Raises `InvalidInput` for what the sender got wrong. When this returns, the event is committed, and whatever
+    it set in motion will happen, engine up or down.
+    """
+    check_event(event)
+    async with runtime.database.transaction() as conn:
+        result = await ingest_in(conn, runtime, event)
+    runtime.crash_at("after_ingest_commit")
+    return result
+
+
+async def ingest_in(conn: AsyncConnection, runtime: Runtime, event: IngestInput) -> IngestResult:
+    """The same inside the caller's transaction, for an `event` that `check_event` has passed."""
+    now = runtime.clock.now()
+    event_id = new_id()
+    if event.idempotency_key is not None:
+        seen = await _claim_key(conn, event.idempotency_key, event_id, now)
+        if seen is not None:
+            return IngestResult(stored=False, event_id=seen)
+    resolved = await resolve(
+        conn,
+        runtime.clock,
+        external_id=event.external_id,
+        email=event.email,
+        anonymous_id=event.anonymous_id,
+        properties=event.contact_properties,
+    )
+    contact = resolved.contact
+    stored = await _store(conn, event, event_id, contact["id"], now)
+    runtime.crash_at("ingest_after_event")
+    exits, enrolments = await react(conn, runtime, stored, contact)
+    if runtime.settings.posthog_api_key is not None and event.source != "posthog":
+        await publish_later(conn, runtime.clock, CAPTURE, {"event_id": str(event_id)})
+    runtime.crash_at("before_ingest_commit")
+    return IngestResult(True, event_id, contact["id"], tuple(exits), tuple(enrolments))
+
+
+async def replay(runtime: Runtime, event_id: UUID) -> IngestResult:
+    """Run a stored event through the pipeline again: exits, waits and entry guards, but no second event.
+
+    Raises `InvalidInput` where there is no such event.
+    """
+    async with runtime.database.transaction() as conn:
+        row = (
+            (await conn.execute(select(user_events).where(user_events.c.id == event_id)))
+            .mappings()
+            .one_or_none()
+        )
+        if row is None or row["contact_id"] is None:
+            raise InvalidInput("eventId", "Event not found", code="NOT_FOUND")
+        contact = await _locked_contact(conn, row["contact_id"])
+        event = Event(
+            id=row["id"],
+            seq=row["seq"],
+            name=row["name"],
+            properties=row["properties"],
+            occurred_at=row["occurred_at"],
+            received_at=row["received_at"],
+        )
+        exits, enrolments = await react(conn, runtime, event, contact, replayed=True)
+        return IngestResult(True, event.id, contact["id"], tuple(exits), tuple(enrolments))
+
+
+async def react(
+    conn: AsyncConnection,
+    runtime: Runtime,
+    event: Event,
+    contact: Record,
+    *,
+    replayed: bool = False,
+) -> tuple[list[Exit], list[Enrolment]]:
+    """Everything a stored event sets in motion, under the subject's lock that `resolve` took.
+
+    Exits come first: a run that this event ends is not woken by it. A replayed event satisfies no waits, because
+    a wait is for something that happens after it was armed.
+    """
+    exits = await exit_matching(conn, runtime, event, contact)
+    if not replayed:
+        await satisfy_waits(conn, runtime, event, contact)
+    enrolments = await enrol_matching(conn, runtime, event, contact, replayed=replayed)
+    return exits, enrolments
+
+
+async def _locked_contact(conn: AsyncConnection, contact_id: UUID) -> Record:
+    """The contact that an event belongs to now, under its lock; a merge may have moved it."""
+    while True:
+        await lock_subjects(conn, [contact_id])
+        row = (await conn.execute(select(contacts).where(contacts.c.id == contact_id))).mappings().one()
+        if row["merged_into"] is None:
+            return row
+        contact_id = row["merged_into"]
+
+
+async def _claim_key(conn: AsyncConnection, key: str, event_id: UUID, now: datetime) -> UUID | None:
+    """None where the key is new; else the event that has it. Waits for a transaction that holds the same key."""
+    statement = (
+        pg_insert(event_keys)
+        .values(key=key, event_id=event_id, created_at=now)
+        .on_conflict_do_nothing()
+        .returning(event_keys.c.key)
+    )
+    if (await conn.execute(statement)).scalar_one_or_none() is not None:
+        return None
+    found = await conn.execute(select(event_keys.c.event_id).where(event_keys.c.key == key))
+    return UUID(str(found.scalar_one()))
+
+
+async def _store(
+    conn: AsyncConnection, event: IngestInput, event_id: UUID, contact_id: UUID, now: datetime
+) -> Event:
+    occurred_at = event.occurred_at or now
+    row = {
+        "id": event_id,
+        "contact_id": contact_id,
+        "name": event.name,
+        "properties": dict(event.properties),
+        "source": event.source,
+        "idempotency_key": event.idempotency_key,
+        "occurred_at": occurred_at,
+        "received_at": now,
+    }
+    seq = (await conn.execute(_APPEND, row)).scalar_one()
+    await activity.record(
+        conn, at=occurred_at, kind="event", type="received", ref_id=event_id, contact_id=contact_id
+    )
+    return Event(event_id, seq, event.name, event.properties, occurred_at, now)

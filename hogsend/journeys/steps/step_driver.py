@@ -1,0 +1,67 @@
+"""What a context asks of whoever makes its steps happen."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from hogsend.decisions.reasons import Kind, Reason
+from hogsend.journeys.conditions.builders import Condition
+from hogsend.journeys.steps.journal import Step, plain
+
+
+class StepFailed(Exception):
+    """The function that `ctx.once` called raised, or took too long. It is journaled: a replay raises it again."""
+
+
+async def called(function: Callable[[], Awaitable[Any]], timeout: timedelta) -> dict[str, Any]:
+    """What the journal keeps of an author's function: its `value` (JSON), or the `error` that it ended with."""
+    import asyncio  # A third of what `import hogsend` would take, and no definition needs it.
+
+    try:
+        async with asyncio.timeout(timeout.total_seconds()) as limit:
+            return {"value": plain(await function())}
+    except Exception as error:
+        if limit.expired():
+            return {"error": f"it was not done within {timeout.total_seconds():g} seconds"}
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A send as the author asked for it."""
+
+    template: str
+    props: Mapping[str, Any]
+    subject: str | None
+    category: str | None
+
+
+@dataclass(frozen=True)
+class Branch:
+    """What the ledger keeps of a step that only decides something."""
+
+    reason: Reason
+    detail: Mapping[str, Any]
+    kind: Kind = Kind.BRANCHED
+
+
+class Driver(Protocol):
+    """Makes steps happen. Each method answers a recorded step from the journal, or raises an `Interrupt`."""
+
+    async def decide(self, step: Step, ask: str, branch: Callable[[Any], Branch | None]) -> Any:
+        """Answer a question about now (`ask` names it, `step.args` holds its arguments) and keep the answer."""
+        ...
+
+    async def call(self, step: Step, function: Callable[[], Awaitable[Any]], timeout: timedelta) -> Any: ...
+    async def sleep(self, step: Step, until: Callable[[datetime], datetime]) -> None: ...
+    async def wait(
+        self, step: Step, event: str, where: Condition | None, timeout: timedelta
+    ) -> dict[str, Any]: ...
+    async def digest(
+        self, step: Step, event: str, where: Condition | None, window: timedelta
+    ) -> list[Any]: ...
+    async def send(self, step: Step, outgoing: Outgoing) -> dict[str, Any]: ...
+    async def trigger(self, step: Step, event: str, properties: Mapping[str, Any]) -> None: ...

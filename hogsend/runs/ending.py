@@ -1,0 +1,109 @@
+"""End runs: the one way from a live status to an ended or blocked one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Row, delete, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hogsend.clock import Clock
+from hogsend.deadletters.actions import settle
+from hogsend.decisions.ledger import Verdict, decide_all
+from hogsend.decisions.reasons import Kind, Reason
+from hogsend.engine.outbox import RUN_CANCEL, Message, publish_all
+from hogsend.tables.journeys import LIVE_STATUSES, journey_states, journey_waits
+
+End = Literal["completed", "exited", "failed", "blocked"]
+_states = journey_states.c
+_RETURNED = (_states.id, _states.contact_id, _states.journey_id, _states.engine_run_id, _states.epoch)
+
+
+async def end_runs(
+    conn: AsyncConnection,
+    clock: Clock,
+    *,
+    state_ids: Sequence[UUID],
+    status: End,
+    kind: Kind,
+    reason: Reason,
+    detail: Mapping[str, Any] | None = None,
+    error: str | None = None,
+    event_id: UUID | None = None,
+    epoch: int | None = None,
+    changed_seq: int | None = None,
+) -> list[UUID]:
+    """Move live runs to `status`, raise their epoch, drop their waits, and record why. In the caller's transaction.
+
+    With `epoch`, only where a run still has it: its driver's own end. Without, whoever drives one is fenced at its
+    next touch; whoever ends several holds their rows' locks. Returns those that were live; of the others nothing is
+    written. A dead letter that a blocked run left is discarded when it exits: there is nothing more to retry.
+    """
+    ended = (
+        await _move(conn, clock, state_ids, status, reason, error, epoch, changed_seq) if state_ids else []
+    )
+    if not ended:
+        return []
+    now = clock.now()
+    ids = [run.id for run in ended]
+    await conn.execute(delete(journey_waits).where(journey_waits.c.state_id.in_(ids)))
+    if status == "exited":
+        await settle(conn, now, "journey", [str(run_id) for run_id in ids], "discarded")
+    verdicts = [
+        Verdict(
+            kind=kind,
+            reason=reason,
+            detail=detail,
+            contact_id=run.contact_id,
+            journey_id=run.journey_id,
+            state_id=run.id,
+            event_id=event_id,
+            moved=status,
+        )
+        for run in ended
+    ]
+    await decide_all(conn, now, verdicts)
+    if epoch is None:
+        await publish_all(conn, clock, [_cancel(run) for run in ended])
+    return ids
+
+
+async def _move(
+    conn: AsyncConnection,
+    clock: Clock,
+    state_ids: Sequence[UUID],
+    status: End,
+    reason: Reason,
+    error: str | None,
+    epoch: int | None,
+    changed_seq: int | None,
+) -> list[Row[Any]]:
+    """The runs that were live and now are not, in the order of `state_ids`."""
+    now = clock.now()
+    live: list[ColumnElement[bool]] = [_states.id.in_(state_ids), _states.status.in_(LIVE_STATUSES)]
+    if epoch is not None:
+        live.append(_states.epoch == epoch)
+    values: dict[str, Any] = {
+        "status": status,
+        "epoch": _states.epoch + 1,
+        "error": error,
+        "ended_reason": reason.value,
+        "changed_seq": changed_seq,
+        "lease_owner": None,
+        "lease_until": None,
+        "wake_at": None,
+        "updated_at": now,
+    }
+    if status != "blocked":
+        values["ended_at"] = now
+    if status in ("completed", "exited"):
+        values[f"{status}_at"] = now
+    moved = await conn.execute(update(journey_states).where(*live).values(values).returning(*_RETURNED))
+    return sorted(moved.all(), key=lambda run: state_ids.index(run.id))
+
+
+def _cancel(run: Row[Any]) -> Message:
+    payload = {"run_id": str(run.id), "engine_run_id": run.engine_run_id}
+    return Message(RUN_CANCEL, payload, dedupe_key=f"cancel:{run.id}:{run.epoch}")

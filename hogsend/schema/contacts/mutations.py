@@ -1,0 +1,308 @@
+"""Change contacts and what they agreed to."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated, Any
+from uuid import UUID
+
+import strawberry
+from strawberry.scalars import JSON
+
+from hogsend.access.audit import Action, Resource
+from hogsend.access.caller import Scope
+from hogsend.contacts import actions
+from hogsend.contacts.actions import UNTOUCHED, Wish
+from hogsend.errors import NotFound
+from hogsend.graphql.context import Context, Info
+from hogsend.graphql.enums import described_enum
+from hogsend.graphql.fields import described
+from hogsend.graphql.mutations import UserError, mutation
+from hogsend.graphql.node import by_key
+from hogsend.schema.contacts.types import Contact, ContactBy, ContactPreferences, find_contact
+
+
+class ContactCreateErrorCode(Enum):
+    INVALID = "invalid"
+    EXTERNAL_ID_TAKEN = "external_id_taken"
+    EMAIL_TAKEN = "email_taken"
+
+
+class ContactUpdateErrorCode(Enum):
+    INVALID = "invalid"
+    NOT_FOUND = "not_found"
+    EMAIL_TAKEN = "email_taken"
+
+
+class ContactUpsertErrorCode(Enum):
+    INVALID = "invalid"
+
+
+class ContactDeleteErrorCode(Enum):
+    NOT_FOUND = "not_found"
+
+
+class ContactPreferencesUpdateErrorCode(Enum):
+    INVALID = "invalid"
+    NOT_FOUND = "not_found"
+    NO_EMAIL_ADDRESS = "no_email_address"
+
+
+_MISTAKES = {
+    "INVALID": "A field has a value that it does not take.",
+    "NOT_FOUND": "There is no such contact.",
+    "EXTERNAL_ID_TAKEN": "Another contact has this externalId, now or as an alias.",
+    "EMAIL_TAKEN": "Another contact has this email address, now or as an alias.",
+    "NO_EMAIL_ADDRESS": "The contact has no email address that preferences could be about.",
+}
+_CODES: tuple[tuple[type[Enum], str], ...] = (
+    (ContactCreateErrorCode, "What can be wrong with a contact that is to be made."),
+    (ContactUpdateErrorCode, "What can be wrong with a change to a contact."),
+    (ContactUpsertErrorCode, "What can be wrong with a contact that is to be found or made."),
+    (ContactDeleteErrorCode, "What can be wrong with a deletion."),
+    (ContactPreferencesUpdateErrorCode, "What can be wrong with a change to preferences."),
+)
+for kind, description in _CODES:
+    described_enum(kind, kind.__name__, description, {member: _MISTAKES[member.name] for member in kind})
+
+PROPERTIES = "An object, merged into the properties at the top level; null removes a property."
+
+
+@strawberry.input(description="A contact to make.")
+class ContactCreateInput:
+    external_id: str | None = strawberry.field(
+        default=None, description="The id that your product knows it by. This or an email is needed."
+    )
+    email: str | None = strawberry.field(
+        default=None, description="Its email address; it is trimmed and lower-cased."
+    )
+    properties: JSON | None = strawberry.field(default=None, description="An object: what is known about it.")
+
+
+@strawberry.input(description="What to change on which contact.")
+class ContactUpdateInput:
+    by: ContactBy = strawberry.field(description="Which contact.")
+    email: str | None = strawberry.field(
+        default=strawberry.UNSET, description="Its new address; null takes it away."
+    )
+    properties: JSON | None = strawberry.field(default=None, description=PROPERTIES)
+
+
+@strawberry.input(description="A contact to find by either key, or to make.")
+class ContactUpsertInput:
+    external_id: str | None = strawberry.field(
+        default=None, description="The id that your product knows it by. This or an email is needed."
+    )
+    email: str | None = strawberry.field(default=None, description="Its email address.")
+    properties: JSON | None = strawberry.field(default=None, description=PROPERTIES)
+
+
+@strawberry.input(description="Which contact to delete.")
+class ContactDeleteInput:
+    by: ContactBy = strawberry.field(description="Which contact.")
+
+
+@strawberry.input(description="What a contact agreed to. What is left out stays as it is.")
+class ContactPreferencesUpdateInput:
+    by: ContactBy = strawberry.field(description="Which contact.")
+    unsubscribed_all: bool | None = strawberry.field(
+        default=None, description="Whether it wants no email but transactional ones."
+    )
+    suppressed: bool | None = strawberry.field(
+        default=None,
+        description="Whether nothing at all is sent to its address; false lifts bounces and complaints too.",
+    )
+    categories: JSON | None = strawberry.field(
+        default=None, description="`{category: subscribed}`, merged into what is known."
+    )
+
+
+@strawberry.type(description="What `contactCreate` made.")
+class ContactCreatePayload:
+    contact: Contact | None = strawberry.field(default=None, description="The new contact.")
+    user_errors: list[UserError[ContactCreateErrorCode]] = strawberry.field(
+        default_factory=list, description="What is wrong with the input; empty where all is well."
+    )
+
+
+@strawberry.type(description="What `contactUpdate` changed.")
+class ContactUpdatePayload:
+    contact: Contact | None = strawberry.field(default=None, description="The contact as it now is.")
+    user_errors: list[UserError[ContactUpdateErrorCode]] = strawberry.field(
+        default_factory=list, description="What is wrong with the input; empty where all is well."
+    )
+
+
+@strawberry.type(description="What `contactUpsert` found or made.")
+class ContactUpsertPayload:
+    contact: Contact | None = strawberry.field(default=None, description="The contact as it now is.")
+    created: bool | None = strawberry.field(default=None, description="Whether it was made just now.")
+    linked: bool | None = strawberry.field(
+        default=None, description="Whether it took on a key, or another contact was merged into it."
+    )
+    merged_contact_ids: list[UUID] | None = strawberry.field(
+        default=None,
+        description="The bare UUIDs of the contacts that were merged into it; they keep resolving.",
+    )
+    user_errors: list[UserError[ContactUpsertErrorCode]] = strawberry.field(
+        default_factory=list, description="What is wrong with the input; empty where all is well."
+    )
+
+
+@strawberry.type(description="What `contactDelete` did.")
+class ContactDeletePayload:
+    deleted_contact_id: strawberry.ID | None = strawberry.field(
+        default=None, description="The id of the contact that is gone."
+    )
+    user_errors: list[UserError[ContactDeleteErrorCode]] = strawberry.field(
+        default_factory=list, description="What is wrong with the input; empty where all is well."
+    )
+
+
+@strawberry.type(description="What `contactPreferencesUpdate` changed.")
+class ContactPreferencesUpdatePayload:
+    preferences: ContactPreferences | None = strawberry.field(
+        default=None, description="The preferences as they now are."
+    )
+    user_errors: list[UserError[ContactPreferencesUpdateErrorCode]] = strawberry.field(
+        default_factory=list, description="What is wrong with the input; empty where all is well."
+    )
+
+
+def _named(input: Any) -> str | None:
+    """What the caller called the contact, for the audit log."""
+    by: ContactBy = input.by
+    given = next((key for key in (by.ref, by.id, by.external_id, by.email) if key is not None), None)
+    return None if given is None else str(given.value)
+
+
+async def _id_of(context: Context, by: ContactBy) -> UUID:
+    row = await find_contact(context, by)
+    if row is None:
+        raise NotFound("Contact")
+    return UUID(str(row["id"]))
+
+
+async def _contact(context: Context, contact_id: UUID) -> Contact | None:
+    return await by_key(context, Contact, contact_id)
+
+
+def _object(value: Any) -> Any:
+    """Leave what is not an object to the action's own check, which says so."""
+    return {} if value is None else value
+
+
+@strawberry.type
+class ContactMutation:
+    @mutation(
+        scope=Scope.FULL_ADMIN,
+        payload=ContactCreatePayload,
+        codes=ContactCreateErrorCode,
+        deed=(Action.CREATE, Resource.CONTACT),
+        names=lambda given: given.external_id or given.email,
+        description="Make a contact. One that has a key already is an error; `contactUpsert` takes either.",
+    )
+    async def contact_create(
+        self, info: Info, input: Annotated[ContactCreateInput, described("The contact.")]
+    ) -> ContactCreatePayload:
+        runtime = info.context.runtime
+        async with runtime.database.transaction() as conn:
+            made = await actions.create(
+                conn,
+                runtime.clock,
+                external_id=input.external_id,
+                email=input.email,
+                properties=_object(input.properties),
+            )
+        return ContactCreatePayload(contact=await _contact(info.context, made["id"]))
+
+    @mutation(
+        scope=Scope.FULL_ADMIN,
+        payload=ContactUpdatePayload,
+        codes=ContactUpdateErrorCode,
+        deed=(Action.UPDATE, Resource.CONTACT),
+        names=_named,
+        description="Change a contact's address or properties.",
+    )
+    async def contact_update(
+        self, info: Info, input: Annotated[ContactUpdateInput, described("What to change.")]
+    ) -> ContactUpdatePayload:
+        runtime = info.context.runtime
+        contact_id = await _id_of(info.context, input.by)
+        async with runtime.database.transaction() as conn:
+            changed = await actions.update_contact(
+                conn,
+                runtime.clock,
+                contact_id,
+                email=UNTOUCHED if input.email is strawberry.UNSET else input.email,
+                properties=_object(input.properties),
+            )
+        return ContactUpdatePayload(contact=await _contact(info.context, changed["id"]))
+
+    @mutation(
+        scope=Scope.FULL_ADMIN,
+        payload=ContactUpsertPayload,
+        codes=ContactUpsertErrorCode,
+        deed=(Action.UPDATE, Resource.CONTACT),
+        names=lambda given: given.external_id or given.email,
+        description="Find a contact by either key, fill in the missing one, merge two where each key has its own, "
+        "or make one.",
+    )
+    async def contact_upsert(
+        self, info: Info, input: Annotated[ContactUpsertInput, described("The contact.")]
+    ) -> ContactUpsertPayload:
+        runtime = info.context.runtime
+        async with runtime.database.transaction() as conn:
+            found = await actions.upsert(
+                conn,
+                runtime.clock,
+                external_id=input.external_id,
+                email=input.email,
+                properties=_object(input.properties),
+            )
+        return ContactUpsertPayload(
+            contact=await _contact(info.context, found.contact["id"]),
+            created=found.created,
+            linked=found.linked,
+            merged_contact_ids=found.merged,
+        )
+
+    @mutation(
+        scope=Scope.FULL_ADMIN,
+        payload=ContactDeletePayload,
+        codes=ContactDeleteErrorCode,
+        deed=(Action.DELETE, Resource.CONTACT),
+        names=_named,
+        description="Delete a contact: its runs end, nothing more is sent to it, its keys are free again. What it "
+        "refused is kept, and holds for whoever comes with its address.",
+    )
+    async def contact_delete(
+        self, info: Info, input: Annotated[ContactDeleteInput, described("Which contact.")]
+    ) -> ContactDeletePayload:
+        runtime = info.context.runtime
+        contact_id = await _id_of(info.context, input.by)
+        async with runtime.database.transaction() as conn:
+            gone = await actions.delete_contact(conn, runtime.clock, contact_id)
+        return ContactDeletePayload(deleted_contact_id=strawberry.ID(f"{Contact.prefix}_{gone['id']}"))
+
+    @mutation(
+        scope=Scope.FULL_ADMIN,
+        payload=ContactPreferencesUpdatePayload,
+        codes=ContactPreferencesUpdateErrorCode,
+        deed=(Action.UPDATE, Resource.CONTACT),
+        names=_named,
+        description="Say what a contact agreed to. Each change has its decision.",
+    )
+    async def contact_preferences_update(
+        self,
+        info: Info,
+        input: Annotated[ContactPreferencesUpdateInput, described("What it agreed to.")],
+    ) -> ContactPreferencesUpdatePayload:
+        runtime = info.context.runtime
+        contact_id = await _id_of(info.context, input.by)
+        wish = Wish(input.unsubscribed_all, input.suppressed, input.categories)  # type: ignore[arg-type]
+        async with runtime.database.transaction() as conn:
+            row = await actions.update_preferences(conn, runtime.clock, contact_id, wish)
+        return ContactPreferencesUpdatePayload(
+            preferences=await by_key(info.context, ContactPreferences, row["id"])
+        )

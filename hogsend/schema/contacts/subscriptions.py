@@ -1,0 +1,39 @@
+"""A contact's timeline, live."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+import strawberry
+
+from hogsend.access.caller import Scope
+from hogsend.errors import NotFound
+from hogsend.graphql.context import Info
+from hogsend.graphql.fields import described, subscription
+from hogsend.graphql.live import entries
+from hogsend.realtime.streams import Selection
+from hogsend.schema.contacts import ContactBy, TimelineEntry, TimelineKind, find_contact
+from hogsend.schema.contacts.collections import TIMELINE_KINDS
+
+
+@strawberry.type
+class ContactSubscription:
+    @subscription(
+        scope=Scope.READ,
+        description="What happens to one contact: the entries behind `after`, oldest first, then each new one. "
+        "Reconnect with the last entry's `cursor`: nothing is missed and nothing comes twice.",
+    )
+    async def contact_timeline(
+        self,
+        info: Info,
+        by: Annotated[ContactBy, described("Which contact.")],
+        after: Annotated[str | None, described("An entry's `cursor`; from now on unless told.")] = None,
+        types: Annotated[list[TimelineKind] | None, described("Only entries of these kinds.")] = None,
+    ) -> AsyncIterator[TimelineEntry]:
+        contact = await find_contact(info.context, by)
+        if contact is None:
+            raise NotFound("Contact")
+        kinds = TIMELINE_KINDS if types is None else tuple(kind.value for kind in types)
+        async for entry in entries(info.context, Selection(kinds=kinds, contact_id=contact["id"]), after):
+            yield TimelineEntry.live(entry)

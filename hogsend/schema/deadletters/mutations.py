@@ -1,0 +1,216 @@
+"""Settle dead letters: retry one or many, discard one."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated, Any
+from uuid import UUID
+
+import strawberry
+
+from hogsend.access.audit import Action, Resource
+from hogsend.access.caller import Scope
+from hogsend.errors import InvalidInput, NotFound
+from hogsend.graphql import ids
+from hogsend.graphql.codes import error_codes
+from hogsend.graphql.context import Info
+from hogsend.graphql.fields import described
+from hogsend.graphql.mutations import UserError, mutation
+from hogsend.graphql.node import by_key
+from hogsend.operations.dead_letters import MOST_AT_ONCE, Wish, discard, retry, retry_many
+from hogsend.schema.deadletters.types import DeadLetter, DeadLetterSource
+
+SAMPLE = 20
+
+
+_NOT_PENDING = "It was retried or discarded already."
+_STANDS_IN_THE_WAY = {
+    "NOT_PENDING": _NOT_PENDING,
+    "MOVED_ON": "What it stands for is gone, or went on without it.",
+    "NOT_STUCK": "The run that it stands for is neither blocked nor failed any more.",
+    "ALREADY_IN_JOURNEY": "The person is in another run of the same journey.",
+}
+
+
+@error_codes("deadLetterRetry", **_STANDS_IN_THE_WAY)
+class DeadLetterRetryErrorCode(Enum):
+    INVALID = "invalid"
+    NOT_FOUND = "not_found"
+    NOT_PENDING = "not_pending"
+    MOVED_ON = "moved_on"
+    NOT_STUCK = "not_stuck"
+    ALREADY_IN_JOURNEY = "already_in_journey"
+    IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
+    IN_PROGRESS = "in_progress"
+
+
+@error_codes("deadLetterDiscard", NOT_PENDING=_NOT_PENDING)
+class DeadLetterDiscardErrorCode(Enum):
+    NOT_FOUND = "not_found"
+    NOT_PENDING = "not_pending"
+
+
+@error_codes("deadLettersRetry")
+class DeadLettersRetryErrorCode(Enum):
+    INVALID = "invalid"
+    IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
+    IN_PROGRESS = "in_progress"
+
+
+_KEY = "The same key and input retry once and give the first answer again."
+_ERRORS = "What stands in the way; empty where nothing does."
+
+
+@strawberry.input(description="A dead letter to retry.")
+class DeadLetterRetryInput:
+    id: strawberry.ID = strawberry.field(description="Its id, or its bare UUID.")
+    idempotency_key: str | None = strawberry.field(default=None, description=_KEY)
+
+
+@strawberry.input(description="A dead letter to discard.")
+class DeadLetterDiscardInput:
+    id: strawberry.ID = strawberry.field(description="Its id, or its bare UUID.")
+
+
+@strawberry.input(description="Dead letters to retry: those named, or the oldest pending ones.")
+class DeadLettersRetryInput:
+    ids: list[strawberry.ID] | None = strawberry.field(
+        default=None, description=f"These, at most {MOST_AT_ONCE}; not together with `source`."
+    )
+    source: DeadLetterSource | None = strawberry.field(default=None, description="The oldest of this kind.")
+    limit: int = strawberry.field(
+        default=100, description=f"How many at most where none are named, up to {MOST_AT_ONCE}."
+    )
+    dry_run: bool = strawberry.field(default=False, description="Only say which would be retried.")
+    idempotency_key: str | None = strawberry.field(default=None, description=_KEY)
+
+
+@strawberry.type(description="What `deadLetterRetry` did.")
+class DeadLetterRetryPayload:
+    dead_letter: DeadLetter | None = strawberry.field(
+        default=None, description="The dead letter; null where it was not retried."
+    )
+    user_errors: list[UserError[DeadLetterRetryErrorCode]] = strawberry.field(
+        default_factory=list, description=_ERRORS
+    )
+
+
+@strawberry.type(description="What `deadLetterDiscard` did.")
+class DeadLetterDiscardPayload:
+    dead_letter: DeadLetter | None = strawberry.field(
+        default=None, description="The dead letter; null where it was not discarded."
+    )
+    user_errors: list[UserError[DeadLetterDiscardErrorCode]] = strawberry.field(
+        default_factory=list, description=_ERRORS
+    )
+
+
+@strawberry.type(description="How it went with one of many.")
+class DeadLetterRetryResult:
+    dead_letter_id: strawberry.ID = strawberry.field(description="The dead letter.")
+    retried: bool = strawberry.field(description="Whether it was queued again, or would be tried.")
+    reason: str | None = strawberry.field(description="Why not.")
+
+
+@strawberry.type(description="What `deadLettersRetry` did, or would do.")
+class DeadLettersRetryPayload:
+    retried: int | None = strawberry.field(default=None, description="How many were queued again.")
+    refused: int | None = strawberry.field(default=None, description="How many were not.")
+    results: list[DeadLetterRetryResult] | None = strawberry.field(
+        default=None, description=f"A sample: each that was refused, and the first {SAMPLE} others."
+    )
+    user_errors: list[UserError[DeadLettersRetryErrorCode]] = strawberry.field(
+        default_factory=list, description=_ERRORS
+    )
+
+
+def _id(input: Any) -> str:
+    bare: str = input.id.removeprefix(f"{DeadLetter.prefix}_")
+    return bare
+
+
+def _key(id: str) -> UUID:
+    key = ids.uuid_of(id, DeadLetter.prefix)
+    if key is None:
+        raise NotFound("DLQ entry")
+    return key
+
+
+@strawberry.type
+class DeadLetterMutation:
+    @mutation(
+        scope=Scope.FULL_ADMIN,
+        payload=DeadLetterRetryPayload,
+        codes=DeadLetterRetryErrorCode,
+        deed=(Action.RETRY, Resource.DLQ),
+        names=_id,
+        description="Queue what a dead letter stands for again. A new failure brings it back.",
+    )
+    async def dead_letter_retry(
+        self, info: Info, input: Annotated[DeadLetterRetryInput, described("Which.")]
+    ) -> DeadLetterRetryPayload:
+        key = _key(input.id)
+        await retry(info.context.runtime, key, idempotency_key=input.idempotency_key)
+        return DeadLetterRetryPayload(dead_letter=await _settled(info, key))
+
+    @mutation(
+        scope=Scope.FULL_ADMIN,
+        payload=DeadLetterDiscardPayload,
+        codes=DeadLetterDiscardErrorCode,
+        deed=(Action.DISCARD, Resource.DLQ),
+        names=_id,
+        description="Give a dead letter up. It stays to be read.",
+    )
+    async def dead_letter_discard(
+        self, info: Info, input: Annotated[DeadLetterDiscardInput, described("Which.")]
+    ) -> DeadLetterDiscardPayload:
+        key = _key(input.id)
+        await discard(info.context.runtime, key)
+        return DeadLetterDiscardPayload(dead_letter=await _settled(info, key))
+
+    @mutation(
+        scope=Scope.FULL_ADMIN,
+        payload=DeadLettersRetryPayload,
+        codes=DeadLettersRetryErrorCode,
+        deed=(Action.RETRY, Resource.DLQ),
+        description="Retry many dead letters, each for itself; one that is refused does not stop the others.",
+        cost=100,
+    )
+    async def dead_letters_retry(
+        self, info: Info, input: Annotated[DeadLettersRetryInput, described("Which.")]
+    ) -> DeadLettersRetryPayload:
+        wish = Wish(
+            ids=None if input.ids is None else _keys(input.ids),
+            source=input.source.value if input.source else None,
+            limit=input.limit,
+        )
+        done = await retry_many(
+            info.context.runtime, wish, dry_run=input.dry_run, idempotency_key=input.idempotency_key
+        )
+        return DeadLettersRetryPayload(
+            retried=len(done.retried),
+            refused=len(done.refused),
+            results=[
+                *(_result(key, why) for key, why in done.refused.items()),
+                *(_result(key, None) for key in done.retried[:SAMPLE]),
+            ],
+        )
+
+
+async def _settled(info: Info, key: UUID) -> DeadLetter | None:
+    info.context.forget()
+    return await by_key(info.context, DeadLetter, key)
+
+
+def _result(key: UUID, why: str | None) -> DeadLetterRetryResult:
+    return DeadLetterRetryResult(
+        dead_letter_id=strawberry.ID(ids.encode(DeadLetter.prefix, key)), retried=why is None, reason=why
+    )
+
+
+def _keys(given: list[strawberry.ID]) -> tuple[UUID, ...]:
+    keys = [ids.uuid_of(one, DeadLetter.prefix) for one in given]
+    for index, key in enumerate(keys):
+        if key is None:
+            raise InvalidInput(f"ids.{index}", f"ids.{index} must be the id of a dead letter")
+    return tuple(key for key in keys if key is not None)

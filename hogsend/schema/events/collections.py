@@ -1,0 +1,23 @@
+"""Read events."""
+
+from __future__ import annotations
+
+from hogsend.schema.contacts.collections import id_of
+from hogsend.storage.collections import Collection, Sort
+from hogsend.tables.events import user_events
+
+_e = user_events.c
+
+EVENTS = Collection(
+    "events",
+    "event",
+    columns=(_e.id, _e.contact_id, _e.name, _e.properties, _e.occurred_at, _e.received_at, _e.source),
+    key=_e.id,
+    sorts={"occurred_at": Sort(_e.occurred_at)},
+    filters={
+        "name": lambda name: _e.name == name,
+        "user_id": lambda ref: _e.contact_id == id_of(ref),
+        "from_": lambda instant: _e.occurred_at >= instant,
+        "to": lambda instant: _e.occurred_at <= instant,
+    },
+)

@@ -1,0 +1,98 @@
+"""Read runs of journeys, what they wait for, and how many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, func, select
+
+from hogsend.schema.contacts.collections import id_of
+from hogsend.storage.collections import Collection, Sort
+from hogsend.tables.journeys import journey_settings, journey_states, journey_steps, journey_waits
+
+_s = journey_states.c
+
+# Statuses as the wire shows them, and the rows that they stand for.
+SHOWN = {
+    "active": ("active", "pending"),
+    "waiting": ("waiting",),
+    "completed": ("completed",),
+    "exited": ("exited",),
+    "failed": ("failed", "blocked"),
+}
+STANDS_FOR = {status: shown for shown, statuses in SHOWN.items() for status in statuses}
+
+
+def _shown_as(statuses: Sequence[str]) -> ColumnElement[bool]:
+    wanted = [status for shown in statuses for status in SHOWN[shown]]
+    return _s.status == wanted[0] if len(wanted) == 1 else _s.status.in_(wanted)
+
+
+STATES = Collection(
+    "states",
+    "state",
+    columns=(
+        _s.id,
+        _s.journey_id,
+        _s.contact_id,
+        _s.email,
+        _s.status,
+        _s.version,
+        _s.wake_at,
+        _s.current_node,
+        _s.context,
+        _s.entry_count,
+        _s.trigger_event_id,
+        _s.engine_run_id,
+        _s.error,
+        _s.ended_reason,
+        _s.completed_at,
+        _s.exited_at,
+        _s.ended_at,
+        _s.created_at,
+        _s.updated_at,
+    ),
+    key=_s.id,
+    sorts={"created_at": Sort(_s.created_at)},
+    filters={
+        "journey_id": lambda journey_id: _s.journey_id == journey_id,
+        "statuses": _shown_as,
+        "stuck": lambda stuck: (_s.status == "blocked") if stuck else (_s.status != "blocked"),
+        "user_id": lambda ref: _s.contact_id == id_of(ref),
+    },
+)
+
+STEPS = Collection(
+    "steps",
+    "log",
+    columns=tuple(journey_steps.c),
+    key=journey_steps.c.id,
+    sorts={"seq": Sort(journey_steps.c.seq)},
+    descending=False,
+)
+
+WAITS = Collection(
+    "waits",
+    "wait",
+    columns=tuple(journey_waits.c),
+    key=journey_waits.c.state_id,
+    sorts={"deadline": Sort(journey_waits.c.deadline)},
+)
+
+OVERRIDES = Collection(
+    "overrides",
+    "override",
+    columns=tuple(journey_settings.c),
+    key=journey_settings.c.journey_id,
+    sorts={"updated_at": Sort(journey_settings.c.updated_at)},
+)
+
+
+def counts(journey_ids: Sequence[str]) -> Select[Any]:
+    """How many runs each journey has in each status."""
+    return (
+        select(_s.journey_id, _s.status, func.count().label("runs"))
+        .where(_s.journey_id.in_(journey_ids))
+        .group_by(_s.journey_id, _s.status)
+    )

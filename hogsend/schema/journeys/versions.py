@@ -1,0 +1,64 @@
+"""The versions of a journey's code, and what a deploy does to their runs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
+
+import strawberry
+from sqlalchemy import RowMapping
+
+from hogsend.graphql.context import Context, Info
+from hogsend.graphql.fields import field
+from hogsend.graphql.node import link
+from hogsend.operations.versions import by_version
+
+if TYPE_CHECKING:
+    from hogsend.schema.journeys.runs import JourneyState
+
+StateRef = Annotated["JourneyState", strawberry.lazy("hogsend.schema.journeys.runs")]
+
+
+@strawberry.type(description="One version of a journey's code, and the runs that began with it.")
+class JourneyVersion:
+    version: str = strawberry.field(description="The hash that runs carry.")
+    first_seen_at: datetime | None = strawberry.field(description="When a worker first started with it.")
+    live_runs: int = strawberry.field(description="Runs of it that have not ended.")
+    checked_runs: int | None = strawberry.field(
+        description="How many of its parked runs the last worker replayed with the code of now, without effect; "
+        "null where there was nothing to check."
+    )
+    breaking_runs: int | None = strawberry.field(
+        description="How many of those would be blocked when they wake."
+    )
+    first_mismatch: str | None = strawberry.field(description="Where the newest of these would stop.")
+    breaking_run_id: strawberry.Private[UUID | None]
+
+    @field("The newest of the runs that would be blocked.")
+    async def breaking_run(self, info: Info) -> StateRef | None:
+        return await link(info.context, "state", self.breaking_run_id)  # type: ignore[no-any-return]
+
+    @classmethod
+    def of(cls, row: RowMapping) -> JourneyVersion:
+        return cls(
+            version=row["version"],
+            first_seen_at=row["first_seen_at"],
+            live_runs=row["live_runs"],
+            checked_runs=row["checked_runs"],
+            breaking_runs=row["breaking_runs"],
+            first_mismatch=row["first_mismatch"],
+            breaking_run_id=row["breaking_run_id"],
+        )
+
+
+async def versions(context: Context, journey_id: str) -> list[JourneyVersion]:
+    """The newest first. One statement for all journeys that ask."""
+
+    async def load(journey_ids: list[str]) -> list[list[JourneyVersion]]:
+        found: dict[str, list[JourneyVersion]] = {one: [] for one in journey_ids}
+        for row in await context.rows(by_version(journey_ids)):
+            found[row["journey_id"]].append(JourneyVersion.of(row))
+        return [found[one] for one in journey_ids]
+
+    return await context.loader("journey versions", load).load(journey_id)

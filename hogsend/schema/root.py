@@ -1,0 +1,113 @@
+"""The schema: every feature's part of it, in one list each."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import strawberry
+from graphql import GraphQLSchema
+from strawberry.printer import print_schema
+from strawberry.schema.config import StrawberryConfig
+from strawberry.schema.name_converter import NameConverter
+from strawberry.types.base import StrawberryObjectDefinition, StrawberryType
+
+from hogsend.graphql.scalars import SCALARS
+from hogsend.schema.access import ApiKeyMutation, ApiKeyQuery, AuditQuery
+from hogsend.schema.alerts.mutations import AlertMutation
+from hogsend.schema.alerts.types import AlertQuery
+from hogsend.schema.contacts import ENTRY_TYPES, ContactMutation, ContactQuery, ImportMutation, ImportQuery
+from hogsend.schema.contacts.subscriptions import ContactSubscription
+from hogsend.schema.deadletters.mutations import DeadLetterMutation
+from hogsend.schema.deadletters.types import DeadLetterQuery, Job
+from hogsend.schema.decisions import DecisionQuery
+from hogsend.schema.decisions.subscriptions import DecisionSubscription
+from hogsend.schema.emails import EmailQuery, TemplateQuery
+from hogsend.schema.emails.mutations import EmailMutation
+from hogsend.schema.emails.subscriptions import EmailSubscription
+from hogsend.schema.events.mutations import EventReplayMutation
+from hogsend.schema.events.subscriptions import EventSubscription
+from hogsend.schema.events.types import EventMutation, EventQuery
+from hogsend.schema.health import HealthQuery
+from hogsend.schema.journeys import JourneyMutation, JourneyQuery, JourneyStateQuery
+from hogsend.schema.journeys.enroll_batch import JourneyBatch
+from hogsend.schema.journeys.mutations import JourneySteering
+from hogsend.schema.metrics import MetricsQuery
+from hogsend.schema.node import NodeQuery
+from hogsend.schema.viewer import ViewerQuery
+
+
+@strawberry.type(description="Read everything.")
+class Query(
+    ViewerQuery,
+    HealthQuery,
+    NodeQuery,
+    ContactQuery,
+    ImportQuery,
+    JourneyQuery,
+    JourneyStateQuery,
+    EmailQuery,
+    TemplateQuery,
+    EventQuery,
+    DecisionQuery,
+    ApiKeyQuery,
+    AuditQuery,
+    AlertQuery,
+    DeadLetterQuery,
+    MetricsQuery,
+):
+    """One mixin a feature."""
+
+
+@strawberry.type(description="Change something. What the sender got wrong is in the payload's `userErrors`.")
+class Mutation(
+    ContactMutation,
+    ImportMutation,
+    EventMutation,
+    EventReplayMutation,
+    JourneyMutation,
+    JourneyBatch,
+    JourneySteering,
+    EmailMutation,
+    ApiKeyMutation,
+    AlertMutation,
+    DeadLetterMutation,
+):
+    """One mixin a feature."""
+
+
+@strawberry.type(description="Follow what happens.")
+class Subscription(ContactSubscription, DecisionSubscription, EmailSubscription, EventSubscription):
+    """One mixin a feature."""
+
+
+class _Names(NameConverter):
+    """`UserError[JourneyEnrollErrorCode]` is `JourneyEnrollUserError`."""
+
+    def from_generic(
+        self, generic_type: StrawberryObjectDefinition, types: list[StrawberryType | type]
+    ) -> str:
+        return super().from_generic(generic_type, types).replace("ErrorCodeUserError", "UserError")
+
+
+@cache
+def _schema() -> strawberry.Schema:
+    return strawberry.Schema(
+        query=Query,
+        mutation=Mutation,
+        subscription=Subscription,
+        types=[*ENTRY_TYPES, Job],
+        config=StrawberryConfig(name_converter=_Names(), scalar_map=SCALARS),
+    )
+
+
+def graphql_schema() -> GraphQLSchema:
+    """The schema as graphql-core executes it."""
+    schema: Any = _schema()._schema
+    assert isinstance(schema, GraphQLSchema)
+    return schema
+
+
+def sdl() -> str:
+    """The schema in SDL, as `schema.graphql` holds it."""
+    return print_schema(_schema()) + "\n"

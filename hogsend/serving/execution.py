@@ -1,0 +1,251 @@
+"""Run documents: parsed and validated once, limited, checked against the caller's scopes, errors masked."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from inspect import isawaitable
+from typing import Any
+
+from graphql import (
+    DocumentNode,
+    ExecutionResult,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    GraphQLSchema,
+    InlineFragmentNode,
+    OperationDefinitionNode,
+    OperationType,
+    SelectionSetNode,
+    execute,
+    get_operation_ast,
+    subscribe,
+    validate,
+)
+
+from hogsend.access.audit import Deed, Origin, audited
+from hogsend.access.caller import Scope
+from hogsend.access.errors import InsufficientScope
+from hogsend.graphql.context import Context
+from hogsend.graphql.errors import denied, present, problem, status_of
+from hogsend.graphql.fields import ANY_KEY, SCOPE
+from hogsend.graphql.mutations import DEED
+from hogsend.serving.limits import actual_cost, check_limits, parse_limited, validation_rules
+
+REMEMBERED_DOCUMENTS = 512
+BAD_REQUEST = 400
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response as it goes out. `status` is HTTP's; anything but 200 means that nothing was executed."""
+
+    data: dict[str, Any] | None = None
+    errors: tuple[GraphQLError, ...] = ()
+    extensions: Mapping[str, Any] = field(default_factory=dict)
+    status: int = 200
+
+    @property
+    def refused(self) -> bool:
+        return self.status != 200
+
+    def to_json(self) -> dict[str, Any]:
+        body: dict[str, Any] = {}
+        if self.errors:
+            body["errors"] = [error.formatted for error in self.errors]
+        if not self.refused:
+            body["data"] = self.data
+        if self.extensions:
+            body["extensions"] = dict(self.extensions)
+        return body
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One operation of a valid document, and the scopes that its root fields want."""
+
+    document: DocumentNode
+    operation: OperationDefinitionNode
+    scopes: frozenset[Scope]
+
+    @property
+    def kind(self) -> OperationType:
+        return self.operation.operation
+
+
+class Refused(Exception):
+    """The request cannot be executed. `errors` are fit to be shown."""
+
+    def __init__(self, *errors: GraphQLError, status: int | None = None) -> None:
+        super().__init__(errors[0].message)
+        self.errors = errors
+        self.status = status or status_of(errors[0])
+
+    def answer(self) -> Answer:
+        return Answer(errors=self.errors, status=self.status)
+
+
+class Executor:
+    """Executes documents on one schema, on graphql-core. Documents that were seen are not validated again."""
+
+    def __init__(self, schema: GraphQLSchema, *, introspection: bool = True) -> None:
+        self.schema = schema
+        self._rules = validation_rules(introspection=introspection)
+        self._seen: OrderedDict[str, DocumentNode] = OrderedDict()
+
+    def prepare(self, source: str, operation_name: str | None = None) -> Prepared:
+        """Raises `Refused` for what does not parse or validate, and where the operation is not found."""
+        document = self._document(source)
+        operation = get_operation_ast(document, operation_name)
+        if operation is None:
+            named = f"no operation {operation_name!r}" if operation_name else "more than one operation"
+            raise Refused(problem(f"The document has {named}: name one of its operations in operationName"))
+        return Prepared(document, operation, self._scopes(document, operation))
+
+    async def execute(
+        self, prepared: Prepared, variables: Mapping[str, Any], context: Context, *, limited: bool = True
+    ) -> Answer:
+        """Execute a query or mutation. Nothing is raised but cancellation. REST's own documents are not `limited`."""
+        try:
+            self._check(prepared, variables, context, limited=limited)
+        except Refused as refused:
+            await self._note_refusal(prepared, context, refused.errors)
+            return refused.answer()
+        result = execute(
+            self.schema,
+            prepared.document,
+            context_value=context,
+            variable_values=dict(variables),
+            operation_name=_name(prepared.operation),
+        )
+        answer = self._answer(await result if isawaitable(result) else result, prepared, context, limited)
+        if answer.refused:
+            await self._note_refusal(prepared, context, answer.errors)
+        return answer
+
+    async def subscribe(
+        self, prepared: Prepared, variables: Mapping[str, Any], context: Context
+    ) -> AsyncIterator[Answer]:
+        """The answers of a subscription, one a message; one that is `refused` is the last, and says why it ends."""
+        try:
+            self._check(prepared, variables, context, limited=True)
+        except Refused as refused:
+            yield refused.answer()
+            return
+        stream = subscribe(
+            self.schema,
+            prepared.document,
+            context_value=context,
+            variable_values=dict(variables),
+            operation_name=_name(prepared.operation),
+        )
+        source = await stream if isawaitable(stream) else stream
+        if isinstance(source, ExecutionResult):
+            yield self._answer(source, prepared, context, limited=False)
+            return
+        try:
+            async for result in source:
+                yield self._answer(result, prepared, context, limited=False)
+        except Exception as error:
+            shown = present(_located(error), context)
+            yield Answer(errors=(shown,), status=status_of(shown))
+        finally:
+            await source.aclose()  # type: ignore[attr-defined]
+
+    def _document(self, source: str) -> DocumentNode:
+        document = self._seen.get(source)
+        if document is not None:
+            self._seen.move_to_end(source)
+            return document
+        try:
+            document = parse_limited(source)
+        except GraphQLError as error:
+            raise Refused(present(error, None), status=BAD_REQUEST) from None
+        errors = validate(self.schema, document, self._rules, max_errors=20)
+        if errors:
+            raise Refused(*(present(error, None) for error in errors))
+        self._seen[source] = document
+        if len(self._seen) > REMEMBERED_DOCUMENTS:
+            self._seen.popitem(last=False)
+        return document
+
+    def _check(
+        self, prepared: Prepared, variables: Mapping[str, Any], context: Context, *, limited: bool
+    ) -> None:
+        if not all(context.caller.may(scope) for scope in prepared.scopes):
+            raise Refused(denied(InsufficientScope()))
+        if limited:
+            try:
+                measure = check_limits(self.schema, prepared.document, prepared.operation, variables)
+            except GraphQLError as error:
+                raise Refused(error) from None
+            context.extensions.setdefault("cost", {})["requested"] = measure.cost
+
+    async def _note_refusal(
+        self, prepared: Prepared, context: Context, errors: Sequence[GraphQLError]
+    ) -> None:
+        """A mutation that was not even begun leaves its row in the audit log too."""
+        if prepared.kind is not OperationType.MUTATION or self.schema.mutation_type is None:
+            return
+        origin = Origin(context.caller, context.ip_address, context.request_id)
+        for name in sorted(_root_fields(prepared.document, prepared.operation.selection_set)):
+            field = self.schema.mutation_type.fields.get(name)
+            if field is not None:
+                deed = Deed(*field.extensions["strawberry-definition"].metadata[DEED])
+                async with audited(context.runtime, origin, deed, name) as trail:
+                    trail.refuse([{"message": error.message} for error in errors])
+
+    def _answer(self, result: ExecutionResult, prepared: Prepared, context: Context, limited: bool) -> Answer:
+        errors = tuple(present(error, context) for error in result.errors or ())
+        # Without a path, an error is about the request (a variable that does not fit), not about a field.
+        refused = result.data is None and bool(errors) and all(error.path is None for error in errors)
+        status = status_of(errors[0]) if refused else 200
+        if limited and not refused:
+            actual = actual_cost(self.schema, prepared.document, prepared.operation, result.data)
+            context.extensions.setdefault("cost", {})["actual"] = actual
+        return Answer(result.data, errors, context.extensions, status)
+
+    def _scopes(self, document: DocumentNode, operation: OperationDefinitionNode) -> frozenset[Scope]:
+        """What the root fields want, whether or not a directive leaves them out."""
+        root = self.schema.get_root_type(operation.operation)
+        if root is None:
+            raise Refused(problem(f"This schema has no {operation.operation.value}"))
+        names = _root_fields(document, operation.selection_set)
+        scopes = {_declared_scope(root.fields[name]) for name in names if name in root.fields}
+        return frozenset(scope for scope in scopes if scope is not None)
+
+
+def _located(error: Exception) -> GraphQLError:
+    return error if isinstance(error, GraphQLError) else GraphQLError("", original_error=error)
+
+
+def _declared_scope(field: Any) -> Scope | None:
+    metadata: Mapping[str, Any] = field.extensions["strawberry-definition"].metadata
+    declared = metadata[SCOPE]
+    return None if declared == ANY_KEY else Scope(declared)
+
+
+def _root_fields(document: DocumentNode, selections: SelectionSetNode) -> set[str]:
+    fragments = {
+        node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)
+    }
+    names: set[str] = set()
+    waiting = list(selections.selections)
+    spread: set[str] = set()
+    while waiting:
+        match waiting.pop():
+            case FieldNode() as found:
+                names.add(found.name.value)
+            case InlineFragmentNode() as inline:
+                waiting += inline.selection_set.selections
+            case FragmentSpreadNode() as used if used.name.value not in spread:
+                spread.add(used.name.value)
+                waiting += fragments[used.name.value].selection_set.selections
+    return names
+
+
+def _name(operation: OperationDefinitionNode) -> str | None:
+    return operation.name.value if operation.name else None

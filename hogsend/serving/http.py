@@ -1,0 +1,243 @@
+"""GraphQL over HTTP, as the draft says: media types, status codes, GET for queries, and SSE."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, TypeVar
+
+import orjson
+import structlog
+from graphql import GraphQLError, OperationType
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from hogsend.access.authenticate import until_refused
+from hogsend.access.errors import AccessError
+from hogsend.access.gate import Admitted, admit
+from hogsend.graphql.context import Context
+from hogsend.graphql.errors import denied, problem, unavailable
+from hogsend.serving.execution import Answer, Prepared, Refused
+from hogsend.serving.graphiql import graphiql
+from hogsend.serving.request import Params, from_body, from_query
+from hogsend.serving.server import GraphQLServer
+from hogsend.storage.unreachable import RETRY_AFTER, unreachable
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+GRAPHQL = "application/graphql-response+json"
+JSON = "application/json"
+EVENTS = "text/event-stream"
+HTML = "text/html"
+KEEP_ALIVE_SECONDS = 12.0
+BEGIN_SECONDS = 2.0
+
+
+class GraphQLEndpoint:
+    """`/graphql`, as an ASGI application. The runtime is on `app.state`."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        response = await _respond(request, request.app.state.runtime.part(GraphQLServer))
+        await response(scope, receive, send)
+
+
+async def _respond(request: Request, server: GraphQLServer) -> Response:
+    if request.method not in ("GET", "HEAD", "POST"):
+        return _error("Use GET or POST", 405, {"Allow": "GET, POST"})
+    posted = request.method == "POST"
+    if not posted and _is_visit(request):
+        return graphiql(server.runtime.settings)
+    media_type = accepted(request, (GRAPHQL, JSON, EVENTS))
+    if media_type is None:
+        return _error(f"Accept must allow {GRAPHQL}, {JSON} or {EVENTS}", 406)
+    try:
+        admitted = await admit(server.runtime, request.headers.get("authorization"))
+    except AccessError as error:
+        return _json(Answer(errors=(denied(error),), status=error.status), error.headers)
+    except Exception as error:
+        if not unreachable(error):
+            raise
+        log.warning("key_not_checked", request_id=request.state.request_id, error=type(error).__name__)
+        return _json(Answer(errors=(unavailable(),), status=503), RETRY_AFTER)
+    if posted and not _is_json(request.headers.get("content-type", "")):
+        return _error("Content-Type must be application/json", 415, admitted.rate.headers)
+    try:
+        params = from_body(await request.body()) if posted else from_query(request.query_params)
+        prepared = server.prepare(params)
+        _check_method(prepared, posted, media_type)
+    except GraphQLError as error:
+        return _json(Refused(error).answer(), admitted.rate.headers)
+    except _WrongMethod as error:
+        return _error(str(error), 405, admitted.rate.headers | {"Allow": "POST"})
+    except Refused as refused:
+        return _json(refused.answer(), admitted.rate.headers)
+    context = server.context(
+        admitted.caller,
+        admitted.rate,
+        request.state.request_id,
+        request.client.host if request.client else None,
+    )
+    if media_type == EVENTS:
+        return await _stream(request, server, prepared, params, context, admitted)
+    execution = server.executor.execute(prepared, params.variables, context)
+    # What changes something is finished even where nobody waits for the answer any more.
+    reads = prepared.kind is OperationType.QUERY
+    answer = await (_unless_gone(request, execution) if reads else execution)
+    return _json(answer, admitted.rate.headers, media_type)
+
+
+def _is_visit(request: Request) -> bool:
+    """A browser that opens the address, rather than a client that sends a query."""
+    asks = "query" in request.query_params or "documentId" in request.query_params
+    return not asks and HTML in request.headers.get("accept", "")
+
+
+class _WrongMethod(Exception):
+    """GET for something that is not a query."""
+
+
+def _check_method(prepared: Prepared, posted: bool, media_type: str) -> None:
+    if not posted and prepared.kind is OperationType.MUTATION:
+        raise _WrongMethod("Use POST for mutations")
+    if prepared.kind is OperationType.SUBSCRIPTION and media_type != EVENTS:
+        raise Refused(problem(f"A subscription needs Accept: {EVENTS}, or a WebSocket"), status=406)
+
+
+def accepted(request: Request, offered: tuple[str, ...]) -> str | None:
+    """Which of `offered` the client likes best; the first where it does not say. None where it wants none."""
+    header = request.headers.get("accept", "").strip()
+    if not header:
+        return offered[0]
+    best: tuple[float, str | None] = (0.0, None)
+    for part in header.split(","):
+        name, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        quality = next((_number(text[2:]) for text in parameters if text.startswith("q=")), 1.0)
+        found = next((one for one in offered if name in (one, "*/*", f"{one.split('/')[0]}/*")), None)
+        if found is not None and quality > best[0]:
+            best = (quality, found)
+    return best[1]
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
+
+
+def _is_json(content_type: str) -> bool:
+    name, *parameters = (piece.strip().lower() for piece in content_type.split(";"))
+    charset = next((text[8:].strip('"') for text in parameters if text.startswith("charset=")), "utf-8")
+    return name == JSON and charset in ("utf-8", "utf8")
+
+
+def _json(answer: Answer, headers: dict[str, str], media_type: str = GRAPHQL) -> Response:
+    """A client that only knows `application/json` gets it for success; errors name themselves GraphQL's."""
+    kind = media_type if answer.status == 200 else GRAPHQL
+    return Response(
+        orjson.dumps(answer.to_json()), answer.status, headers, media_type=f"{kind}; charset=utf-8"
+    )
+
+
+def _error(message: str, status: int, headers: dict[str, str] | None = None) -> Response:
+    return _json(Answer(errors=(problem(message),), status=status), headers or {})
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Do `work`, and cancel it when the client hangs up: nobody waits for its answer."""
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            task.cancel()
+        return await task
+    finally:
+        gone.cancel()
+        task.cancel()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _stream(
+    request: Request,
+    server: GraphQLServer,
+    prepared: Prepared,
+    params: Params,
+    context: Context,
+    admitted: Admitted,
+) -> Response:
+    """graphql-sse, distinct connections: `next` for each answer, then `complete`."""
+    if prepared.kind is not OperationType.SUBSCRIPTION:
+        answer = await server.executor.execute(prepared, params.variables, context)
+        if answer.refused:
+            return _json(answer, admitted.rate.headers)
+        body = _event("next", answer.to_json()) + _event("complete")
+        return Response(body, headers=admitted.rate.headers, media_type=EVENTS)
+    answers = server.executor.subscribe(prepared, params.variables, context)
+    first = asyncio.ensure_future(anext(answers))
+    if (refused := await _refused(first, context)) is not None:
+        return _json(refused, admitted.rate.headers)
+    authorization = request.headers.get("authorization")
+    refusal = until_refused(server.runtime, authorization)
+    return StreamingResponse(
+        _events(answers, first, asyncio.ensure_future(refusal)),
+        headers=admitted.rate.headers | {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+        media_type=EVENTS,
+    )
+
+
+async def _refused(first: asyncio.Future[Answer], context: Context) -> Answer | None:
+    """The answer of a subscription that cannot begin: a status can still say so. None once it can be followed."""
+    begun = asyncio.ensure_future(context.begun.wait())
+    either: set[asyncio.Future[Any]] = {first, begun}
+    done, _ = await asyncio.wait(either, timeout=BEGIN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    begun.cancel()
+    if first in done and first.exception() is None and first.result().refused:
+        return first.result()
+    return None
+
+
+async def _events(
+    answers: AsyncIterator[Answer],
+    first: asyncio.Future[Answer],
+    refusal: asyncio.Future[AccessError],
+) -> AsyncIterator[bytes]:
+    waiting = first
+    try:
+        yield b":\n\n"
+        while True:
+            both: set[asyncio.Future[Any]] = {waiting, refusal}
+            done, _ = await asyncio.wait(
+                both, timeout=KEEP_ALIVE_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+            if refusal in done:
+                yield _event("next", Answer(errors=(denied(refusal.result()),)).to_json())
+                break
+            if not done:
+                yield b":\n\n"
+                continue
+            try:
+                answer = waiting.result()
+            except StopAsyncIteration:
+                break
+            yield _event("next", answer.to_json())
+            waiting = asyncio.ensure_future(anext(answers))
+        yield _event("complete")
+    finally:
+        for task in (waiting, refusal):
+            task.cancel()
+        await asyncio.gather(waiting, refusal, return_exceptions=True)
+        await answers.aclose()  # type: ignore[attr-defined]
+
+
+def _event(name: str, data: Any = None) -> bytes:
+    body = b"" if data is None else orjson.dumps(data)
+    return b"event: " + name.encode() + b"\ndata: " + body + b"\n\n"

@@ -1,0 +1,349 @@
+"""What a document may ask for, decided before anything is read.
+
+Tokens are limited while it is parsed; depth, aliases and cost once it has been validated. Cost is in points: an
+object is one, a connection one and as many as its `first` can return, times what is asked of each. A field's
+declared cost stands instead of its one point, or, for a connection, instead of the one point of each entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    GraphQLField,
+    GraphQLInterfaceType,
+    GraphQLNamedType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    InlineFragmentNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
+    StringValueNode,
+    Visitor,
+    get_named_type,
+    is_list_type,
+    is_non_null_type,
+    parse,
+    value_from_ast_untyped,
+    visit,
+)
+from graphql.validation import (
+    ASTValidationRule,
+    MaxIntrospectionDepthRule,
+    NoSchemaIntrospectionCustomRule,
+    specified_rules,
+)
+
+from hogsend.access.rate_limits import Rate
+from hogsend.graphql.scalars import instant_text
+
+MAX_DEPTH = 12
+MAX_ALIASES = 30
+MAX_TOKENS = 2_000
+MAX_SOURCE = 100_000
+MAX_COST = 10_000
+DEFAULT_PAGE = 50
+LONGEST_PAGE = 100
+LIST_LENGTH = 10
+FREE_FIELDS = frozenset({"pageInfo", "userErrors"})
+
+
+class LimitExceeded(GraphQLError):
+    """`code` is BAD_REQUEST or MAX_COST_EXCEEDED; nothing was executed."""
+
+    def __init__(self, message: str, code: str, cost: int | None = None) -> None:
+        extensions: dict[str, Any] = {"code": code}
+        if cost is not None:
+            extensions["cost"] = {"requested": cost, "maximum": MAX_COST}
+        super().__init__(message, extensions=extensions)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """`depth` counts nested objects, `aliases` those in the whole document, `cost` points."""
+
+    depth: int
+    aliases: int
+    cost: int
+
+
+def parse_limited(source: str) -> DocumentNode:
+    """Parse a document of at most 2,000 tokens. Raises `GraphQLError`: a syntax error, or `LimitExceeded`.
+
+    Text that is written into the document is looked at as that in variables is: Postgres cannot store NUL.
+    """
+    if len(source) > MAX_SOURCE:
+        raise LimitExceeded(f"A document may have {MAX_SOURCE:,} characters", "BAD_REQUEST")
+    try:
+        document = parse(source, max_tokens=MAX_TOKENS)
+    except GraphQLError as error:
+        if "contains more than" in error.message or "tokens" in error.message:
+            raise LimitExceeded(f"A document may have {MAX_TOKENS:,} tokens", "BAD_REQUEST") from None
+        raise
+    if "\\u" in source or "\x00" in source:
+        visit(document, _NoNul())
+    return document
+
+
+class _NoNul(Visitor):
+    def enter_string_value(self, node: StringValueNode, *_: object) -> None:
+        if "\x00" in node.value:
+            raise LimitExceeded("Text must not contain NUL characters", "BAD_REQUEST")
+
+
+def validation_rules(*, introspection: bool) -> tuple[type[ASTValidationRule], ...]:
+    """The specified rules, a bound on nested introspection, and no introspection at all where it is off."""
+    more = (MaxIntrospectionDepthRule,) if introspection else (NoSchemaIntrospectionCustomRule,)
+    return (*(rule for rule in specified_rules if rule not in more), *more)
+
+
+def check_limits(
+    schema: GraphQLSchema,
+    document: DocumentNode,
+    operation: OperationDefinitionNode,
+    variables: Mapping[str, Any],
+) -> Measure:
+    """Measure a validated document. Raises `LimitExceeded` for the first limit it breaks."""
+    measure = measured(schema, document, operation, variables)
+    if measure.depth > MAX_DEPTH:
+        raise LimitExceeded(f"The query is {measure.depth} levels deep; at most {MAX_DEPTH}", "BAD_REQUEST")
+    if measure.aliases > MAX_ALIASES:
+        raise LimitExceeded(f"The query has {measure.aliases} aliases; at most {MAX_ALIASES}", "BAD_REQUEST")
+    if measure.cost > MAX_COST:
+        raise LimitExceeded(
+            f"The query costs {measure.cost:,} points; at most {MAX_COST:,}: ask for smaller pages",
+            "MAX_COST_EXCEEDED",
+            measure.cost,
+        )
+    return measure
+
+
+def measured(
+    schema: GraphQLSchema,
+    document: DocumentNode,
+    operation: OperationDefinitionNode,
+    variables: Mapping[str, Any],
+) -> Measure:
+    """Measure a validated document without judging it."""
+    walk = _Walk(schema, document, operation, variables)
+    root = schema.get_root_type(operation.operation)
+    assert root is not None, "validated: the operation's root type exists"
+    depth, cost = walk.selection(operation.selection_set, root, _Page())
+    return Measure(depth, walk.aliases(operation), cost)
+
+
+def actual_cost(
+    schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode, data: object
+) -> int:
+    """How many points of what was asked for there really were."""
+    root = schema.get_root_type(operation.operation)
+    if root is None or not isinstance(data, Mapping):
+        return 0
+    walk = _Walk(schema, document, operation, {})
+    return walk.actual([(operation.selection_set, root)], data, _Page())
+
+
+def allowance(rate: Rate) -> dict[str, Any]:
+    """`remaining`: the points that a caller may still ask for before `resetAt`, with the requests it has left."""
+    return {"remaining": rate.remaining * MAX_COST, "resetAt": instant_text(rate.reset_at)}
+
+
+@dataclass(frozen=True)
+class _Page:
+    """What the innermost connection can return: so many entries, each of so many points."""
+
+    size: int = 1
+    points: int = 1
+
+
+_Below = list[tuple[SelectionSetNode, GraphQLNamedType]]
+
+
+class _Walk:
+    """One document's fragments and variables. A fragment is measured once, however often it is spread."""
+
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        document: DocumentNode,
+        operation: OperationDefinitionNode,
+        variables: Mapping[str, Any],
+    ) -> None:
+        self._schema = schema
+        self._variables = {**_defaults(operation), **variables}
+        self._fragments = {
+            node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)
+        }
+        self._spread: dict[tuple[str, _Page], tuple[int, int]] = {}
+
+    def selection(
+        self, selections: SelectionSetNode, parent: GraphQLNamedType, page: _Page
+    ) -> tuple[int, int]:
+        """Depth and cost of what is selected of one `parent`; `page` counts where that is a connection."""
+        depth = cost = 0
+        for node in selections.selections:
+            if isinstance(node, FieldNode):
+                deeper, points = self._field(node, parent, page)
+            elif isinstance(node, InlineFragmentNode):
+                deeper, points = self.selection(node.selection_set, self._of(node, parent), page)
+            else:
+                deeper, points = self._fragment(cast(FragmentSpreadNode, node).name.value, page)
+            depth, cost = max(depth, deeper), cost + points
+        return depth, cost
+
+    def aliases(self, operation: OperationDefinitionNode) -> int:
+        """Aliases as they are written: in the operation and in each fragment of the document."""
+        return sum(_aliases(part.selection_set) for part in (operation, *self._fragments.values()))
+
+    def actual(self, below: _Below, value: Mapping[str, Any], page: _Page) -> int:
+        """Points of the objects that `value`, a part of the result, holds."""
+        points = 0
+        for key, (parent, name, field, deeper) in self._by_key(below).items():
+            if name in FREE_FIELDS or not deeper:
+                continue
+            items = _items(value.get(key))
+            inner = _Page(points=_entry_points(field))
+            points += sum(self.actual(deeper, item, inner) for item in items)
+            points += _own(parent, name, field, len(items), page)
+        return points
+
+    def _field(self, node: FieldNode, parent: GraphQLNamedType, page: _Page) -> tuple[int, int]:
+        name = node.name.value
+        field = _definition(parent, name)
+        if field is None or node.selection_set is None:
+            return 0, (_metadata(field).get("cost") or 0) if field is not None else 0
+        if name in FREE_FIELDS:
+            return 1, 0
+        inner = _Page(self._size(node), _entry_points(field))
+        depth, cost = self.selection(node.selection_set, get_named_type(field.type), inner)
+        length = self._length(node, field, parent, page)
+        return depth + 1, cost * length + _own(parent.name, name, field, length, page)
+
+    def _fragment(self, name: str, page: _Page) -> tuple[int, int]:
+        known = self._spread.get((name, page))
+        if known is None:
+            fragment = self._fragments[name]
+            condition = self._schema.type_map[fragment.type_condition.name.value]
+            known = self._spread[name, page] = self.selection(fragment.selection_set, condition, page)
+        return known
+
+    def _of(self, node: InlineFragmentNode, parent: GraphQLNamedType) -> GraphQLNamedType:
+        condition = node.type_condition
+        return parent if condition is None else self._schema.type_map[condition.name.value]
+
+    def _length(self, node: FieldNode, field: GraphQLField, parent: GraphQLNamedType, page: _Page) -> int:
+        """How many objects the field can return: a page, as many as ids were given, or a guess."""
+        if not _is_list(field):
+            return 1
+        if parent.name.endswith("Connection"):
+            return page.size
+        ids = self._argument(node, "ids")
+        return len(ids) if isinstance(ids, list) else LIST_LENGTH
+
+    def _size(self, node: FieldNode) -> int:
+        for name in ("first", "last"):
+            size = self._argument(node, name)
+            if isinstance(size, int) and size >= 0:
+                return min(size, LONGEST_PAGE)
+        return DEFAULT_PAGE
+
+    def _argument(self, node: FieldNode, name: str) -> Any:
+        for argument in node.arguments or ():
+            if argument.name.value == name:
+                return value_from_ast_untyped(argument.value, self._variables)
+        return None
+
+    def _by_key(self, below: _Below) -> dict[str, tuple[str, str, GraphQLField, _Below]]:
+        """What is selected, by the key it has in the result, whatever fragments it is spread over."""
+        found: dict[str, tuple[str, str, GraphQLField, _Below]] = {}
+        waiting = list(below)
+        spread: set[str] = set()
+        while waiting:
+            selections, parent = waiting.pop()
+            for node in selections.selections:
+                if isinstance(node, InlineFragmentNode):
+                    waiting.append((node.selection_set, self._of(node, parent)))
+                elif isinstance(node, FragmentSpreadNode):
+                    if node.name.value in spread:
+                        continue
+                    spread.add(node.name.value)
+                    fragment = self._fragments[node.name.value]
+                    condition = self._schema.type_map[fragment.type_condition.name.value]
+                    waiting.append((fragment.selection_set, condition))
+                elif isinstance(node, FieldNode) and (field := _definition(parent, node.name.value)):
+                    key = node.alias.value if node.alias else node.name.value
+                    deeper = found.setdefault(key, (parent.name, node.name.value, field, []))[3]
+                    if node.selection_set is not None:
+                        deeper.append((node.selection_set, get_named_type(field.type)))
+        return found
+
+
+def _own(parent: str, name: str, field: GraphQLField, length: int, page: _Page) -> int:
+    """Points of the field without what is selected below it."""
+    if parent.endswith("Connection") and name in ("edges", "nodes"):
+        return length * page.points
+    if parent.endswith("Edge") and name == "node":
+        return 0
+    metadata = _metadata(field)
+    declared = None if metadata.get("connection") else metadata.get("cost")
+    if _is_list(field):
+        return length + (declared or 0)
+    return length * (1 if declared is None else declared)
+
+
+def _entry_points(field: GraphQLField) -> int:
+    """What each entry of this field's connection costs."""
+    metadata = _metadata(field)
+    return metadata.get("cost", 1) if metadata.get("connection") else 1
+
+
+def _metadata(field: GraphQLField) -> Mapping[str, Any]:
+    """What the schema's declaration of a Strawberry field says of it."""
+    metadata: Mapping[str, Any] = getattr(field.extensions.get("strawberry-definition"), "metadata", {})
+    return metadata
+
+
+def _aliases(selections: SelectionSetNode | None) -> int:
+    total = 0
+    for node in selections.selections if selections is not None else ():
+        if isinstance(node, FieldNode):
+            total += node.alias is not None
+        if isinstance(node, FieldNode | InlineFragmentNode):
+            total += _aliases(node.selection_set)
+    return total
+
+
+def _definition(parent: GraphQLNamedType, name: str) -> GraphQLField | None:
+    """None for introspection, which has limits of its own and reads nothing."""
+    if not isinstance(parent, GraphQLObjectType | GraphQLInterfaceType):
+        return None
+    field: GraphQLField | None = parent.fields.get(name)
+    return field
+
+
+def _is_list(field: GraphQLField) -> bool:
+    kind = field.type.of_type if is_non_null_type(field.type) else field.type
+    return is_list_type(kind)
+
+
+def _items(value: object) -> list[Mapping[str, Any]]:
+    if isinstance(value, Mapping):
+        return [value]
+    if isinstance(value, list):
+        return [item for part in value for item in _items(part)]
+    return []
+
+
+def _defaults(operation: OperationDefinitionNode) -> dict[str, Any]:
+    return {
+        definition.variable.name.value: value_from_ast_untyped(definition.default_value)
+        for definition in operation.variable_definitions or ()
+        if definition.default_value is not None
+    }

@@ -1,0 +1,29 @@
+"""Every table of Hogsend, so that `metadata` is whole: Alembic and the tests import this."""
+
+from hogsend.storage.metadata import metadata
+from hogsend.tables import (
+    access,
+    alerts,
+    contacts,
+    deadletters,
+    decisions,
+    emails,
+    engine,
+    events,
+    journeys,
+    realtime,
+)
+
+__all__ = [
+    "access",
+    "alerts",
+    "contacts",
+    "deadletters",
+    "decisions",
+    "emails",
+    "engine",
+    "events",
+    "journeys",
+    "metadata",
+    "realtime",
+]

@@ -1,0 +1,92 @@
+"""What an event must look like, said in words that name the field."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from hogsend.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from hogsend.ingestion.ingest import IngestInput
+
+MAX_NAME = 200
+MAX_KEY = 512
+MAX_BYTES = 256 * 1024
+MAX_DEPTH = 32
+_EMAIL = re.compile(r"[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+\.[^@\s\x00-\x1f]+")
+
+
+def check_event(event: IngestInput) -> None:
+    """Raise `InvalidInput` for the first field that is wrong; after it, Postgres can store the event."""
+    check_text("name", event.name, MAX_NAME)
+    if not any((event.external_id, event.email, event.anonymous_id)):
+        raise InvalidInput("email", "Say whose event it is: email or userId is required")
+    if event.external_id is not None:
+        check_text("userId", event.external_id, MAX_KEY)
+    if event.email is not None:
+        check_email("email", event.email)
+    if event.anonymous_id is not None:
+        check_text("anonymousId", event.anonymous_id, MAX_KEY)
+    if event.idempotency_key is not None:
+        check_text("idempotencyKey", event.idempotency_key, MAX_KEY)
+    check_properties("eventProperties", event.properties)
+    check_properties("contactProperties", event.contact_properties)
+
+
+def check_text(field: str, value: object, longest: int) -> None:
+    """Non-empty text of at most `longest` characters, none of which Postgres refuses."""
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidInput(field, f"{field} must be a non-empty string")
+    if len(value) > longest:
+        raise InvalidInput(field, f"{field} must be at most {longest} characters")
+    if not _storable(value):
+        raise InvalidInput(field, f"{field} must not contain NUL or unpaired surrogate characters")
+
+
+def check_email(field: str, value: object) -> None:
+    if not isinstance(value, str) or len(value) > 320 or not _EMAIL.fullmatch(value.strip()):
+        raise InvalidInput(field, f"{field} must be an email address such as ada@example.com")
+    if not _storable(value):
+        raise InvalidInput(field, f"{field} must not contain NUL or unpaired surrogate characters")
+
+
+def check_properties(field: str, value: object) -> None:
+    """A JSON object that jsonb can hold: bounded in size and depth, no NUL, no lone surrogate, no NaN."""
+    if not isinstance(value, Mapping):
+        raise InvalidInput(field, f"{field} must be an object")
+    _walk(field, value, 1)
+    if len(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)) > MAX_BYTES:
+        raise InvalidInput(field, f"{field} must be at most {MAX_BYTES // 1024} KiB of JSON")
+
+
+def _walk(path: str, value: Any, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise InvalidInput(path[:200], f"nested deeper than {MAX_DEPTH} levels")
+    match value:
+        case str():
+            if not _storable(value):
+                raise InvalidInput(path, f"{path} must not contain NUL or unpaired surrogate characters")
+        case float() if value != value or value in (float("inf"), float("-inf")):
+            raise InvalidInput(path, f"{path} must be a finite number")
+        case int() if not isinstance(value, bool) and abs(value) >= 2**63:
+            raise InvalidInput(path, f"{path} must be an integer of at most 64 bits")
+        case Mapping():
+            for key, item in value.items():
+                if not isinstance(key, str) or not _storable(key):
+                    raise InvalidInput(path, f"{path} has a key that is not storable text")
+                _walk(f"{path}.{key}", item, depth + 1)
+        case list() | tuple():
+            for index, item in enumerate(value):
+                _walk(f"{path}.{index}", item, depth + 1)
+
+
+def _storable(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\x00" not in value
