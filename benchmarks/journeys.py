@@ -27,9 +27,10 @@ from sqlalchemy import text
 from hogsend import Context, User, days, hours, journey
 from hogsend.boot import open_runtime
 from hogsend.emails.providers.memory import MemoryProvider
+from hogsend.events.event import NewEvent
 from hogsend.execution.advance import advance
 from hogsend.execution.due_runs import due_runs
-from hogsend.ingestion.ingest import IngestInput, ingest
+from hogsend.ingestion.ingest import ingest
 from hogsend.journeys.registry import Registry
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
@@ -129,7 +130,7 @@ async def measure_ingest(runtime: Runtime, count: int) -> tuple[float, float]:
     mark = uuid4().hex[:8]
 
     async def ours(index: int) -> None:
-        await ingest(runtime, IngestInput(name="bench.signup", email=f"{mark}-{index}@example.com"))
+        await ingest(runtime, NewEvent(name="bench.signup", email=f"{mark}-{index}@example.com"))
 
     async def floor(index: int) -> None:
         async with runtime.database.transaction() as conn:
@@ -143,7 +144,7 @@ async def measure_advance(runtime: Runtime, count: int) -> tuple[float, float]:
     await _exec(runtime, "DELETE FROM journey_states WHERE journey_id LIKE 'floor-%'")
     mark = uuid4().hex[:8]
     for index in range(count // 3 + 1):
-        await ingest(runtime, IngestInput(name="bench.signup", email=f"{mark}-run-{index}@example.com"))
+        await ingest(runtime, NewEvent(name="bench.signup", email=f"{mark}-run-{index}@example.com"))
     due = await due_runs(runtime, count)
     ours = await rate(len(due), lambda index: advance(runtime, due[index], "bench"))
     await _exec(runtime, "DELETE FROM journey_steps")
@@ -163,7 +164,7 @@ async def measure_lateness(runtime: Runtime, count: int) -> list[float]:
     worker = embedded_worker(runtime)
     working = asyncio.create_task(worker.run())
     for index in range(count):
-        event = IngestInput(
+        event = NewEvent(
             name="bench.nap",
             email=f"nap-{uuid4().hex}@example.com",
             properties={"seconds": 3 + index * 5 / count},

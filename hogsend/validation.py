@@ -1,40 +1,20 @@
-"""What an event must look like, said in words that name the field."""
+"""Validation of input: text, email addresses, JSON properties. Errors name the field and what it takes."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
 from hogsend.errors import InvalidInput
-
-if TYPE_CHECKING:
-    from hogsend.ingestion.ingest import IngestInput
 
 MAX_NAME = 200
 MAX_KEY = 512
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
 _EMAIL = re.compile(r"[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+\.[^@\s\x00-\x1f]+")
-
-
-def check_event(event: IngestInput) -> None:
-    """Raise `InvalidInput` for the first field that is wrong; after it, Postgres can store the event."""
-    check_text("name", event.name, MAX_NAME)
-    if not any((event.external_id, event.email, event.anonymous_id)):
-        raise InvalidInput("email", "Say whose event it is: email or userId is required")
-    if event.external_id is not None:
-        check_text("userId", event.external_id, MAX_KEY)
-    if event.email is not None:
-        check_email("email", event.email)
-    if event.anonymous_id is not None:
-        check_text("anonymousId", event.anonymous_id, MAX_KEY)
-    if event.idempotency_key is not None:
-        check_text("idempotencyKey", event.idempotency_key, MAX_KEY)
-    check_properties("eventProperties", event.properties)
-    check_properties("contactProperties", event.contact_properties)
 
 
 def check_text(field: str, value: object, longest: int) -> None:

@@ -11,9 +11,10 @@ from uuid import UUID
 from sqlalchemy import func, select, text, update
 
 from hogsend.clock import ManualClock
+from hogsend.events.event import NewEvent
 from hogsend.execution.advance import Advanced, advance
 from hogsend.execution.due_runs import due_runs
-from hogsend.ingestion.ingest import IngestInput, IngestResult, ingest
+from hogsend.ingestion.ingest import IngestResult, ingest
 from hogsend.runtime import Runtime
 from hogsend.tables.journeys import DRIVEN_STATUSES, journey_states, journey_steps
 
@@ -25,7 +26,7 @@ class Crashed(BaseException):
 
 
 async def send_event(runtime: Runtime, name: str, email: str = ADA, **properties: Any) -> IngestResult:
-    return await ingest(runtime, IngestInput(name=name, email=email, properties=properties))
+    return await ingest(runtime, NewEvent(name=name, email=email, properties=properties))
 
 
 async def drive(runtime: Runtime, owner: str = "test") -> list[Advanced]:

@@ -11,8 +11,8 @@ from hogsend.access.audit import audit
 from hogsend.access.idempotency import Claim, once
 from hogsend.alerts.actions import find_rule
 from hogsend.alerts.channels import DeliveryFailed, Notice, tell
+from hogsend.alerts.measures import current_values
 from hogsend.runtime import Runtime
-from hogsend.schema.alerts.collections import current_values
 from hogsend.storage.metadata import new_id
 
 

@@ -12,7 +12,7 @@ import orjson
 from sqlalchemy import Row, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.schema.contacts.collections import matches
+from hogsend.contacts.lookup import matches
 from hogsend.storage.database import Database
 from hogsend.tables.contacts import contacts
 

@@ -30,7 +30,7 @@ from hogsend.storage.metadata import new_id
 from hogsend.tables.journeys import LIVE_STATUSES, journey_states, journey_steps, journey_waits
 
 if TYPE_CHECKING:
-    from hogsend.ingestion.ingest import Event
+    from hogsend.events.event import Event
 
 _states = journey_states.c
 _steps = journey_steps.c

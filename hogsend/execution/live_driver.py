@@ -13,10 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.contacts.identity import lock_person
 from hogsend.decisions.reasons import Kind, Reason
+from hogsend.events.event import NewEvent
 from hogsend.execution import lookups as questions
 from hogsend.execution.claimed_run import RUN_LEASE, HeldRun
 from hogsend.execution.send_step import send
-from hogsend.ingestion.ingest import IngestInput, ingest_in
+from hogsend.ingestion.ingest import ingest_in
 from hogsend.journeys.conditions.builders import Condition, matches_properties
 from hogsend.journeys.steps.interrupts import Suspend
 from hogsend.journeys.steps.journal import Step, plain
@@ -144,7 +145,7 @@ class LiveDriver:
             result = await ingest_in(
                 conn,
                 self.runtime,
-                IngestInput(
+                NewEvent(
                     name=event,
                     external_id=contact["external_id"],
                     email=contact["email"],

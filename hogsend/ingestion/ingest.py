@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import insert, select
@@ -16,42 +14,15 @@ from hogsend.contacts.identity import resolve
 from hogsend.engine.outbox import CAPTURE, publish_later
 from hogsend.enrollment.on_event import Enrolment, Exit, enrol_matching, exit_matching, satisfy_waits
 from hogsend.errors import InvalidInput
+from hogsend.events.event import Event, NewEvent, check_event
 from hogsend.realtime import activity
 from hogsend.runtime import Runtime
 from hogsend.storage.database import Record, lock_subjects
 from hogsend.storage.metadata import new_id
 from hogsend.tables.contacts import contacts
 from hogsend.tables.events import event_keys, user_events
-from hogsend.validation import check_event
 
 _APPEND = insert(user_events).returning(user_events.c.seq)
-
-
-@dataclass(frozen=True)
-class IngestInput:
-    """One event. One of `external_id`, `email`, `anonymous_id` says whose; `occurred_at` is aware, default now."""
-
-    name: str
-    external_id: str | None = None
-    email: str | None = None
-    anonymous_id: str | None = None
-    properties: Mapping[str, Any] = field(default_factory=dict)
-    contact_properties: Mapping[str, Any] = field(default_factory=dict)
-    occurred_at: datetime | None = None
-    idempotency_key: str | None = None
-    source: str = "api"
-
-
-@dataclass(frozen=True)
-class Event:
-    """A stored event, as the parts that react to it see it."""
-
-    id: UUID
-    seq: int
-    name: str
-    properties: Mapping[str, Any]
-    occurred_at: datetime
-    received_at: datetime
 
 
 @dataclass(frozen=True)
@@ -65,7 +36,7 @@ class IngestResult:
     enrolments: tuple[Enrolment, ...] = ()
 
 
-async def ingest(runtime: Runtime, event: IngestInput) -> IngestResult:
+async def ingest(runtime: Runtime, event: NewEvent) -> IngestResult:
     """Take one event in, in a transaction of its own.
 
     Raises `InvalidInput` for what the sender got wrong. When this returns, the event is committed, and whatever
@@ -78,7 +49,7 @@ async def ingest(runtime: Runtime, event: IngestInput) -> IngestResult:
     return result
 
 
-async def ingest_in(conn: AsyncConnection, runtime: Runtime, event: IngestInput) -> IngestResult:
+async def ingest_in(conn: AsyncConnection, runtime: Runtime, event: NewEvent) -> IngestResult:
     """The same inside the caller's transaction, for an `event` that `check_event` has passed."""
     now = runtime.clock.now()
     event_id = new_id()
@@ -175,7 +146,7 @@ async def _claim_key(conn: AsyncConnection, key: str, event_id: UUID, now: datet
 
 
 async def _store(
-    conn: AsyncConnection, event: IngestInput, event_id: UUID, contact_id: UUID, now: datetime
+    conn: AsyncConnection, event: NewEvent, event_id: UUID, contact_id: UUID, now: datetime
 ) -> Event:
     occurred_at = event.occurred_at or now
     row = {

@@ -18,17 +18,17 @@ from hogsend.decisions.reasons import Kind, Reason
 from hogsend.emails.sending.reopen import reopen
 from hogsend.engine.outbox import RUN_START, publish_later
 from hogsend.errors import Conflict, InvalidInput, NotFound
+from hogsend.events.event import NewEvent, check_event
 from hogsend.execution.claimed_run import HeldRun
 from hogsend.execution.replay import recorded
 from hogsend.execution.send_step import email_of
-from hogsend.ingestion.ingest import IngestInput, IngestResult, ingest, ingest_in
+from hogsend.ingestion.ingest import IngestResult, ingest, ingest_in
 from hogsend.journeys.definition import Journey
 from hogsend.journeys.steps.journal import Step
 from hogsend.runs.ending import end_runs
 from hogsend.runtime import Runtime
 from hogsend.storage.database import lock_subjects
 from hogsend.tables.journeys import LIVE_STATUSES, journey_settings, journey_states, journey_steps
-from hogsend.validation import check_event
 
 MAX_BATCH = 500
 _states = journey_states.c
@@ -92,8 +92,8 @@ async def enroll(
     return await ingest(runtime, _trigger_event(journey, person, idempotency_key))
 
 
-def _trigger_event(journey: Journey, person: Person, idempotency_key: str | None) -> IngestInput:
-    return IngestInput(
+def _trigger_event(journey: Journey, person: Person, idempotency_key: str | None) -> NewEvent:
+    return NewEvent(
         name=journey.trigger.event,
         external_id=person.external_id,
         email=person.email,

@@ -21,8 +21,9 @@ from hogsend.contacts.identity_keys import Contact
 from hogsend.decisions.reasons import Reason
 from hogsend.emails.sending.direct import EmailWish, SendStatus, send_in, send_status
 from hogsend.errors import HogsendError, InvalidInput, NotFound
+from hogsend.events.event import NewEvent
 from hogsend.graphql.scalars import instant_text
-from hogsend.ingestion.ingest import IngestInput, ingest
+from hogsend.ingestion.ingest import ingest
 from hogsend.rest.body import json_object
 from hogsend.rest.errors import JSONResponse, on_hogsend_error
 from hogsend.rest.models import Body, Instant, Properties, parsed
@@ -99,7 +100,7 @@ async def take_event(runtime: Runtime, request: Request) -> tuple[int, Mapping[s
     body = parsed(EventIn, await json_object(request))
     result = await ingest(
         runtime,
-        IngestInput(
+        NewEvent(
             name=body.name,
             external_id=body.user_id,
             email=body.email,

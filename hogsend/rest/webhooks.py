@@ -18,7 +18,8 @@ from starlette.routing import Route
 
 from hogsend.emails.tracking.webhook_events import take_resend_event
 from hogsend.errors import InvalidInput
-from hogsend.ingestion.ingest import IngestInput, ingest
+from hogsend.events.event import NewEvent
+from hogsend.ingestion.ingest import ingest
 from hogsend.rest.errors import JSONResponse, error_response
 from hogsend.runtime import Runtime
 
@@ -99,7 +100,7 @@ def _same(given: str, expected: str) -> bool:
     return hmac.compare_digest(given.encode(), expected.encode())
 
 
-def posthog_event(body: Mapping[str, Any]) -> IngestInput:
+def posthog_event(body: Mapping[str, Any]) -> NewEvent:
     """PostHog's words in ours. Raises `InvalidInput`.
 
     A `distinct_id` of someone whom PostHog has not identified is an anonymous id of ours.
@@ -114,7 +115,7 @@ def posthog_event(body: Mapping[str, Any]) -> IngestInput:
     email = _part(_part(body, "person"), "properties").get("email")
     identified = properties.get("$is_identified") is not False
     uuid = event.get("uuid")
-    return IngestInput(
+    return NewEvent(
         name=name,
         external_id=distinct_id if identified else None,
         anonymous_id=None if identified else distinct_id,

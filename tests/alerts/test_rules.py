@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy import insert, select
 
 from hogsend.alerts.actions import create_rule, delete_rule, find_rule, update_rule
+from hogsend.alerts.measures import current_values
 from hogsend.clock import ManualClock
 from hogsend.decisions.ledger import decide
 from hogsend.decisions.reasons import Kind, Reason
 from hogsend.errors import InvalidInput, NotFound
 from hogsend.runtime import Runtime
-from hogsend.schema.alerts.collections import current_values
 from hogsend.storage.metadata import new_id
 from hogsend.tables.alerts import alert_rules, alerts
 from hogsend.tables.emails import email_sends

@@ -16,7 +16,8 @@ from hogsend.clock import ManualClock
 from hogsend.emails.providers.memory import MemoryProvider
 from hogsend.engine.embedded import EmbeddedEngine
 from hogsend.engine.publisher import Publisher
-from hogsend.ingestion.ingest import IngestInput, ingest
+from hogsend.events.event import NewEvent
+from hogsend.ingestion.ingest import ingest
 from hogsend.journeys.registry import Registry
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
@@ -57,7 +58,7 @@ async def telling(
 
 
 async def event(runtime: Runtime, name: str = "signup", **values: Any) -> str:
-    result = await ingest(runtime, IngestInput(name=name, **{"email": ADA, **values}))
+    result = await ingest(runtime, NewEvent(name=name, **{"email": ADA, **values}))
     return str(result.event_id)
 
 

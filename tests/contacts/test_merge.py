@@ -15,8 +15,9 @@ from hogsend.consent.suppression import suppress, unsubscribe
 from hogsend.contacts.identity import find_by, resolve
 from hogsend.contacts.merge import MOVED
 from hogsend.emails.providers.memory import MemoryProvider
+from hogsend.events.event import NewEvent
 from hogsend.execution import advance as runner
-from hogsend.ingestion.ingest import IngestInput, ingest
+from hogsend.ingestion.ingest import ingest
 from hogsend.runtime import Runtime
 from hogsend.tables import metadata
 from hogsend.tables.contacts import contact_preferences, contacts
@@ -46,7 +47,7 @@ async def other(_user: User, ctx: Context) -> None:
 async def report(
     runtime: Runtime, name: str, external_id: str | None = None, email: str | None = None
 ) -> None:
-    await ingest(runtime, IngestInput(name=name, external_id=external_id, email=email))
+    await ingest(runtime, NewEvent(name=name, external_id=external_id, email=email))
 
 
 async def id_of(runtime: Runtime, **key: Any) -> UUID:
@@ -145,8 +146,8 @@ async def test_what_the_other_half_did_is_seen_by_a_run_that_is_just_about_to_wa
         async def meet(*args: Any) -> Any:
             if not met:
                 met.append(True)
-                await ingest(runtime, IngestInput(name="activated", anonymous_id="her-phone"))
-                await ingest(runtime, IngestInput(name="login", external_id="ada", anonymous_id="her-phone"))
+                await ingest(runtime, NewEvent(name="activated", anonymous_id="her-phone"))
+                await ingest(runtime, NewEvent(name="login", external_id="ada", anonymous_id="her-phone"))
             return await park(*args)
 
         monkeypatch.setattr(runner, "_suspend", meet)

@@ -12,8 +12,9 @@ import pytest
 
 from hogsend.consent import tokens
 from hogsend.emails.providers import Message
-from hogsend.emails.sending.compose import Composed, compose, track_links
+from hogsend.emails.sending.compose import Composed, compose
 from hogsend.emails.templates.render import TemplateNotFound
+from hogsend.emails.tracking.links import track_links
 from hogsend.runtime import Runtime
 
 EMAIL_ID = UUID("0190f000-0000-7000-8000-000000000001")

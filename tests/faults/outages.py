@@ -13,7 +13,8 @@ from uuid import uuid4
 import httpx
 
 from hogsend.app import create_app
-from hogsend.ingestion.ingest import IngestInput, ingest
+from hogsend.events.event import NewEvent
+from hogsend.ingestion.ingest import ingest
 from hogsend.storage.stopping import stop
 from tests.conftest import served
 from tests.driving import rows
@@ -167,7 +168,7 @@ class Outage:
 
     async def _subscription(self) -> str:
         """What happens meanwhile is told meanwhile, or at the latest when it is back."""
-        seen = IngestInput(name="outage.seen", external_id=self._named("during"))
+        seen = NewEvent(name="outage.seen", external_id=self._named("during"))
         await ingest(self._site.looking, seen)
         if self._dependency == "Postgres":
             return "stays open, catches up"  # that it does is seen in `after`
@@ -179,9 +180,7 @@ class Outage:
         async with asyncio.timeout(20):
             if self._dependency == "Postgres":
                 assert await self._streamed.get() == self._named("during")
-            await ingest(
-                self._site.looking, IngestInput(name="outage.seen", external_id=self._named("later"))
-            )
+            await ingest(self._site.looking, NewEvent(name="outage.seen", external_id=self._named("later")))
             assert await self._streamed.get() == self._named("later"), "nothing came twice"
 
     async def _sent_once(self) -> None:

@@ -13,7 +13,8 @@ from hogsend.emails.providers.memory import MemoryProvider
 from hogsend.engine.embedded import EmbeddedEngine
 from hogsend.engine.publisher import Publisher
 from hogsend.errors import InvalidInput
-from hogsend.ingestion.ingest import IngestInput, ingest, replay
+from hogsend.events.event import NewEvent
+from hogsend.ingestion.ingest import ingest, replay
 from tests.driving import ADA, Crashed, crash_once_at, drive, rows, send_event, statuses
 from tests.faults.conftest import RunningWith
 
@@ -26,7 +27,7 @@ async def hello(user: User, ctx: Context) -> None:
 
 async def test_a_hundred_identical_keys_at_once_are_one_event(running: RunningWith) -> None:
     async with running(hello) as runtime:
-        event = IngestInput(name="signup", email=ADA, idempotency_key="k1")
+        event = NewEvent(name="signup", email=ADA, idempotency_key="k1")
         results = await asyncio.gather(*(ingest(runtime, event) for _ in range(100)))
         assert sorted(r.stored for r in results) == [False] * 99 + [True]
         assert len({r.event_id for r in results}) == 1
@@ -36,10 +37,10 @@ async def test_a_hundred_identical_keys_at_once_are_one_event(running: RunningWi
 
 async def test_a_repeated_key_changes_nothing_at_all(running: RunningWith, clock: ManualClock) -> None:
     async with running(hello) as runtime:
-        await ingest(runtime, IngestInput(name="signup", email=ADA, idempotency_key="k1"))
+        await ingest(runtime, NewEvent(name="signup", email=ADA, idempotency_key="k1"))
         before = await rows(runtime, "SELECT * FROM contacts")
         clock.advance(timedelta(hours=1))
-        again = IngestInput(name="left", email=ADA, idempotency_key="k1", contact_properties={"plan": "pro"})
+        again = NewEvent(name="left", email=ADA, idempotency_key="k1", contact_properties={"plan": "pro"})
         assert not (await ingest(runtime, again)).stored
         assert await rows(runtime, "SELECT * FROM contacts") == before
         assert await statuses(runtime) == ["pending"]
@@ -49,7 +50,7 @@ async def test_a_repeated_key_changes_nothing_at_all(running: RunningWith, clock
 async def test_a_crash_before_the_commit_leaves_nothing(running: RunningWith, point: str) -> None:
     async with running(hello) as runtime:
         crash_once_at(runtime, point)
-        event = IngestInput(name="signup", email=ADA, idempotency_key="k1")
+        event = NewEvent(name="signup", email=ADA, idempotency_key="k1")
         with pytest.raises(Crashed):
             await ingest(runtime, event)
         for table in (
@@ -120,7 +121,7 @@ async def test_backdated_and_early_events_are_kept_as_told(running: RunningWith,
     async with running(hello) as runtime:
         now = clock.now()
         for offset in (timedelta(days=-800), timedelta(hours=1), timedelta(0)):
-            event = IngestInput(name="seen", email=ADA, occurred_at=now + offset)
+            event = NewEvent(name="seen", email=ADA, occurred_at=now + offset)
             await ingest(runtime, event)
         stored = await rows(runtime, "SELECT occurred_at - received_at AS d FROM user_events ORDER BY seq")
         assert [row.d for row in stored] == [timedelta(days=-800), timedelta(hours=1), timedelta(0)]
@@ -215,21 +216,21 @@ async def test_an_event_that_is_replayed_twice_at_once_starts_one_run(running: R
 @pytest.mark.parametrize(
     ("event", "field"),
     [
-        (IngestInput(name="", email=ADA), "name"),
-        (IngestInput(name="x\x00y", email=ADA), "name"),
-        (IngestInput(name="signup"), "email"),
-        (IngestInput(name="signup", email="not an address"), "email"),
-        (IngestInput(name="signup", email=ADA, properties={"a": "\ud800"}), "eventProperties.a"),
-        (IngestInput(name="signup", email=ADA, properties={"a": {"b": ["\x00"]}}), "eventProperties.a.b.0"),
+        (NewEvent(name="", email=ADA), "name"),
+        (NewEvent(name="x\x00y", email=ADA), "name"),
+        (NewEvent(name="signup"), "email"),
+        (NewEvent(name="signup", email="not an address"), "email"),
+        (NewEvent(name="signup", email=ADA, properties={"a": "\ud800"}), "eventProperties.a"),
+        (NewEvent(name="signup", email=ADA, properties={"a": {"b": ["\x00"]}}), "eventProperties.a.b.0"),
         (
-            IngestInput(name="signup", email=ADA, contact_properties={"big": "x" * 2_000_000}),
+            NewEvent(name="signup", email=ADA, contact_properties={"big": "x" * 2_000_000}),
             "contactProperties",
         ),
-        (IngestInput(name="signup", email=ADA, properties={"n": float("nan")}), "eventProperties.n"),
+        (NewEvent(name="signup", email=ADA, properties={"n": float("nan")}), "eventProperties.n"),
     ],
 )
 async def test_bad_input_names_its_field_and_stores_nothing(
-    running: RunningWith, event: IngestInput, field: str
+    running: RunningWith, event: NewEvent, field: str
 ) -> None:
     async with running(hello) as runtime:
         with pytest.raises(InvalidInput) as caught:

@@ -68,9 +68,10 @@ async def _again(call):
 
 
 async def _until_stored(runtime) -> None:
-    from hogsend.ingestion.ingest import IngestInput, ingest
+    from hogsend.events.event import NewEvent
+    from hogsend.ingestion.ingest import ingest
 
-    await _again(lambda: ingest(runtime, IngestInput(name="signup", email=ADA, idempotency_key="first")))
+    await _again(lambda: ingest(runtime, NewEvent(name="signup", email=ADA, idempotency_key="first")))
 
 
 @pytest.mark.parametrize("event", [False, True], ids=["timeout", "event"])

@@ -12,8 +12,9 @@ from hogsend.clock import ManualClock
 from hogsend.emails.providers import Message
 from hogsend.emails.providers.memory import MemoryProvider
 from hogsend.engine.crons import run_cron
+from hogsend.events.event import NewEvent
 from hogsend.execution.advance import advance
-from hogsend.ingestion.ingest import IngestInput, ingest
+from hogsend.ingestion.ingest import ingest
 from hogsend.journeys.schedule import Moment
 from hogsend.operations.actions import resume_in
 from tests.driving import (
@@ -76,7 +77,7 @@ async def test_a_sleep_ends_when_people_would_say_it_does(
 
     clock.set(utc(starts))
     async with running(sleeper) as runtime:
-        await ingest(runtime, IngestInput(name="start", email=ADA, contact_properties={"timezone": zone}))
+        await ingest(runtime, NewEvent(name="start", email=ADA, contact_properties={"timezone": zone}))
         await drive(runtime)
         (state,) = await rows(runtime, "SELECT wake_at FROM journey_states")
         assert state.wake_at == utc(wakes)
@@ -85,7 +86,7 @@ async def test_a_sleep_ends_when_people_would_say_it_does(
         assert await statuses(runtime) == ["waiting"]
         # The person moves while the journey sleeps: it was meant where they were.
         await ingest(
-            runtime, IngestInput(name="moved", email=ADA, contact_properties={"timezone": "Asia/Tokyo"})
+            runtime, NewEvent(name="moved", email=ADA, contact_properties={"timezone": "Asia/Tokyo"})
         )
         clock.set(utc(wakes))
         await drive(runtime)

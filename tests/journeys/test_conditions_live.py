@@ -10,7 +10,8 @@ from hogsend.boot import open_runtime
 from hogsend.clock import ManualClock
 from hogsend.emails.providers.memory import MemoryProvider
 from hogsend.emails.tracking.delivery_events import record_fact
-from hogsend.ingestion.ingest import IngestInput, ingest
+from hogsend.events.event import NewEvent
+from hogsend.ingestion.ingest import ingest
 from hogsend.journeys.registry import Registry
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
@@ -49,7 +50,7 @@ async def test_a_trigger_asks_about_events_emails_and_both_kinds_of_properties(
     ) as runtime:
         assert await try_to_enter(runtime, seats=2) == "event property deep.seats is 2"
         assert await try_to_enter(runtime) == "contact property country is missing"
-        await ingest(runtime, IngestInput(name="login", email=ADA, contact_properties={"country": "BE"}))
+        await ingest(runtime, NewEvent(name="login", email=ADA, contact_properties={"country": "BE"}))
         assert await try_to_enter(runtime) == "login happened once within 7 days"
         clock.advance(days(6))
         await send_event(runtime, "login")

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from hogsend.consent import tokens
 from hogsend.emails.providers import Message
+from hogsend.emails.tracking.links import Link, track_links, with_pixel
 from hogsend.runtime import Runtime
 
 TRANSACTIONAL = "transactional"
 
-_ANCHOR = re.compile(r"""<a\b(?:[^>"']|"[^"]*"|'[^']*')*>""", re.IGNORECASE)
-_HREF = re.compile(r"""(\shref\s*=\s*)(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE)
 _NOT_TAG = re.compile(r"[^A-Za-z0-9_-]")
-
-
-@dataclass(frozen=True)
-class Link:
-    """One tracked link. `url` is where it leads; the email holds `/v1/t/c/{id}` in its place."""
-
-    id: UUID
-    position: int
-    url: str
 
 
 @dataclass(frozen=True)
@@ -71,37 +60,13 @@ def compose(
         to=str(contact["email"]),
         from_email=sender,
         subject=the_subject,
-        html=_with_pixel(page, f"{base}/v1/t/o/{email_id}"),
+        html=with_pixel(page, f"{base}/v1/t/o/{email_id}"),
         text=rendered.text,
         reply_to=" ".join(reply_to.split()) if reply_to else None,
         headers=_headers(ways["unsubscribe_url"]),
         tags=_tags(email_id, template_key, category, journey_id),
     )
     return Composed(message, the_subject, sender, category, links)
-
-
-def track_links(page: str, email_id: UUID, base_url: str) -> tuple[str, list[Link]]:
-    """Point every http link at our redirect. Ours to Hogsend itself stay: a reader's way out is not tracked."""
-    links: list[Link] = []
-
-    def rewrite(href: re.Match[str]) -> str:
-        url = html.unescape(href.group(2) if href.group(2) is not None else href.group(3)).strip()
-        if not url.lower().startswith(("http://", "https://")) or url.startswith(f"{base_url}/v1/"):
-            return href.group(0)
-        link = Link(uuid5(email_id, str(len(links))), len(links), url)
-        links.append(link)
-        return f'{href.group(1)}"{base_url}/v1/t/c/{link.id}"'
-
-    tracked = _ANCHOR.sub(lambda anchor: _HREF.sub(rewrite, anchor.group(0), count=1), page)
-    return tracked, links
-
-
-def _with_pixel(page: str, url: str) -> str:
-    pixel = (
-        f'<img src="{url}" width="1" height="1" alt="" style="display:block;border:0;width:1px;height:1px" />'
-    )
-    before, end, after = page.rpartition("</body>")
-    return f"{before}{pixel}{end}{after}" if end else page + pixel
 
 
 def _ways_out(

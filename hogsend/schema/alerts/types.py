@@ -13,6 +13,7 @@ from sqlalchemy import RowMapping
 from strawberry.scalars import JSON
 
 from hogsend.access.caller import Scope
+from hogsend.alerts.measures import current_values
 from hogsend.errors import InvalidInput
 from hogsend.graphql import ids
 from hogsend.graphql.connections import connection
@@ -20,7 +21,7 @@ from hogsend.graphql.context import Context, Info
 from hogsend.graphql.enums import described_enum
 from hogsend.graphql.fields import described, field
 from hogsend.graphql.node import Node, by_key
-from hogsend.schema.alerts.collections import ALERTS, RULES, current_values
+from hogsend.schema.alerts.collections import ALERTS, RULES
 from hogsend.storage.collections import Selection
 from hogsend.tables.alerts import alerts
 

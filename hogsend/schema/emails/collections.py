@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import ColumnElement
 
-from hogsend.schema.contacts.collections import id_of
+from hogsend.contacts.lookup import id_of
 from hogsend.storage.collections import Collection, Sort
 from hogsend.tables.emails import email_events, email_links, email_sends, suppressions
 

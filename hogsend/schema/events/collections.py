@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hogsend.schema.contacts.collections import id_of
+from hogsend.contacts.lookup import id_of
 from hogsend.storage.collections import Collection, Sort
 from hogsend.tables.events import user_events
 

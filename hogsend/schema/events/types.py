@@ -13,13 +13,14 @@ from strawberry.scalars import JSON
 
 from hogsend.access.audit import Action, Resource
 from hogsend.access.caller import Scope
+from hogsend.events.event import NewEvent
 from hogsend.graphql.connections import connection
 from hogsend.graphql.context import Context, Info
 from hogsend.graphql.enums import described_enum
 from hogsend.graphql.fields import described, field, query
 from hogsend.graphql.mutations import UserError, mutation
 from hogsend.graphql.node import Node, by_key, link
-from hogsend.ingestion.ingest import IngestInput, IngestResult, ingest
+from hogsend.ingestion.ingest import IngestResult, ingest
 from hogsend.schema.contacts import Contact, user_id
 from hogsend.schema.decisions.collections import DECISIONS
 from hogsend.schema.emails.collections import EMAILS
@@ -129,8 +130,8 @@ class EventIngestInput:
         default=None, description="A key seen before changes nothing and answers `stored: false`."
     )
 
-    def to_ingest(self) -> IngestInput:
-        return IngestInput(
+    def to_ingest(self) -> NewEvent:
+        return NewEvent(
             name=self.name,
             external_id=self.user_id,
             email=self.email,

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, select
 
-from hogsend.schema.contacts.collections import id_of
+from hogsend.contacts.lookup import id_of
 from hogsend.storage.collections import Collection, Sort
 from hogsend.tables.journeys import journey_settings, journey_states, journey_steps, journey_waits
 

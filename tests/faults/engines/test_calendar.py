@@ -15,8 +15,9 @@ from sqlalchemy import text
 
 from hogsend.boot import open_runtime
 from hogsend.clock import ManualClock, SystemClock
+from hogsend.events.event import NewEvent
 from hogsend.execution.advance import advance
-from hogsend.ingestion.ingest import IngestInput, ingest
+from hogsend.ingestion.ingest import ingest
 from hogsend.settings import Settings
 from tests.driving import rows, send_event
 from tests.engine.plant import ENGINES, TEMPLATES, Plant, open_plant
@@ -70,7 +71,7 @@ async def _go_to_bed(database_url: str, redis_url: str) -> dict[UUID, datetime]:
     parked = {}
     async with open_runtime(settings, clock=ManualClock(EVE)) as runtime:
         for number, (zone, days_ahead, at, until) in enumerate(SLEEPS):
-            event = IngestInput(
+            event = NewEvent(
                 name="until",
                 email=f"s{number}@example.com",
                 properties={"days": days_ahead, "at": at},

@@ -15,7 +15,8 @@ from sqlalchemy import insert
 
 from hogsend.app import create_app
 from hogsend.engine.outbox import RUN_START, publish_later
-from hogsend.ingestion.ingest import IngestInput, ingest
+from hogsend.events.event import NewEvent
+from hogsend.ingestion.ingest import ingest
 from hogsend.tables.engine import outbox
 from tests.driving import Crashed, rows, send_event, watching
 from tests.engine.plant import Plant
@@ -45,7 +46,7 @@ async def test_a_crash_between_commit_and_publish_is_made_up_for_once(plant: Pla
 
 async def test_a_hundred_identical_keys_at_once_are_one_run(plant: Plant) -> None:
     ada = plant.somebody()
-    event = IngestInput(name="two", email=ada, idempotency_key=uuid4().hex)
+    event = NewEvent(name="two", email=ada, idempotency_key=uuid4().hex)
     results = await asyncio.gather(*(ingest(plant.runtime, event) for _ in range(100)))
     assert sorted(result.stored for result in results) == [False] * 99 + [True]
     runs = await rows(plant.runtime, "SELECT id FROM journey_states WHERE email = :email", email=ada)
@@ -60,7 +61,7 @@ async def test_what_a_run_waits_for_counts_when_it_arrives(plant: Plant, hours: 
     ada = plant.somebody()
     run_id = await plant.begin("start", ada)
     said = plant.runtime.clock.now() + timedelta(hours=hours)
-    await ingest(plant.runtime, IngestInput(name="go", email=ada, occurred_at=said))
+    await ingest(plant.runtime, NewEvent(name="go", email=ada, occurred_at=said))
     await plant.until(run_id, "status = 'completed' AND current_node = 'event'")
 
 
@@ -92,11 +93,11 @@ async def test_a_merge_races_events_of_its_two_halves_and_their_live_run(plant: 
     async def race() -> tuple[str, UUID]:
         email, external_id = plant.somebody(), uuid4().hex
         run_id = await plant.begin("start", email)
-        await ingest(plant.runtime, IngestInput(name="seen", external_id=external_id))
+        await ingest(plant.runtime, NewEvent(name="seen", external_id=external_id))
         events = [
-            IngestInput(name="signed.in", external_id=external_id, email=email),
-            IngestInput(name="go", external_id=external_id),
-            IngestInput(name="visited", email=email),
+            NewEvent(name="signed.in", external_id=external_id, email=email),
+            NewEvent(name="go", external_id=external_id),
+            NewEvent(name="visited", email=email),
         ]
         rng.shuffle(events)
         await asyncio.gather(*(ingest(plant.runtime, event) for event in events))

@@ -1,0 +1,56 @@
+"""The values of an event: `NewEvent` on the way in, `Event` once it is stored; and the check between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from hogsend.errors import InvalidInput
+from hogsend.validation import MAX_KEY, MAX_NAME, check_email, check_properties, check_text
+
+
+@dataclass(frozen=True)
+class NewEvent:
+    """One event. One of `external_id`, `email`, `anonymous_id` says whose; `occurred_at` is aware, default now."""
+
+    name: str
+    external_id: str | None = None
+    email: str | None = None
+    anonymous_id: str | None = None
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    contact_properties: Mapping[str, Any] = field(default_factory=dict)
+    occurred_at: datetime | None = None
+    idempotency_key: str | None = None
+    source: str = "api"
+
+
+@dataclass(frozen=True)
+class Event:
+    """A stored event, as the parts that react to it see it."""
+
+    id: UUID
+    seq: int
+    name: str
+    properties: Mapping[str, Any]
+    occurred_at: datetime
+    received_at: datetime
+
+
+def check_event(event: NewEvent) -> None:
+    """Raise `InvalidInput` for the first field that is wrong; after it, Postgres can store the event."""
+    check_text("name", event.name, MAX_NAME)
+    if not any((event.external_id, event.email, event.anonymous_id)):
+        raise InvalidInput("email", "Say whose event it is: email or userId is required")
+    if event.external_id is not None:
+        check_text("userId", event.external_id, MAX_KEY)
+    if event.email is not None:
+        check_email("email", event.email)
+    if event.anonymous_id is not None:
+        check_text("anonymousId", event.anonymous_id, MAX_KEY)
+    if event.idempotency_key is not None:
+        check_text("idempotencyKey", event.idempotency_key, MAX_KEY)
+    check_properties("eventProperties", event.properties)
+    check_properties("contactProperties", event.contact_properties)
