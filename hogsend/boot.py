@@ -16,7 +16,7 @@ from hogsend.emails.providers import EmailProvider, make_provider
 from hogsend.emails.templates.render import Templates
 from hogsend.engine.embedded import EmbeddedEngine
 from hogsend.engine.port import Engine
-from hogsend.journeys.lint.determinism import doubts
+from hogsend.journeys.lint.determinism import nondeterministic_calls
 from hogsend.journeys.lint.mistakes import check
 from hogsend.journeys.registry import Registry
 from hogsend.runtime import Runtime
@@ -57,7 +57,7 @@ async def open_runtime(
     Raises `SettingsError` or `JourneyError` for templates and journeys that cannot be used.
     """
     templates, loaded = load_project(settings, registry, templates)
-    for doubt in doubts(loaded.all()):
+    for doubt in nondeterministic_calls(loaded.all()):
         log.warning("journey_asks_the_machine", **asdict(doubt))
     database = Database.open(settings, application=application)
     redis = Redis.from_url(

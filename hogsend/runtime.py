@@ -32,7 +32,7 @@ P = TypeVar("P", bound=Part)
 
 
 def no_fault(_point: str) -> None:
-    """What `crash_at` is in production: nothing happens at a named point."""
+    """What `fault_point` is in production: nothing happens at a named point."""
 
 
 def process_name() -> str:
@@ -44,7 +44,7 @@ def process_name() -> str:
 class Runtime:
     """One process's parts.
 
-    `crash_at` is called at named points; tests make it raise or kill there. `owner` is what leases are held under.
+    `fault_point` is called at named points; tests make it raise or kill there. `owner` is what leases are held under.
     """
 
     settings: Settings
@@ -55,7 +55,7 @@ class Runtime:
     templates: Templates
     provider: EmailProvider
     engine: Engine = field(init=False)
-    crash_at: Callable[[str], None] = field(default=no_fault)
+    fault_point: Callable[[str], None] = field(default=no_fault)
     owner: str = field(default_factory=process_name)
     _parts: dict[type, Any] = field(default_factory=dict, repr=False)
 

@@ -72,24 +72,24 @@ def crash_once_at(runtime: Runtime, point: str, times: int = 1) -> list[str]:
     seen: list[str] = []
     left = [times]
 
-    def crash_at(reached: str) -> None:
+    def fault_point(reached: str) -> None:
         seen.append(reached)
         if reached == point and left[0] > 0:
             left[0] -= 1
             raise Crashed(point)
 
-    runtime.crash_at = crash_at
+    runtime.fault_point = fault_point
     return seen
 
 
 @contextmanager
 def watching(runtime: Runtime, watch: Callable[[str], None]) -> Any:
-    before = runtime.crash_at
-    runtime.crash_at = watch
+    before = runtime.fault_point
+    runtime.fault_point = watch
     try:
         yield
     finally:
-        runtime.crash_at = before
+        runtime.fault_point = before
 
 
 async def rows(runtime: Runtime, sql: str, **values: Any) -> list[Any]:

@@ -24,7 +24,7 @@ from hogsend.engine.loops import POLL, Loop, forever, keep_time, listen, publish
 from hogsend.engine.port import EngineDown
 from hogsend.engine.publisher import Publisher, retry_now
 from hogsend.execution.due_runs import note_engine_run
-from hogsend.execution.external_engine import hand_over, tick
+from hogsend.execution.external_engine import hand_over, run_slice
 from hogsend.operations.deploy_check import warn_of_breaking
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings, SettingsError
@@ -40,11 +40,11 @@ JOB_LATE = timedelta(seconds=1)
 ASK_AGAIN = 5.0
 
 
-async def run_slice(runtime: Runtime, given: SliceInput) -> SliceOutput:
+async def slice_for_hatchet(runtime: Runtime, given: SliceInput) -> SliceOutput:
     """One slice of a run; a driver that is long or old is superseded by a fresh one."""
     began = runtime.clock.wall()
-    stands = await tick(runtime, given.run_id, given.generation)
-    runtime.crash_at("after_slice")
+    stands = await run_slice(runtime, given.run_id, given.generation)
+    runtime.fault_point("after_slice")
     age = began - (given.since or began)
     if stands.state == "waiting" and (given.number >= limits.MOST_TICKS or age >= limits.LONGEST_LIFE):
         async with runtime.database.transaction() as conn:
@@ -57,7 +57,7 @@ async def run_one_job(runtime: Runtime, job_id: UUID) -> None:
     await run_job(runtime, WORK, job_id, runtime.owner)
 
 
-CALLS = Calls(slice=run_slice, job=run_one_job, crons=SCHEDULE)
+CALLS = Calls(slice=slice_for_hatchet, job=run_one_job, crons=SCHEDULE)
 BESIDE = tuple(cron for cron in SCHEDULE if cron_expression(cron.every) is None)
 """The crons that Hatchet cannot time: below a minute, mostly."""
 

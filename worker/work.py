@@ -12,9 +12,9 @@ from sqlalchemy import RowMapping
 from hogsend.access.idempotency import forget_old
 from hogsend.analytics.captures import capture_waiting
 from hogsend.contacts.imports import IMPORT, give_up, run_import
-from hogsend.deadletters.actions import bury
+from hogsend.deadletters.actions import add_dead_letter
 from hogsend.emails.sending.job import DELIVER, deliver_job, sweep_sends
-from hogsend.emails.tracking.webhook_events import settle_stragglers
+from hogsend.emails.tracking.webhook_events import match_stragglers
 from hogsend.engine.crons import HEARTBEAT, Cron
 from hogsend.engine.jobs import Handler, Work
 from hogsend.engine.liveness import release_dead_leases
@@ -61,7 +61,7 @@ SCHEDULE: tuple[Cron, ...] = (
     Cron("watchdog", timedelta(seconds=2), watchdog),
     Cron("redrive", timedelta(minutes=1), redrive),
     Cron("sweep-sends", timedelta(minutes=1), sweep_sends),
-    Cron("settle-stragglers", timedelta(minutes=1), settle_stragglers),
+    Cron("settle-stragglers", timedelta(minutes=1), match_stragglers),
     Cron("captures", timedelta(seconds=1), capture_waiting),
     Cron("partitions", timedelta(hours=1), make_partitions),
     Cron("retention", timedelta(hours=1), forget_finished),
@@ -80,7 +80,7 @@ async def bury_job(runtime: Runtime, job: RowMapping, error: str) -> None:
         ("email", payload.get("email_id")) if "email_id" in payload else ("webhook", str(job["id"]))
     )
     async with runtime.database.transaction() as conn:
-        await bury(
+        await add_dead_letter(
             conn,
             runtime.clock,
             source=source,

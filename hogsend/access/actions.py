@@ -56,7 +56,7 @@ async def create_key(
         "created_at": wall,
     }
     made = (await conn.execute(insert(api_keys).values(values).returning(*_SHOWN))).mappings().one()
-    await audit(conn, resource_id=made["id"], after=_told(made))
+    await audit(conn, resource_id=made["id"], after=audit_view(made))
     return NewKey(key, made)
 
 
@@ -80,12 +80,12 @@ async def revoke_key(runtime: Runtime, key_id: UUID) -> RowMapping:
                 .returning(*_SHOWN)
             )
             row = changed.mappings().one()
-        await audit(conn, resource_id=key_id, before=_told(before), after=_told(row))
+        await audit(conn, resource_id=key_id, before=audit_view(before), after=audit_view(row))
     await runtime.part(KeyRing).announce_revoked(key_id)
     return row
 
 
-def _told(row: RowMapping) -> Mapping[str, Any]:
+def audit_view(row: RowMapping) -> Mapping[str, Any]:
     """What the audit log says of a key: nothing that opens anything."""
     return {
         "name": row["name"],

@@ -66,7 +66,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True)
-class Deed:
+class AuditAction:
     """What a mutation does, and to what."""
 
     action: Action
@@ -88,7 +88,7 @@ class Trail:
 
     clock: Clock
     origin: Origin
-    deed: Deed
+    audit_action: AuditAction
     operation: str
     resource_id: str | None = None
     outcome: Outcome = Outcome.OK
@@ -131,7 +131,12 @@ async def audit(
 
 @asynccontextmanager
 async def audited(
-    runtime: Runtime, origin: Origin, deed: Deed, operation: str, *, resource_id: str | None = None
+    runtime: Runtime,
+    origin: Origin,
+    audit_action: AuditAction,
+    operation: str,
+    *,
+    resource_id: str | None = None,
 ) -> AsyncIterator[Trail]:
     """Surround one mutation: when the block ends, it has left its row.
 
@@ -144,7 +149,7 @@ async def audited(
         with _noting_failure(outer):
             yield outer
         return
-    trail = Trail(runtime.clock, origin, deed, operation, resource_id)
+    trail = Trail(runtime.clock, origin, audit_action, operation, resource_id)
     token = _trail.set(trail)
     try:
         with _noting_failure(trail):
@@ -198,8 +203,8 @@ async def _write(
             created_at=now,
             actor=trail.origin.caller.name,
             actor_key_id=trail.origin.caller.key_id,
-            action=trail.deed.action.value,
-            resource=trail.deed.resource.value,
+            action=trail.audit_action.action.value,
+            resource=trail.audit_action.resource.value,
             resource_id=_storable(trail.resource_id),
             outcome=trail.outcome.value,
             detail={"operation": trail.operation, **trail.detail},
@@ -212,7 +217,9 @@ async def _write(
         .returning(audit_logs.c.id)
     )
     if (await conn.execute(statement)).scalar_one_or_none() is not None:
-        await activity.record(conn, at=now, kind="audit", type=trail.deed.action.value, ref_id=trail.id)
+        await activity.record(
+            conn, at=now, kind="audit", type=trail.audit_action.action.value, ref_id=trail.id
+        )
 
 
 def _storable(named: str | None) -> str | None:

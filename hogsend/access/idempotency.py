@@ -71,14 +71,14 @@ async def once(
     if known is not None:
         return known
     claim = Claim(runtime.clock, operation, key)
-    runtime.crash_at("after_idempotency_claim")
+    runtime.fault_point("after_idempotency_claim")
     try:
         answer = await effect(claim)
     except Exception:
         async with runtime.database.transaction() as conn:
             await claim.give_up(conn)
         raise
-    runtime.crash_at("before_idempotency_answer")
+    runtime.fault_point("before_idempotency_answer")
     if not claim.answered:
         async with runtime.database.transaction() as conn:
             await claim.answer(conn, answer)

@@ -48,7 +48,7 @@ async def create_rule(runtime: Runtime, given: Mapping[str, Any]) -> RowMapping:
     async with runtime.database.transaction() as conn:
         statement = insert(alert_rules).values(values).returning(alert_rules)
         row: RowMapping = (await conn.execute(statement)).mappings().one()
-        await audit(conn, resource_id=row["id"], after=_told(row))
+        await audit(conn, resource_id=row["id"], after=audit_view(row))
     return row
 
 
@@ -64,7 +64,7 @@ async def update_rule(runtime: Runtime, rule_id: UUID, changes: Mapping[str, Any
         values = {**rule, "updated_at": runtime.clock.now()}
         statement = update(alert_rules).where(_rules.id == rule_id).values(values).returning(alert_rules)
         row: RowMapping = (await conn.execute(statement)).mappings().one()
-        await audit(conn, resource_id=rule_id, before=_told(before), after=_told(row))
+        await audit(conn, resource_id=rule_id, before=audit_view(before), after=audit_view(row))
     return row
 
 
@@ -76,7 +76,7 @@ async def delete_rule(runtime: Runtime, rule_id: UUID) -> None:
         await conn.execute(
             update(alert_rules).where(_rules.id == rule_id).values(deleted_at=now, updated_at=now)
         )
-        await audit(conn, resource_id=rule_id, before=_told(before))
+        await audit(conn, resource_id=rule_id, before=audit_view(before))
 
 
 async def find_rule(conn: AsyncConnection, rule_id: UUID) -> RowMapping:
@@ -132,7 +132,7 @@ def _private(runtime: Runtime) -> bool:
     return runtime.settings.alert_private_targets
 
 
-def _told(row: Record) -> dict[str, Any]:
+def audit_view(row: Record) -> dict[str, Any]:
     """A rule in the audit log: what an operator gave, without the credential in its URL."""
     told = {wire: row[name] for name, wire in FIELDS.items()}
     return {**told, "channelConfig": shown(row["channel_config"])}

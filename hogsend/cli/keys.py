@@ -76,7 +76,7 @@ async def _create(
     settings: Settings, name: str, given: list[str], days: int | None
 ) -> tuple[RowMapping, str]:
     from hogsend.access.actions import create_key
-    from hogsend.access.audit import Action, Deed, Resource, audited
+    from hogsend.access.audit import Action, AuditAction, Resource, audited
     from hogsend.access.caller import Scope
     from hogsend.errors import InvalidInput
 
@@ -84,12 +84,12 @@ async def _create(
         scopes = {Scope(scope) for scope in given}
     except ValueError as error:
         raise Problem(f"{error}. Scopes are {', '.join(Scope)}.") from None
-    deed = Deed(Action.CREATE, Resource.API_KEY)
+    audit_action = AuditAction(Action.CREATE, Resource.API_KEY)
     async with runtime_here(settings) as runtime:
         expires_at = runtime.clock.wall() + timedelta(days=days) if days is not None else None
         try:
             async with (
-                audited(runtime, _origin(), deed, "hogsend keys create"),
+                audited(runtime, _origin(), audit_action, "hogsend keys create"),
                 runtime.database.transaction() as conn,
             ):
                 made = await create_key(conn, runtime.clock, name=name, scopes=scopes, expires_at=expires_at)
@@ -110,13 +110,15 @@ async def _list(settings: Settings, revoked: bool) -> list[RowMapping]:
 
 async def _revoke(settings: Settings, key_id: UUID) -> str:
     from hogsend.access.actions import revoke_key
-    from hogsend.access.audit import Action, Deed, Resource, audited
+    from hogsend.access.audit import Action, AuditAction, Resource, audited
     from hogsend.errors import NotFound
 
-    deed = Deed(Action.REVOKE, Resource.API_KEY)
+    audit_action = AuditAction(Action.REVOKE, Resource.API_KEY)
     async with runtime_here(settings) as runtime:
         try:
-            async with audited(runtime, _origin(), deed, "hogsend keys revoke", resource_id=str(key_id)):
+            async with audited(
+                runtime, _origin(), audit_action, "hogsend keys revoke", resource_id=str(key_id)
+            ):
                 return str((await revoke_key(runtime, key_id))["name"])
         except NotFound:
             raise Problem(f"There is no key {key_id}. `hogsend keys list` shows them.") from None

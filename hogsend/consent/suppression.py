@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.clock import Clock
-from hogsend.decisions.ledger import decide
+from hogsend.decisions.ledger import record_decision
 from hogsend.decisions.reasons import Kind, Reason
 from hogsend.storage.database import lock_subjects
 from hogsend.storage.metadata import new_id
@@ -116,7 +116,7 @@ async def suppress_at(
         return False
     if contact_id is not None and contact_id == await _owner(conn, email):
         await _write(conn, at, contact_id, email, {"suppressed": True, "suppressed_at": at})
-    await decide(
+    await record_decision(
         conn,
         at=at,
         kind=Kind.PREFERENCE,
@@ -145,7 +145,7 @@ async def lift(conn: AsyncConnection, clock: Clock, email: str, *, source: str =
             await _write(conn, clock.now(), owner, email, {"suppressed": False, "suppressed_at": None})
     if not types and not cleared:
         return False
-    await decide(
+    await record_decision(
         conn,
         at=clock.now(),
         kind=Kind.PREFERENCE,
@@ -204,7 +204,7 @@ async def change_preferences(
         return False
     await _write(conn, now, contact_id, before["email"], values)
     for reason, scope in verdicts:
-        await decide(
+        await record_decision(
             conn,
             at=now,
             kind=Kind.PREFERENCE,

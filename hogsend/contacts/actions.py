@@ -42,7 +42,7 @@ UNTOUCHED: Final = Untouched.UNTOUCHED
 
 
 @dataclass(frozen=True)
-class Wish:
+class PreferencesUpdate:
     """What preferences are to become; None leaves a part as it is, `categories` are merged into those known."""
 
     unsubscribed_all: bool | None = None
@@ -170,7 +170,9 @@ async def delete_contact(conn: AsyncConnection, clock: Clock, contact_id: UUID) 
     return before
 
 
-async def update_preferences(conn: AsyncConnection, clock: Clock, contact_id: UUID, wish: Wish) -> Record:
+async def update_preferences(
+    conn: AsyncConnection, clock: Clock, contact_id: UUID, wish: PreferencesUpdate
+) -> Record:
     """Write down what an operator says that a contact agreed to; each change has its decision.
 
     Raises `NotFound`, and `InvalidInput` where the contact has no address that this could be about.
@@ -215,7 +217,9 @@ def _check_categories(categories: Mapping[str, bool] | None) -> None:
             raise InvalidInput(f"categories.{name}", f"categories.{name} must be true or false")
 
 
-async def _kept_preferences(conn: AsyncConnection, clock: Clock, contact: Contact, wish: Wish) -> Record:
+async def _kept_preferences(
+    conn: AsyncConnection, clock: Clock, contact: Contact, wish: PreferencesUpdate
+) -> Record:
     """The row of preferences, made where nothing was said before; it shows what the operator asked for.
 
     An address may be suppressed already when its contact is not marked so: the mark is set all the same.

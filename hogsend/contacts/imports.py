@@ -105,7 +105,7 @@ async def run_import(runtime: Runtime, payload: Mapping[str, Any]) -> None:
     for _ in range(PIECES_A_SLICE):
         if not await _take_piece(runtime, job_id):
             return
-        runtime.crash_at("after_import_piece")
+        runtime.fault_point("after_import_piece")
     raise RunAgain(timedelta(0))
 
 
@@ -136,7 +136,7 @@ async def _take_piece(runtime: Runtime, job_id: UUID) -> bool:
             found = [{"job_id": job_id, "row": row, "error": error} for row, error in errors]
             await conn.execute(insert(import_errors), found)
         await _count(conn, clock, job_id, len(rows), len(errors))
-        runtime.crash_at("before_import_commit")
+        runtime.fault_point("before_import_commit")
     return True
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.types import Text
 from hogsend.clock import Clock
 from hogsend.consent.inheritance import address_changed, merge_preferences
 from hogsend.contacts.identity_keys import KINDS, Contact, Kind
-from hogsend.decisions.ledger import decide
+from hogsend.decisions.ledger import record_decision
 from hogsend.decisions.reasons import Kind as Verdict
 from hogsend.decisions.reasons import Reason
 from hogsend.engine.outbox import RUN_WAKE, publish_later
@@ -47,7 +47,7 @@ async def merge(conn: AsyncConnection, clock: Clock, *, survivor_id: UUID, loser
     await _wake_waiting(conn, clock, survivor_id)
     await merge_preferences(conn, clock, survivor_id, loser_id)
     survivor = await _merge_rows(conn, clock, survivor_id, loser_id)
-    await decide(
+    await record_decision(
         conn,
         at=clock.now(),
         kind=Verdict.MERGED,

@@ -17,7 +17,7 @@ from hogsend.storage.metadata import new_id
 from hogsend.tables.deadletters import dead_letters
 
 
-async def bury(
+async def add_dead_letter(
     conn: AsyncConnection,
     clock: Clock,
     *,
@@ -58,7 +58,7 @@ async def bury(
     return entry_id
 
 
-async def settle(
+async def resolve_dead_letters(
     conn: AsyncConnection,
     now: datetime,
     source: str,

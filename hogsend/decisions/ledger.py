@@ -37,7 +37,7 @@ class Verdict:
     moved: str | None = None
 
 
-async def decide(
+async def record_decision(
     conn: AsyncConnection,
     *,
     at: datetime,
@@ -61,10 +61,10 @@ async def decide(
         event_id=event_id,
         email_id=email_id,
     )
-    return (await decide_all(conn, at, [verdict]))[0]
+    return (await record_decisions(conn, at, [verdict]))[0]
 
 
-async def decide_all(conn: AsyncConnection, at: datetime, verdicts: Sequence[Verdict]) -> list[UUID]:
+async def record_decisions(conn: AsyncConnection, at: datetime, verdicts: Sequence[Verdict]) -> list[UUID]:
     """Append several in this order: one statement for the ledger and one for the log, however many they are."""
     if not verdicts:
         return []

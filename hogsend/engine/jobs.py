@@ -36,7 +36,7 @@ class Work:
     """What an engine can run beside journeys: handlers by job kind, and what buries a job that is given up."""
 
     handlers: Mapping[str, Handler]
-    bury: Bury
+    add_dead_letter: Bury
 
 
 async def due_jobs(runtime: Runtime, limit: int, *, late: timedelta = timedelta(0)) -> list[UUID]:
@@ -107,7 +107,7 @@ async def _retry_or_bury(runtime: Runtime, work: Work, job: RowMapping, error: s
         delay = timedelta(seconds=min(2 ** job["attempts"], 600))
         await _reschedule(runtime, job, delay, job["attempts"], error)
         return
-    await work.bury(runtime, job, error)
+    await work.add_dead_letter(runtime, job, error)
     await _finish(runtime, job, "dead", error)
 
 

@@ -77,7 +77,7 @@ class Publisher:
             )
             self._started.clear()
             delivered = [row["id"] for row in rows if await self._deliver(conn, row)]
-            self._runtime.crash_at("before_outbox_marked")
+            self._runtime.fault_point("before_outbox_marked")
             if delivered:
                 await conn.execute(
                     update(outbox)

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.enrollment.guards import Standing
+from hogsend.enrollment.guards import EntryHistory
 from hogsend.journeys.definition import Journey
 
 # Everything of the contact is read once and parted by journey. A subquery for each journey looks cheaper to the
@@ -31,16 +31,16 @@ LEFT JOIN (
 """)
 
 
-async def standings(
+async def entry_histories(
     conn: AsyncConnection, contact_id: UUID, journeys: Iterable[Journey]
-) -> dict[str, Standing]:
+) -> dict[str, EntryHistory]:
     """How the contact stands to each journey. One statement; call it under the subject's lock to rely on it."""
     ids = [journey.id for journey in journeys]
     if not ids:
         return {}
     rows = await conn.execute(_STANDINGS, {"journeys": ids, "contact": contact_id})
     return {
-        row.journey_id: Standing(
+        row.journey_id: EntryHistory(
             row.override, row.live_id, row.live_status, row.entries, row.last_entered_at, row.last_emailed_at
         )
         for row in rows

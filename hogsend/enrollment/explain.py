@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.decisions.reasons import Kind
 from hogsend.enrollment.condition_facts import ContactFacts
-from hogsend.enrollment.entry_history import standings
+from hogsend.enrollment.entry_history import entry_histories
 from hogsend.enrollment.guards import Guard, check_entry
 from hogsend.errors import NotFound
 from hogsend.journeys.definition import Journey
@@ -62,7 +62,7 @@ async def explain_enrollment(
         event_properties=event.properties if event else {},
         contact_properties=contact["properties"],
     )
-    known = await standings(conn, contact_id, [journey])
+    known = await entry_histories(conn, contact_id, [journey])
     asked = await check_entry(journey, contact, known[journey.id], facts)
     return Explanation(
         False, runtime.clock.now(), all(guard.outcome == "passed" for guard in asked), tuple(asked), None

@@ -44,7 +44,7 @@ class Guard:
 
 
 @dataclass(frozen=True)
-class Standing:
+class EntryHistory:
     """How one contact stands to one journey: what the guards look at, beside conditions."""
 
     override: bool | None = None
@@ -55,12 +55,12 @@ class Standing:
     last_emailed_at: datetime | None = None
 
 
-async def check_entry(journey: Journey, contact: Record, standing: Standing, facts: Facts) -> list[Guard]:
+async def check_entry(journey: Journey, contact: Record, history: EntryHistory, facts: Facts) -> list[Guard]:
     """Ask every guard in order; those behind the first that failed are `not_reached`."""
     verdicts: list[Guard] = []
     failed = False
     for ask in _GUARDS:
-        guard = await ask(journey, contact, standing, facts, failed)
+        guard = await ask(journey, contact, history, facts, failed)
         failed = failed or guard.outcome == "failed"
         verdicts.append(guard)
     return verdicts
@@ -77,7 +77,7 @@ def _verdict(name: str, reason: Reason, skip: bool, held: bool, expected: str, a
     return Guard(name, reason, "passed" if held else "failed", expected, actual)
 
 
-async def _alive(_j: Journey, contact: Record, _s: Standing, _f: Facts, skip: bool) -> Guard:
+async def _alive(_j: Journey, contact: Record, _s: EntryHistory, _f: Facts, skip: bool) -> Guard:
     held = contact["deleted_at"] is None
     return _verdict(
         "contact exists",
@@ -89,9 +89,9 @@ async def _alive(_j: Journey, contact: Record, _s: Standing, _f: Facts, skip: bo
     )
 
 
-async def _enabled(journey: Journey, _c: Record, standing: Standing, _f: Facts, skip: bool) -> Guard:
-    held = journey.enabled if standing.override is None else standing.override
-    where = "in the code" if standing.override is None else "by an operator"
+async def _enabled(journey: Journey, _c: Record, history: EntryHistory, _f: Facts, skip: bool) -> Guard:
+    held = journey.enabled if history.override is None else history.override
+    where = "in the code" if history.override is None else "by an operator"
     return _verdict(
         "journey enabled",
         Reason.JOURNEY_DISABLED,
@@ -102,7 +102,7 @@ async def _enabled(journey: Journey, _c: Record, standing: Standing, _f: Facts, 
     )
 
 
-async def _trigger(journey: Journey, _c: Record, _s: Standing, facts: Facts, skip: bool) -> Guard:
+async def _trigger(journey: Journey, _c: Record, _s: EntryHistory, facts: Facts, skip: bool) -> Guard:
     where = journey.trigger.where
     expected = f"event {journey.trigger.event}" + (f" where {where.describe()}" if where is not None else "")
     if skip or where is None:
@@ -115,7 +115,7 @@ async def _trigger(journey: Journey, _c: Record, _s: Standing, facts: Facts, ski
     )
 
 
-async def _address(_j: Journey, contact: Record, _s: Standing, _f: Facts, skip: bool) -> Guard:
+async def _address(_j: Journey, contact: Record, _s: EntryHistory, _f: Facts, skip: bool) -> Guard:
     held = bool(contact["email"])
     return _verdict(
         "email address",
@@ -127,41 +127,43 @@ async def _address(_j: Journey, contact: Record, _s: Standing, _f: Facts, skip: 
     )
 
 
-async def _not_inside(_j: Journey, _c: Record, standing: Standing, _f: Facts, skip: bool) -> Guard:
-    held = standing.live_state_id is None
+async def _not_inside(_j: Journey, _c: Record, history: EntryHistory, _f: Facts, skip: bool) -> Guard:
+    held = history.live_state_id is None
     return _verdict(
         "not in the journey",
         Reason.ALREADY_IN_JOURNEY,
         skip,
         held,
         "no live run of this journey",
-        "none" if held else f"run {standing.live_state_id} is {standing.live_status}",
+        "none" if held else f"run {history.live_state_id} is {history.live_status}",
     )
 
 
-async def _entry_limit(journey: Journey, _c: Record, standing: Standing, facts: Facts, skip: bool) -> Guard:
-    last = standing.last_entered_at.isoformat() if standing.last_entered_at else "never"
-    actual = f"entered {standing.entries} times, last {last}"
+async def _entry_limit(
+    journey: Journey, _c: Record, history: EntryHistory, facts: Facts, skip: bool
+) -> Guard:
+    last = history.last_entered_at.isoformat() if history.last_entered_at else "never"
+    actual = f"entered {history.entries} times, last {last}"
     if journey.entry.limit == "once":
         return _verdict(
             "entry limit",
             Reason.ALREADY_ENTERED,
             skip,
-            standing.entries == 0,
+            history.entries == 0,
             "at most one entry ever",
             actual,
         )
     period = journey.entry.period
     if period is None:
         return _verdict("entry limit", Reason.ENTERED_RECENTLY, skip, True, "no limit", actual)
-    held = standing.last_entered_at is None or facts.now - standing.last_entered_at >= period
+    held = history.last_entered_at is None or facts.now - history.last_entered_at >= period
     return _verdict(
         "entry limit", Reason.ENTERED_RECENTLY, skip, held, f"at most one entry in {period}", actual
     )
 
 
-async def _suppress(journey: Journey, _c: Record, standing: Standing, facts: Facts, skip: bool) -> Guard:
-    last = standing.last_emailed_at
+async def _suppress(journey: Journey, _c: Record, history: EntryHistory, facts: Facts, skip: bool) -> Guard:
+    last = history.last_emailed_at
     if journey.suppress is None:
         return _verdict("recent email", Reason.EMAILED_RECENTLY, skip, True, "no limit", "not looked at")
     held = last is None or facts.now - last >= journey.suppress

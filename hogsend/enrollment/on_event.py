@@ -15,12 +15,12 @@ from sqlalchemy import Row, bindparam, delete, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.decisions.ledger import Verdict, decide_all
+from hogsend.decisions.ledger import Verdict, record_decisions
 from hogsend.decisions.reasons import Kind, Reason
 from hogsend.engine.outbox import RUN_START, RUN_WAKE, Message, publish_all
 from hogsend.enrollment.condition_facts import ContactFacts
-from hogsend.enrollment.entry_history import standings
-from hogsend.enrollment.guards import Guard, Standing, check_entry, refusal
+from hogsend.enrollment.entry_history import entry_histories
+from hogsend.enrollment.guards import EntryHistory, Guard, check_entry, refusal
 from hogsend.journeys.conditions.builders import Condition, evaluate, matches_properties
 from hogsend.journeys.definition import Journey
 from hogsend.runs.ending import end_runs
@@ -57,7 +57,7 @@ class Exit:
 
 
 @dataclass(frozen=True)
-class Enrolment:
+class Enrollment:
     """One journey's verdict on one trigger event."""
 
     journey_id: str
@@ -198,7 +198,7 @@ async def _wake(
         )
         for run in runs
     ]
-    await decide_all(conn, now, verdicts)
+    await record_decisions(conn, now, verdicts)
     hints = [
         Message(
             RUN_WAKE,
@@ -209,17 +209,17 @@ async def _wake(
     await publish_all(conn, runtime.clock, hints)
 
 
-async def enrol_matching(
+async def enroll_matching(
     conn: AsyncConnection,
     runtime: Runtime,
     event: Event,
     contact: Record,
     *,
     replayed: bool = False,
-) -> list[Enrolment]:
+) -> list[Enrollment]:
     """Reach one verdict for each journey that listens for this event, and record it with its reason."""
     journeys = runtime.registry.listening_to(event.name)
-    known = await standings(conn, contact["id"], journeys)
+    known = await entry_histories(conn, contact["id"], journeys)
     facts = _facts(conn, runtime, event, contact)
     asked = [(journey, await check_entry(journey, contact, known[journey.id], facts)) for journey in journeys]
     entering = [
@@ -228,19 +228,19 @@ async def enrol_matching(
         if refusal(guards) is None
     ]
     entered = await _start(conn, runtime, entering)
-    verdicts = [_enrolment(journey.id, guards, entered.get(journey.id)) for journey, guards in asked]
+    verdicts = [_enrollment(journey.id, guards, entered.get(journey.id)) for journey, guards in asked]
     await _record(conn, runtime, event, contact, verdicts, replayed)
     return verdicts
 
 
-def _enrolment(journey_id: str, guards: Sequence[Guard], state_id: UUID | None) -> Enrolment:
+def _enrollment(journey_id: str, guards: Sequence[Guard], state_id: UUID | None) -> Enrollment:
     refused = refusal(guards)
     if refused:
         reason = refused.reason
     else:
         # Only a constraint can say no here, and only where a guard could not see why: a key of another life.
         reason = Reason.TRIGGER_MATCHED if state_id else Reason.ALREADY_ENTERED
-    return Enrolment(journey_id, state_id is not None, reason, state_id, tuple(guards))
+    return Enrollment(journey_id, state_id is not None, reason, state_id, tuple(guards))
 
 
 async def _record(
@@ -248,7 +248,7 @@ async def _record(
     runtime: Runtime,
     event: Event,
     contact: Record,
-    enrolments: Sequence[Enrolment],
+    enrollments: Sequence[Enrollment],
     replayed: bool,
 ) -> None:
     more = {"replayed": True} if replayed else {}
@@ -263,9 +263,9 @@ async def _record(
             event_id=event.id,
             moved="entered" if one.enrolled else None,
         )
-        for one in enrolments
+        for one in enrollments
     ]
-    await decide_all(conn, runtime.clock.now(), verdicts)
+    await record_decisions(conn, runtime.clock.now(), verdicts)
 
 
 def run_input(event: Event, contact: Record) -> dict[str, Any]:
@@ -287,7 +287,7 @@ def run_input(event: Event, contact: Record) -> dict[str, Any]:
 
 
 def _run_row(
-    runtime: Runtime, journey: Journey, event: Event, contact: Record, standing: Standing
+    runtime: Runtime, journey: Journey, event: Event, contact: Record, history: EntryHistory
 ) -> dict[str, Any]:
     now = runtime.clock.now()
     return {
@@ -302,7 +302,7 @@ def _run_row(
         "input": run_input(event, contact),
         "context": dict(event.properties),
         "entry_key": f"{journey.id}:{contact['id']}" if journey.entry.limit == "once" else None,
-        "entry_count": standing.entries + 1,
+        "entry_count": history.entries + 1,
         "trigger_event_id": event.id,
         "created_at": now,
         "updated_at": now,

@@ -10,7 +10,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import RowMapping, bindparam, exists, or_, select, update
 
-from hogsend.deadletters.actions import bury
+from hogsend.deadletters.actions import add_dead_letter
 from hogsend.decisions.reasons import Kind, Reason
 from hogsend.execution.claimed_run import RUN_LEASE
 from hogsend.execution.live_driver import LiveDriver
@@ -19,11 +19,11 @@ from hogsend.journeys.context import Context
 from hogsend.journeys.definition import Journey
 from hogsend.journeys.steps.interrupts import (
     Blocked,
-    Broken,
     CodeChanged,
-    Fenced,
     Interrupt,
+    LeaseLost,
     RunEnded,
+    RunFailed,
     Suspend,
 )
 from hogsend.journeys.steps.journal import Journal
@@ -85,10 +85,10 @@ async def advance(runtime: Runtime, run_id: UUID, owner: str, generation: int | 
     if isinstance(claimed, Advanced):
         return claimed
     run, journal = claimed
-    runtime.crash_at("after_claim")
+    runtime.fault_point("after_claim")
     if run["attempt"] > MAX_FRUITLESS_SLICES:
         message = f"{run['attempt'] - 1} slices without progress"
-        return await _fail(runtime, run, Broken(Reason.RETRIES_EXHAUSTED, message))
+        return await _fail(runtime, run, RunFailed(Reason.RETRIES_EXHAUSTED, message))
     journey = runtime.registry.get(run["journey_id"])
     if journey is None:
         message = f"no journey {run['journey_id']!r} in this deployment"
@@ -134,7 +134,7 @@ async def _replay(runtime: Runtime, journey: Journey, run: RowMapping, journal: 
         await follow(journey, context, journal)
     except Interrupt as interrupt:
         return await _stopped(runtime, run, interrupt)
-    runtime.crash_at("before_complete")
+    runtime.fault_point("before_complete")
     return await _complete(runtime, run)
 
 
@@ -144,13 +144,13 @@ async def _stopped(runtime: Runtime, run: RowMapping, interrupt: Interrupt) -> A
             return await _suspend(runtime, run, interrupt.wake_at)
         case RunEnded():
             return Advanced("done", "ended")
-        case Fenced():
+        case LeaseLost():
             return Advanced("superseded", "active")
         case CodeChanged():
             return await _block(runtime, run, Reason.CODE_CHANGED, str(interrupt), interrupt.seq)
         case Blocked():
             return await _block(runtime, run, interrupt.reason, interrupt.message)
-        case Broken():
+        case RunFailed():
             return await _fail(runtime, run, interrupt)
     log.warning("slice_tried_again", run_id=str(run["id"]), exc_info=interrupt.__cause__ or interrupt)
     delay = timedelta(seconds=min(2 ** min(run["attempt"], 8), 300))
@@ -170,7 +170,7 @@ async def _suspend(runtime: Runtime, run: RowMapping, wake_at: datetime) -> Adva
         if parked.rowcount and not (await conn.execute(_IS_OPEN, mine)).scalar_one():
             wake_at = runtime.clock.now()
             await conn.execute(_WAKE, mine | {"until": wake_at})
-    runtime.crash_at("after_suspend")
+    runtime.fault_point("after_suspend")
     if parked.rowcount == 0:
         return Advanced("superseded", "active")
     return Advanced("waiting", "waiting", wake_at)
@@ -198,11 +198,11 @@ async def _complete(runtime: Runtime, run: RowMapping) -> Advanced:
             reason=Reason.JOURNEY_ENDED,
             epoch=run["epoch"],
         )
-    runtime.crash_at("after_complete")
+    runtime.fault_point("after_complete")
     return Advanced("done", "completed") if ended else Advanced("superseded", "active")
 
 
-async def _fail(runtime: Runtime, run: RowMapping, broken: Broken) -> Advanced:
+async def _fail(runtime: Runtime, run: RowMapping, broken: RunFailed) -> Advanced:
     log.warning(
         "run_failed",
         run_id=str(run["id"]),
@@ -243,7 +243,7 @@ async def _end_badly(
             changed_seq=changed_seq,
         )
         if ended:
-            await bury(
+            await add_dead_letter(
                 conn,
                 runtime.clock,
                 source="journey",

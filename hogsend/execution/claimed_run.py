@@ -11,9 +11,9 @@ from sqlalchemy import BigInteger, ColumnElement, RowMapping, Update, bindparam,
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.decisions.ledger import decide
+from hogsend.decisions.ledger import record_decision
 from hogsend.decisions.reasons import Kind, Reason
-from hogsend.journeys.steps.interrupts import Fenced, RunEnded
+from hogsend.journeys.steps.interrupts import LeaseLost, RunEnded
 from hogsend.journeys.steps.journal import Step
 from hogsend.runtime import Runtime
 from hogsend.storage.metadata import new_id
@@ -62,7 +62,7 @@ _NOTE_PAST = _noting(
 )
 
 
-class HeldRun:
+class ClaimedRun:
     """One claimed run. `epoch` is the claim: whoever raises it fences the driver that holds this.
 
     Each method but `guard` expects that `guard` ran first in the same transaction, so that the row is locked.
@@ -78,7 +78,7 @@ class HeldRun:
     async def guard(self, conn: AsyncConnection, lease: timedelta = RUN_LEASE) -> RowMapping:
         """Lock the run for this transaction, see that it is still ours, and renew the lease (real time).
 
-        Raises `RunEnded` or `Fenced`. Where the subject's lock is needed too, take that first.
+        Raises `RunEnded` or `LeaseLost`. Where the subject's lock is needed too, take that first.
         """
         lease_until = self.runtime.clock.wall() + lease
         values = {"run": self.run_id, "held": self.epoch, "leased": lease_until}
@@ -88,7 +88,7 @@ class HeldRun:
             self.contact_id = run["contact_id"]
             return run
         found = await conn.execute(select(_states.status).where(_states.id == self.run_id))
-        raise (Fenced if found.scalar_one() in LIVE_STATUSES else RunEnded)(str(self.run_id))
+        raise (LeaseLost if found.scalar_one() in LIVE_STATUSES else RunEnded)(str(self.run_id))
 
     async def hold(self, conn: AsyncConnection) -> None:
         """Lock the run whoever drives it, and learn whose it is now: for what must be recorded in any case."""
@@ -131,7 +131,7 @@ class HeldRun:
             await conn.execute(_NOTE_PAST, noted | {"contact": self.contact_id, "past": past})
         step.status, step.result = "done", result
 
-    async def decide(
+    async def record_decision(
         self,
         conn: AsyncConnection,
         kind: Kind,
@@ -140,7 +140,7 @@ class HeldRun:
         event_id: UUID | None = None,
     ) -> None:
         """Record a verdict of this run."""
-        await decide(
+        await record_decision(
             conn,
             at=self.runtime.clock.now(),
             kind=kind,

@@ -19,7 +19,7 @@ _states = journey_states.c
 
 
 @dataclass(frozen=True)
-class Tick:
+class SliceResult:
     """Where a run stands after a slice.
 
     `wait` is real time until it wants the next one; zero: now. A wake-up that is meant for this wait was written
@@ -31,7 +31,7 @@ class Tick:
     epoch: int = 0
 
 
-async def tick(runtime: Runtime, run_id: UUID, generation: int) -> Tick:
+async def run_slice(runtime: Runtime, run_id: UUID, generation: int) -> SliceResult:
     """Advance the run, unless somebody else does; then read where it stands.
 
     The row has the last word, not what `advance` answered: a slice that was fenced by another delivery of itself
@@ -47,14 +47,14 @@ async def tick(runtime: Runtime, run_id: UUID, generation: int) -> Tick:
             )
         ).one_or_none()
     if row is None or row.status not in DRIVEN_STATUSES:
-        return Tick("done")
+        return SliceResult("done")
     if row.generation != generation:
-        return Tick("superseded")
+        return SliceResult("superseded")
     wall = runtime.clock.wall()
     if row.lease_until is not None and row.lease_until > wall:
-        return Tick("waiting", row.lease_until - wall, row.epoch)
+        return SliceResult("waiting", row.lease_until - wall, row.epoch)
     ahead = runtime.clock.real(row.wake_at - runtime.clock.now())
-    return Tick("waiting", max(ahead, timedelta(0)), row.epoch)
+    return SliceResult("waiting", max(ahead, timedelta(0)), row.epoch)
 
 
 async def epoch_of(runtime: Runtime, run_id: UUID) -> int:

@@ -15,13 +15,13 @@ from hogsend.contacts.identity import lock_person
 from hogsend.decisions.reasons import Kind, Reason
 from hogsend.events.event import NewEvent
 from hogsend.execution import lookups as questions
-from hogsend.execution.claimed_run import RUN_LEASE, HeldRun
+from hogsend.execution.claimed_run import RUN_LEASE, ClaimedRun
 from hogsend.execution.send_step import send
 from hogsend.ingestion.ingest import ingest_in
 from hogsend.journeys.conditions.builders import Condition, matches_properties
 from hogsend.journeys.steps.interrupts import Suspend
 from hogsend.journeys.steps.journal import Step, plain
-from hogsend.journeys.steps.step_driver import Branch, Outgoing, StepFailed, called
+from hogsend.journeys.steps.step_driver import DecisionNote, SendArgs, StepFailed, call_with_timeout
 from hogsend.runtime import Runtime
 from hogsend.storage.database import lock_subjects
 from hogsend.tables.events import user_events
@@ -35,32 +35,32 @@ class LiveDriver:
 
     def __init__(self, runtime: Runtime, run: RowMapping) -> None:
         self.runtime = runtime
-        self.run = HeldRun(runtime, run)
+        self.run = ClaimedRun(runtime, run)
 
-    async def decide(self, step: Step, ask: str, branch: Callable[[Any], Branch | None]) -> Any:
+    async def answer(self, step: Step, ask: str, note: Callable[[Any], DecisionNote | None]) -> Any:
         if step.done:
             return step.result
         async with self.runtime.database.transaction() as conn:
             row = await self.run.guard(conn)
             answer = plain(await questions.answer(ask, conn, self.runtime, row, step.args))
             await self.run.close(conn, step, answer)
-            verdict = branch(answer)
+            verdict = note(answer)
             if verdict is not None:
-                await self.run.decide(conn, verdict.kind, verdict.reason, verdict.detail)
-        self.runtime.crash_at(f"after_step:{step.key}")
+                await self.run.record_decision(conn, verdict.kind, verdict.reason, verdict.detail)
+        self.runtime.fault_point(f"after_step:{step.key}")
         return answer
 
     async def call(self, step: Step, function: Callable[[], Awaitable[Any]], timeout: timedelta) -> Any:
         if not step.done:
             async with self.runtime.database.transaction() as conn:
                 await self.run.guard(conn, lease=timeout + RUN_LEASE)
-            result = await called(function, timeout)
-            self.runtime.crash_at(f"after_call:{step.key}")
+            result = await call_with_timeout(function, timeout)
+            self.runtime.fault_point(f"after_call:{step.key}")
             async with self.runtime.database.transaction() as conn:
                 await self.run.guard(conn)
                 await self.run.close(conn, step, result)
             step.result = result
-            self.runtime.crash_at(f"after_step:{step.key}")
+            self.runtime.fault_point(f"after_step:{step.key}")
         if "error" in step.result:
             raise StepFailed(step.result["error"])
         return step.result["value"]
@@ -74,18 +74,18 @@ class LiveDriver:
             async with self.runtime.database.transaction() as conn:
                 await self.run.guard(conn)
                 await self.run.open(conn, step)
-                await self.run.decide(
+                await self.run.record_decision(
                     conn, Kind.WAITING, Reason.SLEEPING, {"until": step.deadline.isoformat()}
                 )
-            self.runtime.crash_at(f"after_arm:{step.key}")
+            self.runtime.fault_point(f"after_arm:{step.key}")
         deadline = _deadline(step)
         if now < deadline:
             raise Suspend(deadline)
         async with self.runtime.database.transaction() as conn:
             await self.run.guard(conn)
             await self.run.close(conn, step, {}, past=deadline)
-            await self.run.decide(conn, Kind.RESUMED, Reason.SLEEP_ENDED, {"step": step.key})
-        self.runtime.crash_at(f"after_step:{step.key}")
+            await self.run.record_decision(conn, Kind.RESUMED, Reason.SLEEP_ENDED, {"step": step.key})
+        self.runtime.fault_point(f"after_step:{step.key}")
 
     async def wait(
         self, step: Step, event: str, where: Condition | None, timeout: timedelta
@@ -103,7 +103,7 @@ class LiveDriver:
                 await self._end_wait(conn, step, result)
             else:
                 await self._arm_wait(conn, step, event, where, new=armed)
-        self.runtime.crash_at(f"after_arm:{step.key}")
+        self.runtime.fault_point(f"after_arm:{step.key}")
         if result is None:
             raise Suspend(_deadline(step))
         return result
@@ -120,17 +120,19 @@ class LiveDriver:
             if await self._rearm(conn, row, step, window):
                 await self.run.open(conn, step)
                 detail = {"event": event, "until": _deadline(step).isoformat()}
-                await self.run.decide(conn, Kind.WAITING, Reason.COLLECTING_EVENTS, detail)
+                await self.run.record_decision(conn, Kind.WAITING, Reason.COLLECTING_EVENTS, detail)
             if self.runtime.clock.now() >= _deadline(step):
                 found = [_event_json(row) for row in await self._arrived(conn, step, event, where)]
                 await self.run.close(conn, step, found, past=_deadline(step))
-                await self.run.decide(conn, Kind.RESUMED, Reason.WINDOW_ENDED, {"events": len(found)})
-        self.runtime.crash_at(f"after_arm:{step.key}")
+                await self.run.record_decision(
+                    conn, Kind.RESUMED, Reason.WINDOW_ENDED, {"events": len(found)}
+                )
+        self.runtime.fault_point(f"after_arm:{step.key}")
         if found is None:
             raise Suspend(_deadline(step))
         return found
 
-    async def send(self, step: Step, outgoing: Outgoing) -> dict[str, Any]:
+    async def send(self, step: Step, outgoing: SendArgs) -> dict[str, Any]:
         if step.done:
             return dict(step.result)
         return await send(self.run, step, outgoing)
@@ -158,8 +160,8 @@ class LiveDriver:
             now = self.runtime.clock.now()
             await self.run.close(conn, step, {"event_id": str(result.event_id)}, past=now)
             detail = {"event": event, "event_id": str(result.event_id)}
-            await self.run.decide(conn, Kind.BRANCHED, Reason.EVENT_TRIGGERED, detail)
-        self.runtime.crash_at(f"after_step:{step.key}")
+            await self.run.record_decision(conn, Kind.BRANCHED, Reason.EVENT_TRIGGERED, detail)
+        self.runtime.fault_point(f"after_step:{step.key}")
 
     async def _rearm(self, conn: AsyncConnection, run: RowMapping, step: Step, span: timedelta) -> bool:
         """Read an open step again under the lock, or give a new one its window. True where it is new."""
@@ -214,7 +216,7 @@ class LiveDriver:
         if new:
             await self.run.open(conn, step)
             detail = {"event": event, "until": _deadline(step).isoformat()}
-            await self.run.decide(conn, Kind.WAITING, Reason.AWAITING_EVENT, detail)
+            await self.run.record_decision(conn, Kind.WAITING, Reason.AWAITING_EVENT, detail)
         values = {
             "state_id": self.run.run_id,
             "step_key": step.key,
@@ -234,10 +236,10 @@ class LiveDriver:
         await conn.execute(delete(journey_waits).where(journey_waits.c.state_id == self.run.run_id))
         if result["timed_out"]:
             await self.run.close(conn, step, result, past=_deadline(step))
-            await self.run.decide(conn, Kind.RESUMED, Reason.WAIT_TIMED_OUT, {"step": step.key})
+            await self.run.record_decision(conn, Kind.RESUMED, Reason.WAIT_TIMED_OUT, {"step": step.key})
             return
         await self.run.close(conn, step, result, cursor=result["seq"])
-        await self.run.decide(
+        await self.run.record_decision(
             conn,
             Kind.RESUMED,
             Reason.EVENT_ARRIVED,

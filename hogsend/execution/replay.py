@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hogsend.decisions.reasons import Reason
 from hogsend.journeys.context import Context
 from hogsend.journeys.definition import Journey
-from hogsend.journeys.steps.interrupts import Broken
+from hogsend.journeys.steps.interrupts import RunFailed
 from hogsend.journeys.steps.journal import Journal, Step
 from hogsend.tables.journeys import journey_steps
 
@@ -23,14 +23,14 @@ async def follow(journey: Journey, context: Context, journal: Journal) -> None:
     """Call the function; its recorded steps answer from the journal, the others from the context's driver.
 
     Returns where it came to its end. Raises the `Interrupt` that stopped it: `CodeChanged` where it asks for other
-    steps than those that are recorded, `Broken` where the author's code raised.
+    steps than those that are recorded, `RunFailed` where the author's code raised.
     """
     try:
         await journey.run(context.user, context)
     except (Exception, SystemExit) as error:
         # `exit()` in a journey is the author's mistake like any other, and must not take the worker along.
         if context.interrupt is None:
-            raise Broken(Reason.JOURNEY_RAISED, _where(error)) from error
+            raise RunFailed(Reason.JOURNEY_RAISED, _where(error)) from error
     if context.interrupt is not None:
         raise context.interrupt
     context.check_awaited()

@@ -14,36 +14,36 @@ from hogsend.emails.sending.prepare import SendRequest, email_id_for, prepare
 from hogsend.emails.sending.protocol import Outcome, deliver
 from hogsend.emails.templates.jinja import RenderError
 from hogsend.emails.templates.render import TemplateNotFound
-from hogsend.execution.claimed_run import HeldRun
-from hogsend.journeys.steps.interrupts import Blocked, Broken, Suspend
+from hogsend.execution.claimed_run import ClaimedRun
+from hogsend.journeys.steps.interrupts import Blocked, RunFailed, Suspend
 from hogsend.journeys.steps.journal import Step
-from hogsend.journeys.steps.step_driver import Outgoing
+from hogsend.journeys.steps.step_driver import SendArgs
 from hogsend.tables.emails import email_sends
 
 
-async def send(run: HeldRun, step: Step, outgoing: Outgoing) -> dict[str, Any]:
+async def send(run: ClaimedRun, step: Step, outgoing: SendArgs) -> dict[str, Any]:
     """Prepare the message where the step is new, then bring it to the provider.
 
-    Raises `Suspend` where that must be tried later, `Blocked` where nobody knows whether it was sent, `Broken`
+    Raises `Suspend` where that must be tried later, `Blocked` where nobody knows whether it was sent, `RunFailed`
     where the template cannot be rendered.
     """
     runtime = run.runtime
     email_id = email_of(run.run_id, step.key)
     if step.status == "new" or not await _is_prepared(run, email_id):
         refused = await _prepare(run, step, outgoing)
-        runtime.crash_at(f"after_prepare:{step.key}")
+        runtime.fault_point(f"after_prepare:{step.key}")
         if refused is not None:
             return refused
 
     async def fence(conn: AsyncConnection) -> None:
         await run.guard(conn)
 
-    async def settle(conn: AsyncConnection, outcome: Outcome) -> None:
+    async def on_outcome(conn: AsyncConnection, outcome: Outcome) -> None:
         if outcome.state != "unknown":
             await run.close(conn, step, _result(outcome))
 
-    outcome = await deliver(runtime, email_id, guard=fence, hold=run.hold, settle=settle)
-    runtime.crash_at(f"after_step:{step.key}")
+    outcome = await deliver(runtime, email_id, guard=fence, hold=run.hold, on_outcome=on_outcome)
+    runtime.fault_point(f"after_step:{step.key}")
     if outcome.state == "later":
         raise Suspend(runtime.clock.now() + runtime.clock.product(outcome.retry_in or timedelta(0)))
     if outcome.state == "unknown":
@@ -63,14 +63,14 @@ def _send_key(run_id: UUID, step_key: str) -> str:
     return f"{run_id}:{step_key}"
 
 
-async def _is_prepared(run: HeldRun, email_id: UUID) -> bool:
+async def _is_prepared(run: ClaimedRun, email_id: UUID) -> bool:
     """Whether the message is frozen. It is not where it could not be rendered, and an operator let the run go on."""
     async with run.runtime.database.read() as conn:
         found = await conn.execute(select(email_sends.c.id).where(email_sends.c.id == email_id))
         return found.first() is not None
 
 
-async def _prepare(run: HeldRun, step: Step, outgoing: Outgoing) -> dict[str, Any] | None:
+async def _prepare(run: ClaimedRun, step: Step, outgoing: SendArgs) -> dict[str, Any] | None:
     """Freeze the message and open the step, in one transaction. The result where nothing is to be sent."""
     async with run.runtime.database.transaction() as conn:
         row = await run.guard(conn)
@@ -82,7 +82,7 @@ async def _prepare(run: HeldRun, step: Step, outgoing: Outgoing) -> dict[str, An
             )
         except (RenderError, TemplateNotFound) as error:
             # The step stays open, so that an operator sees where the run is stuck, and can skip it.
-            broken = Broken(Reason.RENDERING_FAILED, str(error))
+            broken = RunFailed(Reason.RENDERING_FAILED, str(error))
             broken.__cause__ = error
         else:
             if prepared.refusal is None:
@@ -97,7 +97,7 @@ async def _prepare(run: HeldRun, step: Step, outgoing: Outgoing) -> dict[str, An
     raise broken
 
 
-def _request(run: HeldRun, row: RowMapping, step: Step, outgoing: Outgoing) -> SendRequest:
+def _request(run: ClaimedRun, row: RowMapping, step: Step, outgoing: SendArgs) -> SendRequest:
     return SendRequest(
         send_key=_send_key(run.run_id, step.key),
         template=outgoing.template,
@@ -112,7 +112,7 @@ def _request(run: HeldRun, row: RowMapping, step: Step, outgoing: Outgoing) -> S
     )
 
 
-def _category(run: HeldRun) -> str | None:
+def _category(run: ClaimedRun) -> str | None:
     journey = run.runtime.registry.get(run.journey_id)
     return journey.category if journey else None
 

@@ -12,7 +12,7 @@ from strawberry.extensions import FieldExtension
 from strawberry.types.base import get_object_definition
 from strawberry.utils.str_converters import to_camel_case
 
-from hogsend.access.audit import Action, Deed, Origin, Resource, audited
+from hogsend.access.audit import Action, AuditAction, Origin, Resource, audited
 from hogsend.access.caller import Scope
 from hogsend.errors import Conflict, InvalidInput, NotFound
 from hogsend.graphql.context import Info
@@ -55,9 +55,9 @@ class Mutates(FieldExtension):
     """Runs one mutation: audited, what the sender got wrong as user errors, nothing read before it reused after."""
 
     def __init__(
-        self, deed: Deed, payload: type, codes: type[Enum], names: Callable[[Any], str | None]
+        self, audit_action: AuditAction, payload: type, codes: type[Enum], names: Callable[[Any], str | None]
     ) -> None:
-        self.deed = deed
+        self.audit_action = audit_action
         self.payload = payload
         self.codes = codes
         self.names = names
@@ -69,7 +69,7 @@ class Mutates(FieldExtension):
             origin = Origin(context.caller, context.ip_address, context.request_id)
             resource_id = self.names(kwargs["input"])
             async with audited(
-                context.runtime, origin, self.deed, info.field_name, resource_id=resource_id
+                context.runtime, origin, self.audit_action, info.field_name, resource_id=resource_id
             ) as trail:
                 payload = await self._attempt(next_, source, info, kwargs)
                 if payload.user_errors:
@@ -115,14 +115,14 @@ def mutation(
     payload: type,
     codes: type[Enum],
     description: str,
-    deed: tuple[Action, Resource],
+    audit_action: tuple[Action, Resource],
     names: Callable[[Any], str | None] = lambda _input: None,
     cost: int = 10,
 ) -> Callable[[Callable[..., Any]], Any]:
     """Declare a mutation `async def (self, info, input) -> payload`.
 
     Raise `InvalidInput`, `NotFound` or `Conflict`: they become the payload's `userErrors`, with every other field
-    of the payload null; `codes` must have a member for each code they may carry. `deed` is what the audit log
+    of the payload null; `codes` must have a member for each code they may carry. `audit_action` is what the audit log
     says. `names` tells from the input what it is done to, for
     the row of a mutation that is refused; what carries it out calls `audit` in its transaction.
     """
@@ -131,8 +131,8 @@ def mutation(
         return strawberry.field(
             resolver=resolver,
             description=root_description(description, scope, cost),
-            metadata=root_metadata(scope, cost) | {DEED: deed},
-            extensions=[Mutates(Deed(*deed), payload, codes, names)],
+            metadata=root_metadata(scope, cost) | {DEED: audit_action},
+            extensions=[Mutates(AuditAction(*audit_action), payload, codes, names)],
         )
 
     return declare

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.contacts.identity import resolve
 from hogsend.engine.outbox import CAPTURE, publish_later
-from hogsend.enrollment.on_event import Enrolment, Exit, enrol_matching, exit_matching, satisfy_waits
+from hogsend.enrollment.on_event import Enrollment, Exit, enroll_matching, exit_matching, satisfy_waits
 from hogsend.errors import InvalidInput
 from hogsend.events.event import Event, NewEvent, check_event
 from hogsend.realtime import activity
@@ -33,7 +33,7 @@ class IngestResult:
     event_id: UUID
     contact_id: UUID | None = None
     exits: tuple[Exit, ...] = ()
-    enrolments: tuple[Enrolment, ...] = ()
+    enrollments: tuple[Enrollment, ...] = ()
 
 
 async def ingest(runtime: Runtime, event: NewEvent) -> IngestResult:
@@ -45,7 +45,7 @@ async def ingest(runtime: Runtime, event: NewEvent) -> IngestResult:
     check_event(event)
     async with runtime.database.transaction() as conn:
         result = await ingest_in(conn, runtime, event)
-    runtime.crash_at("after_ingest_commit")
+    runtime.fault_point("after_ingest_commit")
     return result
 
 
@@ -67,12 +67,12 @@ async def ingest_in(conn: AsyncConnection, runtime: Runtime, event: NewEvent) ->
     )
     contact = resolved.contact
     stored = await _store(conn, event, event_id, contact["id"], now)
-    runtime.crash_at("ingest_after_event")
-    exits, enrolments = await react(conn, runtime, stored, contact)
+    runtime.fault_point("ingest_after_event")
+    exits, enrollments = await react(conn, runtime, stored, contact)
     if runtime.settings.posthog_api_key is not None and event.source != "posthog":
         await publish_later(conn, runtime.clock, CAPTURE, {"event_id": str(event_id)})
-    runtime.crash_at("before_ingest_commit")
-    return IngestResult(True, event_id, contact["id"], tuple(exits), tuple(enrolments))
+    runtime.fault_point("before_ingest_commit")
+    return IngestResult(True, event_id, contact["id"], tuple(exits), tuple(enrollments))
 
 
 async def replay(runtime: Runtime, event_id: UUID) -> IngestResult:
@@ -97,8 +97,8 @@ async def replay(runtime: Runtime, event_id: UUID) -> IngestResult:
             occurred_at=row["occurred_at"],
             received_at=row["received_at"],
         )
-        exits, enrolments = await react(conn, runtime, event, contact, replayed=True)
-        return IngestResult(True, event.id, contact["id"], tuple(exits), tuple(enrolments))
+        exits, enrollments = await react(conn, runtime, event, contact, replayed=True)
+        return IngestResult(True, event.id, contact["id"], tuple(exits), tuple(enrollments))
 
 
 async def react(
@@ -108,7 +108,7 @@ async def react(
     contact: Record,
     *,
     replayed: bool = False,
-) -> tuple[list[Exit], list[Enrolment]]:
+) -> tuple[list[Exit], list[Enrollment]]:
     """Everything a stored event sets in motion, under the subject's lock that `resolve` took.
 
     Exits come first: a run that this event ends is not woken by it. A replayed event satisfies no waits, because
@@ -117,8 +117,8 @@ async def react(
     exits = await exit_matching(conn, runtime, event, contact)
     if not replayed:
         await satisfy_waits(conn, runtime, event, contact)
-    enrolments = await enrol_matching(conn, runtime, event, contact, replayed=replayed)
-    return exits, enrolments
+    enrollments = await enroll_matching(conn, runtime, event, contact, replayed=replayed)
+    return exits, enrollments
 
 
 async def _locked_contact(conn: AsyncConnection, contact_id: UUID) -> Record:

@@ -18,10 +18,10 @@ from hogsend.journeys.conditions.builders import Condition, on
 from hogsend.journeys.errors import JourneyError
 from hogsend.journeys.history import Guards, History, where_of
 from hogsend.journeys.schedule import Moment
-from hogsend.journeys.steps.interrupts import Broken, Hiccup, Interrupt
+from hogsend.journeys.steps.interrupts import Interrupt, RunFailed, Transient
 from hogsend.journeys.steps.journal import Journal, Step, plain
 from hogsend.journeys.steps.pending_step import Unawaited, a_step
-from hogsend.journeys.steps.step_driver import Branch, Driver, Outgoing, StepFailed
+from hogsend.journeys.steps.step_driver import DecisionNote, Driver, SendArgs, StepFailed
 from hogsend.journeys.steps.step_results import CollectedEvent, SendResult, TriggerEvent, User, WaitResult
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ class Context:
         label: str | None = None,
     ) -> SendResult:
         """Send `template` to the person, once. Answers when the provider took it, or why it was not sent."""
-        outgoing = Outgoing(template, _json(f"ctx.send({template!r}, props=…)", props), subject, category)
+        outgoing = SendArgs(template, _json(f"ctx.send({template!r}, props=…)", props), subject, category)
         args = {
             "template": template,
             "props": outgoing.props,
@@ -165,8 +165,8 @@ class Context:
     @a_step
     async def checkpoint(self, label: str) -> None:
         """Name the place that the run has reached: operators see it, funnels count it."""
-        branch = Branch(Reason.CHECKPOINT_REACHED, {"checkpoint": label})
-        await self.decide("checkpoint", label, {}, "nothing", lambda _answer: branch)
+        note = DecisionNote(Reason.CHECKPOINT_REACHED, {"checkpoint": label})
+        await self.answer("checkpoint", label, {}, "nothing", lambda _answer: note)
 
     @a_step
     async def trigger(
@@ -210,8 +210,8 @@ class Context:
             )
         chosen = _arm(f"{name}:{self.user.id}", list(arms), list(weights or [1.0] * len(arms)))
         args = {"arms": list(arms), "weights": list(weights) if weights else None, "arm": chosen}
-        branch = Branch(Reason.VARIANT_CHOSEN, {"variant": name, "arm": chosen})
-        await self.decide("variant", name, args, "nothing", lambda _answer: branch)
+        note = DecisionNote(Reason.VARIANT_CHOSEN, {"variant": name, "arm": chosen})
+        await self.answer("variant", name, args, "nothing", lambda _answer: note)
         return chosen
 
     @a_step
@@ -220,34 +220,34 @@ class Context:
         _check_span("throttle", per)
         args = {"limit": limit, "seconds": per.total_seconds()}
 
-        def branch(allowed: Any) -> Branch:
+        def note(allowed: Any) -> DecisionNote:
             reason = Reason.CONDITION_HELD if allowed else Reason.THROTTLED
-            return Branch(reason, {"limit": limit, "per_seconds": per.total_seconds()})
+            return DecisionNote(reason, {"limit": limit, "per_seconds": per.total_seconds()})
 
         return bool(
-            await self.decide("throttle", label or f"{limit} per {_span(per)}", args, "throttle", branch)
+            await self.answer("throttle", label or f"{limit} per {_span(per)}", args, "throttle", note)
         )
 
     @a_step
     async def now(self) -> datetime:
         """The time, in UTC, as it was when this line first ran."""
-        return datetime.fromisoformat(await self.decide("now", "now", {}, "now", lambda _answer: None))
+        return datetime.fromisoformat(await self.answer("now", "now", {}, "now", lambda _answer: None))
 
     @a_step
     async def current_user(self) -> User:
         """The person as they are when this line first runs."""
-        return User.from_json(await self.decide("user", "current", {}, "user", lambda _answer: None))
+        return User.from_json(await self.answer("user", "current", {}, "user", lambda _answer: None))
 
-    async def decide(
+    async def answer(
         self,
         kind: str,
         label: str,
         args: Mapping[str, Any],
         ask: str,
-        branch: Callable[[Any], Branch | None],
+        note: Callable[[Any], DecisionNote | None],
     ) -> Any:
         """One step that answers a question at once; authors use the named methods above."""
-        return await self.step(kind, label, args, lambda s: self._driver.decide(s, ask, branch))
+        return await self.step(kind, label, args, lambda s: self._driver.answer(s, ask, note))
 
     async def step(
         self, kind: str, label: str, args: Mapping[str, Any], run: Callable[[Step], Awaitable[Any]]
@@ -270,13 +270,13 @@ class Context:
         except StepFailed:
             raise
         except Exception as error:
-            self.interrupt = Hiccup(f"{kind}:{label}")
+            self.interrupt = Transient(f"{kind}:{label}")
             raise self.interrupt from error
         finally:
             self._inside = None
 
     def check_awaited(self) -> None:
-        """Raise `Broken` where a step was asked for and is not awaited, or is under way in a task of its own."""
+        """Raise `RunFailed` where a step was asked for and is not awaited, or is under way in a task of its own."""
         complaint = self._unawaited.complaint()
         if complaint is None and self._inside is not None:
             complaint = (
@@ -287,7 +287,7 @@ class Context:
 
     def _fail(self, mistake: str) -> NoReturn:
         """End the slice by the author's mistake, so that no `except` of theirs can swallow it."""
-        self.interrupt = Broken(Reason.JOURNEY_RAISED, f"JourneyError: {mistake}")
+        self.interrupt = RunFailed(Reason.JOURNEY_RAISED, f"JourneyError: {mistake}")
         raise self.interrupt from JourneyError(mistake)
 
     async def _call(self, label: str, function: Callable[[], Awaitable[T]]) -> T:

@@ -10,7 +10,7 @@ from hogsend.decisions.reasons import Reason
 from hogsend.journeys.conditions.builders import Condition, on
 from hogsend.journeys.errors import JourneyError
 from hogsend.journeys.steps.pending_step import a_step
-from hogsend.journeys.steps.step_driver import Branch
+from hogsend.journeys.steps.step_driver import DecisionNote
 
 if TYPE_CHECKING:
     from hogsend.journeys.context import Context
@@ -56,11 +56,11 @@ class History:
     async def _ask(self, about: str, name: str, within: timedelta | None, more: Mapping[str, Any]) -> bool:
         args = {"name": name, "within": within.total_seconds() if within else None, **more}
 
-        def branch(held: Any) -> Branch:
+        def note(held: Any) -> DecisionNote:
             reason = Reason.CONDITION_HELD if held else Reason.CONDITION_DID_NOT_HOLD
-            return Branch(reason, {"asked": about, **args})
+            return DecisionNote(reason, {"asked": about, **args})
 
-        return bool(await self._context.decide("history", f"{about} {name}", args, f"has_{about}", branch))
+        return bool(await self._context.answer("history", f"{about} {name}", args, f"has_{about}", note))
 
 
 class Guards:
@@ -74,14 +74,12 @@ class Guards:
     async def is_subscribed(self, category: str | None = None) -> bool:
         """True where an email of `category` (or of none) would not be suppressed now."""
 
-        def branch(held: Any) -> Branch:
+        def note(held: Any) -> DecisionNote:
             reason = Reason.CONDITION_HELD if held else Reason.CONDITION_DID_NOT_HOLD
-            return Branch(reason, {"asked": "is_subscribed", "category": category})
+            return DecisionNote(reason, {"asked": "is_subscribed", "category": category})
 
         args = {"category": category}
-        return bool(
-            await self._context.decide("subscribed", category or "any", args, "is_subscribed", branch)
-        )
+        return bool(await self._context.answer("subscribed", category or "any", args, "is_subscribed", note))
 
 
 def where_of(method: str, event: str, where: Condition | Mapping[str, Any] | None) -> Condition | None:

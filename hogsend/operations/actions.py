@@ -12,14 +12,14 @@ from sqlalchemy import RowMapping, delete, select, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.deadletters.actions import settle
-from hogsend.decisions.ledger import decide
+from hogsend.deadletters.actions import resolve_dead_letters
+from hogsend.decisions.ledger import record_decision
 from hogsend.decisions.reasons import Kind, Reason
 from hogsend.emails.sending.reopen import reopen
 from hogsend.engine.outbox import RUN_START, publish_later
 from hogsend.errors import Conflict, InvalidInput, NotFound
 from hogsend.events.event import NewEvent, check_event
-from hogsend.execution.claimed_run import HeldRun
+from hogsend.execution.claimed_run import ClaimedRun
 from hogsend.execution.replay import recorded
 from hogsend.execution.send_step import email_of
 from hogsend.ingestion.ingest import IngestResult, ingest, ingest_in
@@ -37,7 +37,7 @@ _steps = journey_steps.c
 
 @dataclass(frozen=True)
 class Person:
-    """Whom to enrol, and the properties of the trigger event."""
+    """Whom to enroll, and the properties of the trigger event."""
 
     external_id: str
     email: str
@@ -106,7 +106,7 @@ def _trigger_event(journey: Journey, person: Person, idempotency_key: str | None
 async def enroll_batch(
     runtime: Runtime, journey_id: str, people: Sequence[Person], *, idempotency_key: str | None = None
 ) -> list[Enrolled]:
-    """Enrol 1 to 500 people, each in a transaction of their own; one bad row does not stop the rest."""
+    """Enroll 1 to 500 people, each in a transaction of their own; one bad row does not stop the rest."""
     find_journey(runtime, journey_id)
     _check_size(people)
     results: list[Enrolled] = []
@@ -127,7 +127,7 @@ def _check_size(people: Sequence[Person]) -> None:
 
 
 def _verdict(journey_id: str, person: Person, outcome: IngestResult) -> Enrolled:
-    mine = next((e for e in outcome.enrolments if e.journey_id == journey_id), None)
+    mine = next((e for e in outcome.enrollments if e.journey_id == journey_id), None)
     if mine is None:
         return Enrolled(person.external_id, False, "already_ingested")
     return Enrolled(
@@ -188,7 +188,7 @@ async def resume_in(conn: AsyncConnection, runtime: Runtime, state_id: UUID) -> 
     if step is not None and state["ended_reason"] == Reason.OUTCOME_UNKNOWN.value:
         email_id = email_of(state_id, step.key)
         await reopen(conn, runtime, email_id)
-        await settle(conn, runtime.clock.now(), "email", [str(email_id)], "retried")
+        await resolve_dead_letters(conn, runtime.clock.now(), "email", [str(email_id)], "retried")
     await _go_on(conn, runtime, state, Reason.OPERATOR_RESUMED, {})
 
 
@@ -232,7 +232,7 @@ async def _take_as_done(conn: AsyncConnection, runtime: Runtime, state: RowMappi
         case "digest":
             result = []
     past = None if step.kind == "send" else runtime.clock.now()
-    await HeldRun(runtime, state).close(conn, step, result, past=past)
+    await ClaimedRun(runtime, state).close(conn, step, result, past=past)
     return step.key
 
 
@@ -242,7 +242,7 @@ async def _open_step(conn: AsyncConnection, state_id: UUID) -> Step | None:
 
 
 async def _stuck(conn: AsyncConnection, state_id: UUID) -> RowMapping:
-    """The run, locked behind its person: nobody can enrol them meanwhile."""
+    """The run, locked behind its person: nobody can enroll them meanwhile."""
     contact_id = (await find_state(conn, state_id))["contact_id"]
     await lock_subjects(conn, [contact_id])
     state = await find_state(conn, state_id, lock=True)
@@ -283,7 +283,7 @@ async def _go_on(
             updated_at=now,
         )
     )
-    await decide(
+    await record_decision(
         conn,
         at=now,
         kind=Kind.RESUMED,
@@ -293,7 +293,7 @@ async def _go_on(
         journey_id=state["journey_id"],
         state_id=state["id"],
     )
-    await settle(conn, now, "journey", [str(state["id"])], "retried")
+    await resolve_dead_letters(conn, now, "journey", [str(state["id"])], "retried")
     await publish_later(
         conn,
         runtime.clock,

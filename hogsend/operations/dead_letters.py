@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.access.audit import audit
 from hogsend.access.idempotency import Claim, once
-from hogsend.deadletters.actions import settle
+from hogsend.deadletters.actions import resolve_dead_letters
 from hogsend.decisions.reasons import Reason
 from hogsend.emails.sending.reopen import reopen_one
 from hogsend.engine.outbox import JOB, publish_later
@@ -44,7 +44,7 @@ class Settled:
 
 
 @dataclass(frozen=True)
-class Wish:
+class DeadLetterRetry:
     """Which entries to retry: those named, or the oldest pending ones, of `source` where it is given."""
 
     ids: tuple[UUID, ...] | None = None
@@ -81,7 +81,7 @@ async def retry(runtime: Runtime, entry_id: UUID, *, idempotency_key: str | None
 
 
 async def retry_many(
-    runtime: Runtime, wish: Wish, *, dry_run: bool = False, idempotency_key: str | None = None
+    runtime: Runtime, wish: DeadLetterRetry, *, dry_run: bool = False, idempotency_key: str | None = None
 ) -> Retries:
     """Retry each entry in a transaction of its own; one that is refused does not stop the others.
 
@@ -134,7 +134,7 @@ async def retry_in(conn: AsyncConnection, runtime: Runtime, entry_id: UUID) -> d
         case "webhook":
             await _retry_job(conn, runtime, letter)
     now = runtime.clock.now()
-    await settle(conn, now, letter["source"], [letter["source_id"]], "retried")
+    await resolve_dead_letters(conn, now, letter["source"], [letter["source_id"]], "retried")
     return now
 
 
@@ -239,7 +239,7 @@ def _gone(thing: str) -> Conflict:
     return Conflict(f"The {thing} that it stands for is gone", code="MOVED_ON")
 
 
-def _check(wish: Wish) -> None:
+def _check(wish: DeadLetterRetry) -> None:
     if wish.ids is not None and wish.source is not None:
         raise InvalidInput("ids", "Give ids or source, not both")
     if wish.ids is not None and not 1 <= len(wish.ids) <= MOST_AT_ONCE:
@@ -250,7 +250,7 @@ def _check(wish: Wish) -> None:
         raise InvalidInput("limit", f"limit must be 1 to {MOST_AT_ONCE}")
 
 
-async def _chosen(conn: AsyncConnection, wish: Wish) -> Retries:
+async def _chosen(conn: AsyncConnection, wish: DeadLetterRetry) -> Retries:
     """The entries that are meant, and why some of them cannot be retried."""
     query = select(_letters.id, _letters.status)
     if wish.ids is None:
@@ -269,7 +269,7 @@ async def _chosen(conn: AsyncConnection, wish: Wish) -> Retries:
     return Retries([entry_id for entry_id in order if entry_id not in refused], refused)
 
 
-async def _retry_each(runtime: Runtime, wish: Wish) -> Retries:
+async def _retry_each(runtime: Runtime, wish: DeadLetterRetry) -> Retries:
     async with runtime.database.read() as conn:
         chosen = await _chosen(conn, wish)
     retried: list[UUID] = []

@@ -23,9 +23,9 @@ from hogsend.execution.replay import follow, recorded
 from hogsend.journeys.conditions.builders import Condition
 from hogsend.journeys.context import Context
 from hogsend.journeys.definition import Journey
-from hogsend.journeys.steps.interrupts import Broken, CodeChanged, Hiccup, Interrupt
+from hogsend.journeys.steps.interrupts import CodeChanged, Interrupt, RunFailed, Transient
 from hogsend.journeys.steps.journal import Journal, Step
-from hogsend.journeys.steps.step_driver import Branch, Outgoing, StepFailed
+from hogsend.journeys.steps.step_driver import DecisionNote, SendArgs, StepFailed
 from hogsend.journeys.steps.step_results import TriggerEvent, User
 from hogsend.operations.versions import Check, keep_versions
 from hogsend.runtime import Runtime
@@ -43,10 +43,10 @@ class JournalEnds(Interrupt):
     """The replay came to a step that is not done."""
 
 
-class Onlooker:
+class ReplayOnlyDriver:
     """A driver that makes nothing happen: it answers what is recorded, and stops at what is not."""
 
-    async def decide(self, step: Step, ask: str, branch: Callable[[Any], Branch | None]) -> Any:
+    async def answer(self, step: Step, ask: str, note: Callable[[Any], DecisionNote | None]) -> Any:
         return _recorded(step)
 
     async def call(self, step: Step, function: Callable[[], Awaitable[Any]], timeout: timedelta) -> Any:
@@ -66,7 +66,7 @@ class Onlooker:
     async def digest(self, step: Step, event: str, where: Condition | None, window: timedelta) -> list[Any]:
         return list(_recorded(step))
 
-    async def send(self, step: Step, outgoing: Outgoing) -> dict[str, Any]:
+    async def send(self, step: Step, outgoing: SendArgs) -> dict[str, Any]:
         return dict(_recorded(step))
 
     async def trigger(self, step: Step, event: str, properties: Mapping[str, Any]) -> None:
@@ -213,16 +213,16 @@ async def replay(journey: Journey, given: Mapping[str, Any], steps: Sequence[Ste
     """Why a run with this input and these steps would stop with this code; None where it goes on."""
     journal = Journal(steps)
     context = Context(
-        Onlooker(), journal, User.from_json(given["user"]), TriggerEvent.from_json(given["event"])
+        ReplayOnlyDriver(), journal, User.from_json(given["user"]), TriggerEvent.from_json(given["event"])
     )
     try:
         async with asyncio.timeout(LONGEST_REPLAY.total_seconds()):
             await follow(journey, context, journal)
-    except (CodeChanged, Broken) as stopped:
+    except (CodeChanged, RunFailed) as stopped:
         return str(stopped)
     except TimeoutError:
         return f"the code did not come to its next step within {LONGEST_REPLAY.total_seconds():g} s"
-    except Hiccup as hiccup:
+    except Transient as hiccup:
         return f"{hiccup}: {hiccup.__cause__}"
     except JournalEnds:
         return None

@@ -19,7 +19,7 @@ from hogsend.contacts.actions import delete_contact
 from hogsend.contacts.identity import find_by, resolve
 from hogsend.contacts.identity_keys import Contact
 from hogsend.decisions.reasons import Reason
-from hogsend.emails.sending.direct import EmailWish, SendStatus, send_in, send_status
+from hogsend.emails.sending.direct import EmailRequest, SendStatus, send_in, send_status
 from hogsend.errors import HogsendError, InvalidInput, NotFound
 from hogsend.events.event import NewEvent
 from hogsend.graphql.scalars import instant_text
@@ -152,7 +152,7 @@ async def remove_contact(runtime: Runtime, request: Request) -> tuple[int, Mappi
 
 async def send_email(runtime: Runtime, request: Request) -> tuple[int, Mapping[str, Any]]:
     body = parsed(EmailIn, await json_object(request))
-    wish = EmailWish(
+    wish = EmailRequest(
         template=body.template,
         to=body.to,
         user_id=body.user_id,

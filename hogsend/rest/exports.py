@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from hogsend.access.audit import Action, Deed, Origin, Resource, audited
+from hogsend.access.audit import Action, AuditAction, Origin, Resource, audited
 from hogsend.access.caller import Scope
 from hogsend.access.gate import Admitted, admit
 from hogsend.contacts.export import MEDIA_TYPES, MOST, Format, exported
@@ -41,7 +41,7 @@ async def _export(runtime: Runtime, request: Request, admitted: Admitted) -> Res
         request.client.host if request.client else None,
         request.scope.get("state", {}).get("request_id"),
     )
-    async with audited(runtime, origin, Deed(Action.EXPORT, Resource.CONTACT), f"GET {PATH}") as trail:
+    async with audited(runtime, origin, AuditAction(Action.EXPORT, Resource.CONTACT), f"GET {PATH}") as trail:
         trail.detail.update({"format": form, "search": search, "limit": limit})
         pieces = _pieces(runtime, form, search, limit)
         first = await anext(pieces)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hogsend.errors import NotFound
-from hogsend.rest.table import Given
+from hogsend.rest.table import RequestInput
 
 Node = dict[str, Any]
 Shape = Callable[[Node], Node]
@@ -89,7 +89,7 @@ def found(data: Mapping[str, Any], root: str, thing: str) -> Node:
     return node
 
 
-def page(connection: Node, name: str, shape: Shape, given: Given) -> Node:
+def page(connection: Node, name: str, shape: Shape, given: RequestInput) -> Node:
     """`{<plural>: […], total, limit, offset}`."""
     return {
         name: [shape(node) for node in connection["nodes"]],
@@ -99,6 +99,6 @@ def page(connection: Node, name: str, shape: Shape, given: Given) -> Node:
     }
 
 
-def listing(root: str, name: str, shape: Shape = plain) -> Callable[[dict[str, Any], Given], Node]:
+def listing(root: str, name: str, shape: Shape = plain) -> Callable[[dict[str, Any], RequestInput], Node]:
     """A route that answers one page of a root field."""
     return lambda data, given: page(data[root], name, shape, given)

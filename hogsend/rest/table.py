@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from hogsend.access.audit import Deed, Origin, Outcome, audited
+from hogsend.access.audit import AuditAction, Origin, Outcome, audited
 from hogsend.access.caller import Scope
 from hogsend.access.gate import Admitted, admit
 from hogsend.errors import Conflict, HogsendError, NotFound
@@ -31,7 +31,7 @@ LONGEST_INNER_LIST = 10_000
 
 
 @dataclass(frozen=True)
-class Given:
+class RequestInput:
     """A request, checked: names of the path, parameters of the query, the body."""
 
     path: Mapping[str, str]
@@ -57,8 +57,8 @@ class Row:
     path: str
     summary: str
     document: str
-    give: Callable[[dict[str, Any], Given], Any]
-    take: Callable[[Given], dict[str, Any]] = lambda _given: {}
+    give: Callable[[dict[str, Any], RequestInput], Any]
+    take: Callable[[RequestInput], dict[str, Any]] = lambda _given: {}
     query: Sequence[Param] = ()
     body: type[Body] | None = None
     status: int = 200
@@ -73,11 +73,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Ready:
-    """A row whose document is parsed and validated. `deed` is its mutation's, for the audit log."""
+    """A row whose document is parsed and validated. `audit_action` is its mutation's, for the audit log."""
 
     row: Row
     prepared: Prepared
-    deed: Deed | None
+    audit_action: AuditAction | None
 
 
 def ready(row: Row, executor: Executor) -> Ready:
@@ -93,13 +93,13 @@ def scope_of(prepared: Prepared) -> Scope | None:
     return scopes[0] if scopes else None
 
 
-def _deed(prepared: Prepared, schema: GraphQLSchema) -> Deed | None:
+def _deed(prepared: Prepared, schema: GraphQLSchema) -> AuditAction | None:
     if prepared.kind is not OperationType.MUTATION:
         return None
     assert schema.mutation_type is not None, "validated: there are mutations"
     root: Any = prepared.operation.selection_set.selections[0]
     definition = schema.mutation_type.fields[root.name.value].extensions["strawberry-definition"]
-    return Deed(*definition.metadata[DEED])
+    return AuditAction(*definition.metadata[DEED])
 
 
 class Table:
@@ -121,13 +121,13 @@ class Table:
         return response
 
     async def _audited(self, request: Request, ready: Ready, admitted: Admitted) -> Response:
-        if ready.deed is None:
+        if ready.audit_action is None:
             return await self._run(request, ready, admitted)
         client = request.client.host if request.client else None
         origin = Origin(admitted.caller, client, request.state.request_id)
         named = next(reversed(request.path_params.values()), None)
         async with audited(
-            self._server.runtime, origin, ready.deed, ready.row.operation, resource_id=named
+            self._server.runtime, origin, ready.audit_action, ready.row.operation, resource_id=named
         ) as trail:
             response = await self._run(request, ready, admitted)
             if response.status_code >= 400 and trail.outcome is Outcome.OK:
@@ -139,7 +139,7 @@ class Table:
         admitted.require(scope_of(ready.prepared))
         if any("\x00" in name for name in request.path_params.values()):
             raise NotFound(row.not_found or "Thing")  # which Postgres could not even be asked for
-        given = Given(
+        given = RequestInput(
             path=request.path_params,
             query=read(row.query, request.query_params),
             body=None if row.body is None else parsed(row.body, await json_object(request)),

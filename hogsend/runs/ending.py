@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, Row, delete, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.clock import Clock
-from hogsend.deadletters.actions import settle
-from hogsend.decisions.ledger import Verdict, decide_all
+from hogsend.deadletters.actions import resolve_dead_letters
+from hogsend.decisions.ledger import Verdict, record_decisions
 from hogsend.decisions.reasons import Kind, Reason
 from hogsend.engine.outbox import RUN_CANCEL, Message, publish_all
 from hogsend.tables.journeys import LIVE_STATUSES, journey_states, journey_waits
@@ -50,7 +50,7 @@ async def end_runs(
     ids = [run.id for run in ended]
     await conn.execute(delete(journey_waits).where(journey_waits.c.state_id.in_(ids)))
     if status == "exited":
-        await settle(conn, now, "journey", [str(run_id) for run_id in ids], "discarded")
+        await resolve_dead_letters(conn, now, "journey", [str(run_id) for run_id in ids], "discarded")
     verdicts = [
         Verdict(
             kind=kind,
@@ -64,7 +64,7 @@ async def end_runs(
         )
         for run in ended
     ]
-    await decide_all(conn, now, verdicts)
+    await record_decisions(conn, now, verdicts)
     if epoch is None:
         await publish_all(conn, clock, [_cancel(run) for run in ended])
     return ids

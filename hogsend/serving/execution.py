@@ -26,7 +26,7 @@ from graphql import (
     validate,
 )
 
-from hogsend.access.audit import Deed, Origin, audited
+from hogsend.access.audit import AuditAction, Origin, audited
 from hogsend.access.caller import Scope
 from hogsend.access.errors import InsufficientScope
 from hogsend.graphql.context import Context
@@ -194,8 +194,8 @@ class Executor:
         for name in sorted(_root_fields(prepared.document, prepared.operation.selection_set)):
             field = self.schema.mutation_type.fields.get(name)
             if field is not None:
-                deed = Deed(*field.extensions["strawberry-definition"].metadata[DEED])
-                async with audited(context.runtime, origin, deed, name) as trail:
+                audit_action = AuditAction(*field.extensions["strawberry-definition"].metadata[DEED])
+                async with audited(context.runtime, origin, audit_action, name) as trail:
                     trail.refuse([{"message": error.message} for error in errors])
 
     def _answer(self, result: ExecutionResult, prepared: Prepared, context: Context, limited: bool) -> Answer:

@@ -13,7 +13,7 @@ from hogsend.journeys.conditions.builders import Condition
 from hogsend.journeys.errors import JourneyError
 from hogsend.journeys.steps.interrupts import RunEnded
 from hogsend.journeys.steps.journal import Step
-from hogsend.journeys.steps.step_driver import Branch, Outgoing, StepFailed, called
+from hogsend.journeys.steps.step_driver import DecisionNote, SendArgs, StepFailed, call_with_timeout
 from hogsend.testing.lookups import answer
 from hogsend.testing.world import SentEmail, World
 
@@ -32,7 +32,7 @@ class MemoryDriver:
         self._templates = templates
         self._cursor = len(world.events)
 
-    async def decide(self, step: Step, ask: str, branch: Callable[[Any], Branch | None]) -> Any:
+    async def answer(self, step: Step, ask: str, note: Callable[[Any], DecisionNote | None]) -> Any:
         if step.done:
             return step.result
         self._begin()
@@ -41,7 +41,7 @@ class MemoryDriver:
     async def call(self, step: Step, function: Callable[[], Awaitable[Any]], timeout: timedelta) -> Any:
         if not step.done:
             self._begin()
-            self._close(step, await called(function, timeout))
+            self._close(step, await call_with_timeout(function, timeout))
         if "error" in step.result:
             raise StepFailed(step.result["error"])
         return step.result["value"]
@@ -84,7 +84,7 @@ class MemoryDriver:
         found = [one.to_json() for one in self.world.arrived(event, where, self._cursor)]
         return list(self._close(step, found, cursor=len(self.world.events)))
 
-    async def send(self, step: Step, outgoing: Outgoing) -> dict[str, Any]:
+    async def send(self, step: Step, outgoing: SendArgs) -> dict[str, Any]:
         if step.done:
             return dict(step.result)
         self._begin()
@@ -120,7 +120,7 @@ class MemoryDriver:
         happened = await self.world.happen(event, properties)
         self._close(step, {"event_id": happened.id}, cursor=len(self.world.events))
 
-    def _composed(self, outgoing: Outgoing) -> SentEmail:
+    def _composed(self, outgoing: SendArgs) -> SentEmail:
         now = self.world.now
         category = outgoing.category or self.world.journey.category
         email = SentEmail(

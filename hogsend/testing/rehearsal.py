@@ -13,11 +13,11 @@ from uuid import NAMESPACE_URL, uuid5
 
 from hogsend.clock import ManualClock
 from hogsend.decisions.reasons import Reason
-from hogsend.enrollment.guards import Guard, Standing, check_entry, refusal
+from hogsend.enrollment.guards import EntryHistory, Guard, check_entry, refusal
 from hogsend.journeys.context import Context
 from hogsend.journeys.definition import Journey
 from hogsend.journeys.errors import JourneyError
-from hogsend.journeys.steps.interrupts import Broken, CodeChanged, Hiccup, RunEnded
+from hogsend.journeys.steps.interrupts import CodeChanged, RunEnded, RunFailed, Transient
 from hogsend.journeys.steps.journal import Journal, Step
 from hogsend.journeys.steps.step_results import TriggerEvent, User
 from hogsend.testing.driver import MemoryDriver
@@ -147,10 +147,10 @@ async def _follow(journey: Journey, context: Context) -> Literal["completed", "e
         context.check_awaited()
     except RunEnded:
         return "exited"
-    except Hiccup as hiccup:
+    except Transient as hiccup:
         # In memory nothing is ever away for a while: whatever a step raised is the author's to see.
         raise hiccup.__cause__ or hiccup from None
-    except Broken as broken:
+    except RunFailed as broken:
         raise broken.__cause__ or broken from None
     return "completed"
 
@@ -164,14 +164,14 @@ async def _guards(journey: Journey, world: World) -> list[Guard]:
     runs = [run for run in world.past_runs if run.journey_id == journey.id]
     emails = [one for one in world.past_emails if one.journey_id == journey.id]
     live = next((run for run in runs if run.status == "active"), None)
-    standing = Standing(
+    history = EntryHistory(
         live_state_id=uuid5(NAMESPACE_URL, "live") if live else None,
         live_status="active" if live else None,
         entries=len(runs),
         last_entered_at=max((world.started_at - run.ago for run in runs), default=None),
         last_emailed_at=max((world.started_at - one.ago for one in emails), default=None),
     )
-    return await check_entry(journey, {**world.user, "deleted_at": None}, standing, world)
+    return await check_entry(journey, {**world.user, "deleted_at": None}, history, world)
 
 
 def _person(given: Mapping[str, Any]) -> dict[str, Any]:

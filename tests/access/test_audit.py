@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Row, insert, select
 
-from hogsend.access.audit import Action, Deed, Origin, Resource, audit, audited
+from hogsend.access.audit import Action, AuditAction, Origin, Resource, audit, audited
 from hogsend.access.caller import THE_ADMIN_KEY
 from hogsend.errors import Conflict
 from hogsend.runtime import Runtime
@@ -17,7 +17,7 @@ from hogsend.tables.access import api_keys, audit_logs
 from hogsend.tables.realtime import activity
 
 ORIGIN = Origin(THE_ADMIN_KEY, "192.0.2.1", "request-1")
-DEED = Deed(Action.CREATE, Resource.API_KEY)
+DEED = AuditAction(Action.CREATE, Resource.API_KEY)
 
 
 class Crash(BaseException):
@@ -39,8 +39,8 @@ async def make_something(runtime: Runtime, name: str = "x") -> None:
             )
         )
         await audit(conn, resource_id=key_id, before={"name": None}, after={"name": name, "at": key_id})
-        runtime.crash_at("before_commit")
-    runtime.crash_at("after_commit")
+        runtime.fault_point("before_commit")
+    runtime.fault_point("after_commit")
 
 
 async def rows(runtime: Runtime) -> tuple[Sequence[Row[Any]], int, int]:
@@ -72,7 +72,7 @@ async def test_a_crash_leaves_both_or_neither(runtime: Runtime, point: str, kept
         if reached == point:
             raise Crash
 
-    runtime.crash_at = crash
+    runtime.fault_point = crash
     with pytest.raises(Crash):
         async with audited(runtime, ORIGIN, DEED, "keyCreate"):
             await make_something(runtime)
@@ -99,7 +99,7 @@ async def test_what_was_rolled_back_leaves_a_row_that_says_so(
         if point == "before_commit":
             raise error
 
-    runtime.crash_at = fail
+    runtime.fault_point = fail
     with pytest.raises(type(error)):
         async with audited(runtime, ORIGIN, DEED, "keyCreate", resource_id="named"):
             await make_something(runtime)
@@ -116,7 +116,7 @@ async def test_a_transaction_that_is_tried_again_leaves_one_row(runtime: Runtime
         if point == "before_commit" and (error := next(tries)) is not None:
             raise error
 
-    runtime.crash_at = fail_once
+    runtime.fault_point = fail_once
     async with audited(runtime, ORIGIN, DEED, "keyCreate"):
         with pytest.raises(RuntimeError):
             await make_something(runtime)

@@ -73,10 +73,10 @@ async def test_a_crash_frees_the_key_when_its_lease_ends(
         if reached == point:
             raise Crash
 
-    runtime.crash_at = crash
+    runtime.fault_point = crash
     with pytest.raises(Crash):
         await once(runtime, "emailSend", "k1", {}, effect)
-    runtime.crash_at = lambda _point: None
+    runtime.fault_point = lambda _point: None
     before = effect.times
     clock.advance(timedelta(minutes=3))
     await once(runtime, "emailSend", "k1", {}, effect)

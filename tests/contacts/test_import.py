@@ -33,7 +33,7 @@ class Imports:
     def __init__(self, database: Database, clock: ManualClock) -> None:
         self.database = database
         self.clock = clock
-        self.crash_at: Any = lambda _point: None
+        self.fault_point: Any = lambda _point: None
 
     async def start(self, data: str, format: Format = "csv") -> UUID:
         file = await importing.read_file(format, data, "people.csv")
@@ -43,7 +43,7 @@ class Imports:
 
     async def work(self, job_id: UUID) -> None:
         runtime: Any = SimpleNamespace(
-            database=self.database, clock=self.clock, crash_at=lambda point: self.crash_at(point)
+            database=self.database, clock=self.clock, fault_point=lambda point: self.fault_point(point)
         )
         while True:
             try:
@@ -176,7 +176,7 @@ async def test_a_killed_import_resumes_and_takes_nothing_twice(imports: Imports,
             if len(reached) in (1, 2, 4):
                 raise Crash
 
-    imports.crash_at = crash
+    imports.fault_point = crash
     for _ in range(3):
         with pytest.raises(Crash):
             await imports.work(job_id)

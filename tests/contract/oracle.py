@@ -19,7 +19,7 @@ class Promise:
     scope: Scope | None
     plural: str | None = None
     missing: str | None = None
-    deed: tuple[Action, Resource] | None = None
+    audit_action: tuple[Action, Resource] | None = None
 
     @property
     def name(self) -> str:
@@ -38,7 +38,7 @@ def _write(
     missing: str | None = None,
     scope: Scope = Scope.FULL_ADMIN,
 ) -> Promise:
-    return Promise(method, ADMIN + path, scope, missing=missing, deed=(action, resource))
+    return Promise(method, ADMIN + path, scope, missing=missing, audit_action=(action, resource))
 
 
 def _data(method: str, path: str) -> Promise:

@@ -130,7 +130,7 @@ async def test_every_mutation_leaves_one_audit_row_refused_or_not(
 ) -> None:
     key_id, header = await make_key(runtime, scope, name="auditor")
     for promise in PROMISES:
-        if promise.deed is None:
+        if promise.audit_action is None:
             continue
         async with runtime.database.transaction() as conn:
             await conn.execute(delete(audit_logs))
@@ -144,7 +144,7 @@ async def test_every_mutation_leaves_one_audit_row_refused_or_not(
         assert answer.status_code >= 400, promise.name
         async with runtime.database.read() as conn:
             (row,) = (await conn.execute(select(audit_logs))).all()
-        assert (row.action, row.resource) == promise.deed, promise.name
+        assert (row.action, row.resource) == promise.audit_action, promise.name
         assert (row.actor, row.actor_key_id, row.outcome) == ("auditor", key_id, "refused"), promise.name
         assert (row.request_id, row.ip_address) == ("request-of-a-test", "127.0.0.1")
         assert (row.resource_id == missing) == ("{" in promise.path), promise.name

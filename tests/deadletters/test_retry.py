@@ -13,15 +13,15 @@ from sqlalchemy import select, update
 
 from hogsend import Context, User, journey
 from hogsend.clock import ManualClock
-from hogsend.deadletters.actions import bury
+from hogsend.deadletters.actions import add_dead_letter
 from hogsend.emails.providers import OutcomeUnknown, Refused
 from hogsend.emails.providers.memory import MemoryProvider
-from hogsend.emails.sending.direct import EmailWish, send_one
+from hogsend.emails.sending.direct import EmailRequest, send_one
 from hogsend.emails.tracking.delivery_events import record_fact
 from hogsend.engine.jobs import Work, due_jobs, run_job
 from hogsend.engine.outbox import enqueue_job
 from hogsend.errors import Conflict, InvalidInput, NotFound
-from hogsend.operations.dead_letters import Retries, Wish, discard, retry, retry_many
+from hogsend.operations.dead_letters import PreferencesUpdate, Retries, discard, retry, retry_many
 from hogsend.runtime import Runtime
 from hogsend.storage.metadata import new_id
 from hogsend.tables.access import audit_logs
@@ -77,7 +77,7 @@ async def test_an_email_is_sent_once_however_often_its_retry_is_fired(running: R
     provider = MemoryProvider()
     provider.faults.append(Refused("mailbox does not exist"))
     async with running(provider=provider) as runtime:
-        await send_one(runtime, EmailWish("welcome", to=ADA), idempotency_key=None)
+        await send_one(runtime, EmailRequest("welcome", to=ADA), idempotency_key=None)
         await work_off(runtime)
         letter = await the_letter(runtime)
         assert (letter.source, letter.error, letter.status) == ("email", "mailbox does not exist", "pending")
@@ -94,7 +94,7 @@ async def test_a_new_failure_brings_the_entry_back(running: RunningWith, clock: 
     provider = MemoryProvider()
     async with running(provider=provider) as runtime:
         provider.faults += [Refused("first"), Refused("second"), Refused("third")]
-        await send_one(runtime, EmailWish("welcome", to=ADA), idempotency_key=None)
+        await send_one(runtime, EmailRequest("welcome", to=ADA), idempotency_key=None)
         await work_off(runtime)
         entry_id = (await the_letter(runtime)).id
         for count, error in ((1, "second"), (2, "third")):
@@ -202,7 +202,7 @@ async def test_an_email_that_arrived_after_all_is_not_sent_again(running: Runnin
     provider = MemoryProvider()
     provider.faults.append(Refused("no"))
     async with running(provider=provider) as runtime:
-        sent = await send_one(runtime, EmailWish("welcome", to=ADA), idempotency_key=None)
+        sent = await send_one(runtime, EmailRequest("welcome", to=ADA), idempotency_key=None)
         await work_off(runtime)
         async with runtime.database.transaction() as conn:
             await record_fact(conn, email_id=sent.email_id, type="delivered", at=runtime.clock.now())
@@ -233,7 +233,7 @@ async def buried(runtime: Runtime, many: int) -> list[UUID]:
             assert job_id is not None
             await conn.execute(update(jobs).where(jobs.c.id == job_id).values(status="dead"))
             entries.append(
-                await bury(
+                await add_dead_letter(
                     conn,
                     runtime.clock,
                     source="webhook",
@@ -250,35 +250,40 @@ async def test_many_are_retried_one_by_one(running: RunningWith, clock: ManualCl
         entries = await buried(runtime, 4)
         await discard(runtime, entries[1])
         missing = new_id()
-        would = await retry_many(runtime, Wish(ids=(*entries, missing)), dry_run=True)
+        would = await retry_many(runtime, PreferencesUpdate(ids=(*entries, missing)), dry_run=True)
         refused = {entries[1]: "DLQ entry is not pending", missing: "DLQ entry not found"}
         assert would == Retries([entries[0], *entries[2:]], refused)
-        assert await retry_many(runtime, Wish(source="email"), dry_run=True) == Retries([], {})
+        assert await retry_many(runtime, PreferencesUpdate(source="email"), dry_run=True) == Retries([], {})
         assert await due_jobs(runtime, 10) == []
 
         async with runtime.database.transaction() as conn:
             third = select(dead_letters.c.source_id).where(dead_letters.c.id == entries[2])
             job_id = UUID((await conn.execute(third)).scalar_one())
             await conn.execute(update(jobs).where(jobs.c.id == job_id).values(status="done"))
-        done = await retry_many(runtime, Wish(source="webhook", limit=10), idempotency_key="k1")
+        done = await retry_many(runtime, PreferencesUpdate(source="webhook", limit=10), idempotency_key="k1")
         assert done == Retries([entries[0], entries[3]], {entries[2]: "The job runs again already"})
         assert len(await due_jobs(runtime, 10)) == 2
-        assert await retry_many(runtime, Wish(source="webhook", limit=10), idempotency_key="k1") == done
+        assert (
+            await retry_many(runtime, PreferencesUpdate(source="webhook", limit=10), idempotency_key="k1")
+            == done
+        )
         with pytest.raises(InvalidInput, match="another input"):
-            await retry_many(runtime, Wish(source="email", limit=10), idempotency_key="k1")
+            await retry_many(runtime, PreferencesUpdate(source="email", limit=10), idempotency_key="k1")
 
 
 @pytest.mark.parametrize(
     ("wish", "field"),
     [
-        (Wish(ids=()), "ids"),
-        (Wish(ids=(new_id(),), source="email"), "ids"),
-        (Wish(source="pigeon"), "source"),
-        (Wish(limit=0), "limit"),
-        (Wish(limit=501), "limit"),
+        (PreferencesUpdate(ids=()), "ids"),
+        (PreferencesUpdate(ids=(new_id(),), source="email"), "ids"),
+        (PreferencesUpdate(source="pigeon"), "source"),
+        (PreferencesUpdate(limit=0), "limit"),
+        (PreferencesUpdate(limit=501), "limit"),
     ],
 )
-async def test_a_wish_that_cannot_be_meant_is_refused(runtime: Runtime, wish: Wish, field: str) -> None:
+async def test_a_wish_that_cannot_be_meant_is_refused(
+    runtime: Runtime, wish: PreferencesUpdate, field: str
+) -> None:
     with pytest.raises(InvalidInput) as refused:
         await retry_many(runtime, wish)
     assert refused.value.field == field
@@ -300,7 +305,9 @@ async def test_a_second_report_of_one_failure_counts_nothing(running: RunningWit
     async with running() as runtime:
         for error in ("first", "second"):
             async with runtime.database.transaction() as conn:
-                await bury(conn, runtime.clock, source="webhook", source_id="w1", error=error, payload={})
+                await add_dead_letter(
+                    conn, runtime.clock, source="webhook", source_id="w1", error=error, payload={}
+                )
         letter = await the_letter(runtime)
         assert (letter.retry_count, letter.error) == (0, "second")
         with pytest.raises(Conflict, match="The job that it stands for is gone"):

@@ -15,7 +15,7 @@ from sqlalchemy import func, select, update
 
 from hogsend.clock import ManualClock
 from hogsend.emails.sending.protocol import deliver
-from hogsend.emails.tracking.webhook_events import settle_stragglers
+from hogsend.emails.tracking.webhook_events import match_stragglers
 from hogsend.runtime import Runtime
 from hogsend.tables.contacts import contacts
 from hogsend.tables.emails import email_sends, provider_events
@@ -131,13 +131,13 @@ async def test_an_event_of_an_unknown_send_waits_until_it_is_known(
 ) -> None:
     event = webhook("email.delivered", message_id="not-yet", at=clock.wall())
     assert (await post(site, event)).status_code == 200
-    await settle_stragglers(runtime)
+    await match_stragglers(runtime)
     email_id = await prepared(await person())
     await deliver(runtime, email_id)
     async with runtime.database.transaction() as conn:
         await conn.execute(update(email_sends).values(message_id="not-yet"))
     for _ in range(2):
-        await settle_stragglers(runtime)
+        await match_stragglers(runtime)
     assert (await the_send(runtime, email_id)).status == "delivered"
     assert await facts_of(runtime, email_id) == ["queued", "sent", "delivered"]
 

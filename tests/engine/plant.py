@@ -80,13 +80,13 @@ class Plant:
     async def begin(self, event: str, email: str, **properties: Any) -> UUID:
         if not self.worker.lives:
             self.worker.start()
-        return await self.enrol(event, email, **properties)
+        return await self.enroll(event, email, **properties)
 
-    async def enrol(self, event: str, email: str, **properties: Any) -> UUID:
+    async def enroll(self, event: str, email: str, **properties: Any) -> UUID:
         """Start a run, whether a worker is there or not."""
-        (enrolment,) = (await send_event(self.runtime, event, email=email, **properties)).enrolments
-        assert enrolment.state_id is not None
-        return enrolment.state_id
+        (enrollment,) = (await send_event(self.runtime, event, email=email, **properties)).enrollments
+        assert enrollment.state_id is not None
+        return enrollment.state_id
 
     async def state(self, run_id: UUID) -> Any:
         (state,) = await rows(self.runtime, "SELECT * FROM journey_states WHERE id = :id", id=run_id)

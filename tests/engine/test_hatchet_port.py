@@ -43,9 +43,9 @@ def publisher(runtime: Runtime) -> Publisher:
 
 
 async def enrolled(runtime: Runtime) -> UUID:
-    (enrolment,) = (await send_event(runtime, "signup")).enrolments
-    assert enrolment.state_id is not None
-    return enrolment.state_id
+    (enrollment,) = (await send_event(runtime, "signup")).enrollments
+    assert enrollment.state_id is not None
+    return enrollment.state_id
 
 
 async def test_a_run_has_one_driver_a_generation(runtime: Runtime, hatchet: HatchetStandIn) -> None:

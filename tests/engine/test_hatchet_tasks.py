@@ -21,14 +21,14 @@ from hogsend.engine.hatchet import limits, tasks
 from hogsend.engine.hatchet.client import client_config, whole_seconds
 from hogsend.engine.hatchet.tasks import DriverInput, SliceInput, SliceOutput, cron_expression, declare
 from hogsend.execution.advance import advance
-from hogsend.execution.external_engine import tick
+from hogsend.execution.external_engine import run_slice
 from hogsend.execution.overdue_runs import redrive_overdue
 from hogsend.operations.actions import resume_in
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
 from hogsend.tables.journeys import journey_states
 from tests.driving import Crashed, drive, journal, rows, send_event, statuses, watching
-from worker.hatchet import BESIDE, CALLS, run_slice
+from worker.hatchet import BESIDE, CALLS, slice_for_hatchet
 from worker.main import embedded_worker
 from worker.work import SCHEDULE, watchdog
 
@@ -213,9 +213,9 @@ async def test_a_driver_that_contradicts_its_log_is_not_tried_again(on_hatchet: 
 
 
 async def enrolled(runtime: Runtime, event: str = "signup") -> UUID:
-    (enrolment,) = (await send_event(runtime, event)).enrolments
-    assert enrolment.state_id is not None
-    return enrolment.state_id
+    (enrollment,) = (await send_event(runtime, event)).enrollments
+    assert enrollment.state_id is not None
+    return enrollment.state_id
 
 
 def slice_of(run_id: UUID, **more: Any) -> SliceInput:
@@ -234,14 +234,14 @@ async def starts(runtime: Runtime) -> list[int]:
 
 async def test_a_slice_says_when_to_come_again(runtime: Runtime, clock: ManualClock) -> None:
     run_id = await enrolled(runtime)
-    first = await run_slice(runtime, slice_of(run_id))
+    first = await slice_for_hatchet(runtime, slice_of(run_id))
     assert (first.state, first.seconds, first.at) == ("waiting", 86_400, clock.wall())
     (state,) = await rows(runtime, "SELECT epoch FROM journey_states")
     assert first.epoch == state.epoch
     clock.advance(days(1))
-    assert (await run_slice(runtime, slice_of(run_id))).seconds == 86_400
+    assert (await slice_for_hatchet(runtime, slice_of(run_id))).seconds == 86_400
     clock.advance(days(1))
-    assert (await run_slice(runtime, slice_of(run_id))).state == "done"
+    assert (await slice_for_hatchet(runtime, slice_of(run_id))).state == "done"
     assert await journal(runtime) == [
         "send:welcome#1",
         "sleep:1d#1",
@@ -255,9 +255,11 @@ async def test_a_slice_says_when_to_come_again(runtime: Runtime, clock: ManualCl
 
 async def test_two_deliveries_of_a_slice_do_not_end_the_driver(runtime: Runtime) -> None:
     run_id = await enrolled(runtime)
-    both = await asyncio.gather(*(run_slice(runtime, slice_of(run_id)) for _ in range(4)))
+    both = await asyncio.gather(*(slice_for_hatchet(runtime, slice_of(run_id)) for _ in range(4)))
     assert {outcome.state for outcome in both} == {"waiting"}
-    assert await run_slice(runtime, slice_of(uuid4())) == SliceOutput(state="done", at=runtime.clock.wall())
+    assert await slice_for_hatchet(runtime, slice_of(uuid4())) == SliceOutput(
+        state="done", at=runtime.clock.wall()
+    )
 
 
 async def test_a_slice_waits_for_whoever_holds_the_run(runtime: Runtime, clock: ManualClock) -> None:
@@ -269,12 +271,12 @@ async def test_a_slice_waits_for_whoever_holds_the_run(runtime: Runtime, clock: 
             stopped.append(point)
             raise asyncio.CancelledError
 
-    runtime.crash_at = crash
+    runtime.fault_point = crash
     with pytest.raises(asyncio.CancelledError):
         await advance(runtime, run_id, "elsewhere")
-    assert (await run_slice(runtime, slice_of(run_id))).seconds == 60
+    assert (await slice_for_hatchet(runtime, slice_of(run_id))).seconds == 60
     clock.advance(timedelta(seconds=60))
-    assert (await run_slice(runtime, slice_of(run_id))).seconds == 86_400
+    assert (await slice_for_hatchet(runtime, slice_of(run_id))).seconds == 86_400
 
 
 async def test_a_driver_that_waits_for_a_dead_workers_lease_is_woken(runtime: Runtime) -> None:
@@ -285,14 +287,14 @@ async def test_a_driver_that_waits_for_a_dead_workers_lease_is_woken(runtime: Ru
 
     with watching(runtime, die), pytest.raises(Crashed):
         await advance(runtime, run_id, "a worker that is gone")
-    waits = await run_slice(runtime, slice_of(run_id))
+    waits = await slice_for_hatchet(runtime, slice_of(run_id))
     assert waits.seconds == 60
     await watchdog(runtime)
     (wake,) = await rows(runtime, "SELECT payload FROM outbox WHERE topic = 'run.wake'")
     assert wake.payload == {"run_id": str(run_id), "generation": 0, "reason": "its worker died"}
     await watchdog(runtime)
     assert len(await rows(runtime, "SELECT 1 FROM outbox WHERE topic = 'run.wake'")) == 1
-    assert (await run_slice(runtime, slice_of(run_id))).seconds == 86_400
+    assert (await slice_for_hatchet(runtime, slice_of(run_id))).seconds == 86_400
 
 
 @pytest.mark.parametrize(
@@ -307,34 +309,34 @@ async def test_a_long_or_old_driver_hands_over_to_the_next_generation(
     runtime: Runtime, clock: ManualClock, more: Callable[[ManualClock], dict[str, Any]]
 ) -> None:
     run_id = await enrolled(runtime)
-    outcome = await run_slice(runtime, slice_of(run_id, **more(clock)))
+    outcome = await slice_for_hatchet(runtime, slice_of(run_id, **more(clock)))
     assert outcome.state == "superseded"
     assert await generation(runtime) == 1
     assert await starts(runtime) == [0, 1]
-    again = await run_slice(runtime, slice_of(run_id, **more(clock)))
+    again = await slice_for_hatchet(runtime, slice_of(run_id, **more(clock)))
     assert again.state == "superseded"
     assert await starts(runtime) == [0, 1]
     clock.advance(days(1))
-    assert (await run_slice(runtime, slice_of(run_id, generation=1))).state == "waiting"
-    assert (await tick(runtime, run_id, 0)).state == "superseded"
+    assert (await slice_for_hatchet(runtime, slice_of(run_id, generation=1))).state == "waiting"
+    assert (await run_slice(runtime, run_id, 0)).state == "superseded"
 
 
 async def test_an_ended_run_is_not_handed_over(runtime: Runtime) -> None:
     run_id = await enrolled(runtime)
     await send_event(runtime, "unsubscribed")
-    assert (await run_slice(runtime, slice_of(run_id, number=limits.MOST_TICKS))).state == "done"
+    assert (await slice_for_hatchet(runtime, slice_of(run_id, number=limits.MOST_TICKS))).state == "done"
     assert await generation(runtime) == 0
 
 
 async def test_a_resumed_run_gets_a_driver_of_its_own(runtime: Runtime) -> None:
     run_id = await enrolled(runtime, "break")
-    assert (await run_slice(runtime, slice_of(run_id))).state == "done"
+    assert (await slice_for_hatchet(runtime, slice_of(run_id))).state == "done"
     assert await statuses(runtime) == ["failed"]
     async with runtime.database.transaction() as conn:
         await resume_in(conn, runtime, run_id)
     assert await starts(runtime) == [0, 1]
-    assert (await tick(runtime, run_id, 0)).state == "superseded"
-    assert (await tick(runtime, run_id, 1)).state == "done"
+    assert (await run_slice(runtime, run_id, 0)).state == "superseded"
+    assert (await run_slice(runtime, run_id, 1)).state == "done"
 
 
 async def test_lost_runs_are_called_again_at_growing_intervals(runtime: Runtime, clock: ManualClock) -> None:
@@ -365,4 +367,4 @@ async def test_runs_that_somebody_holds_are_left_alone(runtime: Runtime, clock: 
         await conn.execute(update(journey_states).values(lease_until=clock.wall() + timedelta(minutes=9)))
     clock.advance(timedelta(minutes=8))
     assert await redrive_overdue(runtime) == 0
-    assert (await tick(runtime, run_id, 0)).wait == timedelta(minutes=1)
+    assert (await run_slice(runtime, run_id, 0)).wait == timedelta(minutes=1)

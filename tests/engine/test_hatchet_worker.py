@@ -65,13 +65,13 @@ async def test_both_engines_write_the_same_journal(plant: Plant, postgres_url: s
     clock, provider = ManualClock(), MemoryProvider()
     async with open_runtime(settings, clock=clock, provider=provider) as embedded:
         properties = {"patience": 300 if event else 1}
-        (enrolment,) = (await send_event(embedded, "signup", email=ada, **properties)).enrolments
+        (enrollment,) = (await send_event(embedded, "signup", email=ada, **properties)).enrollments
         await drive_to_end(embedded, clock, until=clock.now() + days(1))
         if event:
             await send_event(embedded, "activated", email=ada, plan="pro")
         await drive_to_end(embedded, clock)
-        assert enrolment.state_id is not None
-        assert await recorded(embedded, enrolment.state_id) == here
+        assert enrollment.state_id is not None
+        assert await recorded(embedded, enrollment.state_id) == here
         assert [message.subject.split()[0] for message in provider.to(ada)] == plant.subjects(ada)
     assert len(here) == 7
 

@@ -14,7 +14,7 @@ from hogsend import health
 from hogsend.analytics import captures
 from hogsend.emails.sending import protocol as sending
 from hogsend.execution import advance as runner
-from hogsend.execution.claimed_run import HeldRun
+from hogsend.execution.claimed_run import ClaimedRun
 from hogsend.realtime import bus
 from hogsend.rest import middleware
 from hogsend.settings import Settings
@@ -53,7 +53,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setattr(sending, "backoff", lambda _attempt: timedelta(seconds=0.3))
     monkeypatch.setattr(sending, "LEASE", timedelta(seconds=2))
     monkeypatch.setattr(runner, "RUN_LEASE", timedelta(seconds=2))
-    monkeypatch.setattr(HeldRun.guard, "__defaults__", (timedelta(seconds=2),))
+    monkeypatch.setattr(ClaimedRun.guard, "__defaults__", (timedelta(seconds=2),))
     monkeypatch.setattr(health, "LONGEST_CHECK", 0.5)
     monkeypatch.setattr(bus, "POLL_WITH_REDIS", 0.5)
     monkeypatch.setattr(captures, "LEASE", timedelta(seconds=2))

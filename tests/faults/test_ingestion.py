@@ -193,7 +193,7 @@ async def test_a_replayed_event_is_not_stored_again_and_guards_hold(
     async with running(hello) as runtime:
         first = await send_event(runtime, "signup")
         again = await replay(runtime, first.event_id)
-        assert [(e.enrolled, e.reason.value) for e in again.enrolments] == [(False, "already_in_journey")]
+        assert [(e.enrolled, e.reason.value) for e in again.enrollments] == [(False, "already_in_journey")]
         assert len(await rows(runtime, "SELECT 1 FROM user_events")) == 1
         kinds = await rows(runtime, "SELECT kind, detail ? 'replayed' AS again FROM decisions ORDER BY seq")
         assert [(k.kind, k.again) for k in kinds] == [("enrolled", False), ("skipped", True)]
@@ -206,7 +206,7 @@ async def test_an_event_that_is_replayed_twice_at_once_starts_one_run(running: R
     provider = MemoryProvider()
     async with running(hello, provider=provider) as runtime:
         results = await asyncio.gather(*(replay(runtime, first.event_id) for _ in range(4)))
-        assert sorted(each.enrolled for result in results for each in result.enrolments) == [False] * 3 + [
+        assert sorted(each.enrolled for result in results for each in result.enrollments) == [False] * 3 + [
             True
         ]
         await drive(runtime)

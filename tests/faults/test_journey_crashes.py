@@ -47,7 +47,7 @@ async def run_through(running: RunningWith, clock: ManualClock, point: str | Non
         if point is not None:
             seen = crash_once_at(runtime, point, times)
         else:
-            runtime.crash_at = seen.append
+            runtime.fault_point = seen.append
         await _until_stored(runtime)
         await drive_to_end(runtime, clock, until=clock.now() + days(2.5))
         if event:
@@ -93,9 +93,9 @@ async def test_crash_at_every_point_once_and_three_times(
 async def test_two_deliveries_of_one_run_at_once(running: RunningWith) -> None:
     provider = MemoryProvider()
     async with running(under_test, provider=provider) as runtime:
-        (enrolment,) = (await send_event(runtime, "signup")).enrolments
-        assert enrolment.state_id is not None
-        both = await asyncio.gather(*(advance(runtime, enrolment.state_id, f"w{i}") for i in range(5)))
+        (enrollment,) = (await send_event(runtime, "signup")).enrollments
+        assert enrollment.state_id is not None
+        both = await asyncio.gather(*(advance(runtime, enrollment.state_id, f"w{i}") for i in range(5)))
         assert sorted({each.state for each in both}) in (["busy", "waiting"], ["waiting"])
         assert len(provider.accepted) == 1
 
@@ -112,12 +112,12 @@ async def test_a_worker_that_was_given_up_comes_back(running: RunningWith, clock
 
     provider = Slow()
     async with running(under_test, provider=provider) as runtime:
-        (enrolment,) = (await send_event(runtime, "signup")).enrolments
-        zombie = asyncio.create_task(advance(runtime, enrolment.state_id, "zombie"))
+        (enrollment,) = (await send_event(runtime, "signup")).enrollments
+        zombie = asyncio.create_task(advance(runtime, enrollment.state_id, "zombie"))
         await calling.wait()
-        assert (await advance(runtime, enrolment.state_id, "second")).state == "busy"
+        assert (await advance(runtime, enrollment.state_id, "second")).state == "busy"
         clock.advance(timedelta(minutes=2))
-        second = await advance(runtime, enrolment.state_id, "second")
+        second = await advance(runtime, enrollment.state_id, "second")
         gate.set()
         first = await zombie
         assert second.state == "waiting"
@@ -165,13 +165,13 @@ async def test_wakes_are_never_lost_between_arming_and_parking(running: RunningW
 
         async def race(index: int) -> None:
             email = f"r{index}@example.com"
-            (enrolment,) = (await send_event(runtime, "start", email=email)).enrolments
+            (enrollment,) = (await send_event(runtime, "start", email=email)).enrollments
 
             async def push() -> None:
                 await asyncio.sleep(rng.random() * 0.03)
                 await send_event(runtime, "go", email=email)
 
-            await asyncio.gather(advance(runtime, enrolment.state_id, "w"), push())
+            await asyncio.gather(advance(runtime, enrollment.state_id, "w"), push())
 
         for batch in range(0, races, 16):
             await asyncio.gather(*(race(batch + i) for i in range(16)))
@@ -185,7 +185,7 @@ async def test_wakes_are_never_lost_between_arming_and_parking(running: RunningW
 async def test_fifty_triggers_at_once_make_one_run(running: RunningWith, clock: ManualClock) -> None:
     async with running(under_test) as runtime:
         results = await asyncio.gather(*(send_event(runtime, "signup") for _ in range(50)))
-        assert sum(e.enrolled for r in results for e in r.enrolments) == 1
+        assert sum(e.enrolled for r in results for e in r.enrollments) == 1
         assert await statuses(runtime) == ["pending"]
         verdicts = await rows(
             runtime, "SELECT kind, count(*) AS n FROM decisions GROUP BY kind ORDER BY kind"

@@ -132,12 +132,12 @@ async def test_the_run_is_ended_and_its_task_goes_on(
     """An engine that cannot stop a task, or is not asked in time: the fence does it at the next touch."""
     provider = Held()
     async with running(two_mails, provider=provider) as runtime:
-        (enrolment,) = (await send_event(runtime, "signup")).enrolments
-        assert enrolment.state_id is not None
-        task = asyncio.create_task(advance(runtime, enrolment.state_id, "w"))
+        (enrollment,) = (await send_event(runtime, "signup")).enrollments
+        assert enrollment.state_id is not None
+        task = asyncio.create_task(advance(runtime, enrollment.state_id, "w"))
         await provider.calling.wait()
         if how == "operator":
-            await cancel(runtime, enrolment.state_id)
+            await cancel(runtime, enrollment.state_id)
         else:
             await send_event(runtime, "left")
         provider.go_on.set()
@@ -151,7 +151,7 @@ async def test_the_run_is_ended_and_its_task_goes_on(
         (step,) = await rows(runtime, "SELECT key, status FROM journey_steps")
         assert (step.key, step.status) == ("send:welcome#1", "done")
         with pytest.raises(Conflict):
-            await cancel(runtime, enrolment.state_id)
+            await cancel(runtime, enrollment.state_id)
 
 
 @pytest.mark.parametrize(
@@ -192,9 +192,9 @@ async def test_a_send_on_the_wire_is_not_taken_for_one_that_was_left(
 ) -> None:
     provider = Held()
     async with running(two_mails, provider=provider) as runtime:
-        (enrolment,) = (await send_event(runtime, "signup")).enrolments
-        assert enrolment.state_id is not None
-        task = asyncio.create_task(advance(runtime, enrolment.state_id, "w"))
+        (enrollment,) = (await send_event(runtime, "signup")).enrollments
+        assert enrollment.state_id is not None
+        task = asyncio.create_task(advance(runtime, enrollment.state_id, "w"))
         await provider.calling.wait()
         await send_event(runtime, "left")
         await sweep_sends(runtime)
@@ -238,9 +238,9 @@ async def test_the_task_is_cancelled_and_the_run_goes_on(running: RunningWith, c
     """An engine that stops a task under its run, again and again: at its timeout, at an eviction."""
     provider = Held()
     async with running(two_mails, provider=provider) as runtime:
-        (enrolment,) = (await send_event(runtime, "signup")).enrolments
-        assert enrolment.state_id is not None
-        task = asyncio.create_task(advance(runtime, enrolment.state_id, "w"))
+        (enrollment,) = (await send_event(runtime, "signup")).enrollments
+        assert enrollment.state_id is not None
+        task = asyncio.create_task(advance(runtime, enrollment.state_id, "w"))
         await provider.calling.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -255,9 +255,9 @@ async def test_the_task_is_cancelled_and_the_run_goes_on(running: RunningWith, c
                     reached.set()
                     raise asyncio.CancelledError
 
-            runtime.crash_at = stop_at
+            runtime.fault_point = stop_at
             with pytest.raises(asyncio.CancelledError):
-                await advance(runtime, enrolment.state_id, "w")
+                await advance(runtime, enrollment.state_id, "w")
             assert reached.is_set()
         await drive_to_end(runtime, clock)
         assert await statuses(runtime) == ["completed"]

@@ -91,9 +91,9 @@ async def test_nothing_is_called_for_a_run_that_was_ended(running: RunningWith) 
         await ctx.once("coupon", coupon)
 
     async with running(calls_out) as runtime:
-        (enrolment,) = (await send_event(runtime, "signup")).enrolments
-        assert enrolment.state_id is not None
-        run_id = enrolment.state_id
+        (enrollment,) = (await send_event(runtime, "signup")).enrollments
+        assert enrollment.state_id is not None
+        run_id = enrollment.state_id
         await drive(runtime)
         assert await statuses(runtime) == ["exited"]
         assert calls == []

@@ -197,17 +197,17 @@ async def test_a_second_worker_that_is_ahead_takes_over_too_early(
     provider = Slow()
     async with running(clocked, provider=provider) as one, running(clocked, provider=provider) as other:
         other.clock = ManualClock(clock.now() + ahead)
-        (enrolment,) = (await send_event(one, "signup")).enrolments
-        assert enrolment.state_id is not None
-        slow = asyncio.create_task(advance(one, enrolment.state_id, "one"))
+        (enrollment,) = (await send_event(one, "signup")).enrollments
+        assert enrollment.state_id is not None
+        slow = asyncio.create_task(advance(one, enrollment.state_id, "one"))
         await provider.calling.wait()
-        early = await advance(other, enrolment.state_id, "other")
+        early = await advance(other, enrollment.state_id, "other")
         provider.go_on.set()
         assert (await slow).state == "superseded"
         if ahead == days(1):
             assert early.status == "blocked"
             async with one.database.transaction() as conn:
-                await resume_in(conn, one, enrolment.state_id)
+                await resume_in(conn, one, enrollment.state_id)
         await expire_leases(one)
         clock.advance(days(2))
         await drive_to_end(one, clock)

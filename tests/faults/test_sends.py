@@ -14,7 +14,7 @@ from hogsend.clock import ManualClock
 from hogsend.consent.suppression import suppress, unsubscribe
 from hogsend.emails.providers import OutcomeUnknown, Refused, TryLater
 from hogsend.emails.providers.memory import MemoryProvider
-from hogsend.emails.sending.direct import EmailWish, resend_in, send_one
+from hogsend.emails.sending.direct import EmailRequest, resend_in, send_one
 from hogsend.emails.sending.job import sweep_sends
 from hogsend.emails.sending.protocol import deliver
 from hogsend.engine.jobs import due_jobs, run_job
@@ -182,7 +182,7 @@ async def test_two_workers_on_one_message_while_the_call_is_slow(
 
     provider = Slow()
     async with running(one_mail, provider=provider) as runtime:
-        sent = await send_one(runtime, EmailWish(template="welcome", to=ADA), idempotency_key="x")
+        sent = await send_one(runtime, EmailRequest(template="welcome", to=ADA), idempotency_key="x")
         slow = asyncio.create_task(deliver(runtime, sent.email_id))
         await calling.wait()
         assert (await deliver(runtime, sent.email_id)).state == "later"
@@ -216,7 +216,7 @@ async def test_a_job_that_dies_around_the_wire_is_made_up_for(
 ) -> None:
     provider = MemoryProvider()
     async with running(one_mail, provider=provider) as runtime:
-        await send_one(runtime, EmailWish(template="welcome", to=ADA), idempotency_key=None)
+        await send_one(runtime, EmailRequest(template="welcome", to=ADA), idempotency_key=None)
         crash_once_at(runtime, point)
         with pytest.raises(Crashed):
             await work_jobs(runtime)
@@ -233,7 +233,7 @@ async def test_resending_twice_at_once_is_one_more_email(running: RunningWith, c
     provider = MemoryProvider()
     provider.faults = [Refused("mailbox is full")]
     async with running(one_mail, provider=provider) as runtime:
-        sent = await send_one(runtime, EmailWish(template="welcome", to=ADA), idempotency_key=None)
+        sent = await send_one(runtime, EmailRequest(template="welcome", to=ADA), idempotency_key=None)
         await work_jobs(runtime)
 
         async def again() -> bool:
@@ -252,7 +252,7 @@ async def test_resending_twice_at_once_is_one_more_email(running: RunningWith, c
 async def test_one_key_is_one_send_for_ever(running: RunningWith) -> None:
     provider = MemoryProvider()
     async with running(one_mail, provider=provider) as runtime:
-        wish = EmailWish(template="welcome", to=ADA)
+        wish = EmailRequest(template="welcome", to=ADA)
         sent = await asyncio.gather(*(send_one(runtime, wish, idempotency_key="k") for _ in range(10)))
         assert len({each.email_id for each in sent}) == 1
         await work_jobs(runtime)

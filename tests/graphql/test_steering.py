@@ -54,7 +54,7 @@ async def test_cancelling_a_run_ends_it_once(client: httpx.AsyncClient, runtime:
     await drive(runtime)
     cancel = """mutation ($id: ID!) { journeyStateCancel(input: {id: $id}) {
         state { status endedReason } cancelledInEngine userErrors { code } } }"""
-    state_id = str(result.enrolments[0].state_id)
+    state_id = str(result.enrollments[0].state_id)
     first = (await ask(client, cancel, id=state_id))["journeyStateCancel"]
     assert first["state"] == {"status": "EXITED", "endedReason": "OPERATOR_CANCELLED"}
     assert first["cancelledInEngine"] is False

@@ -33,7 +33,7 @@ async def _coupon() -> str:
     return "SAVE10"
 
 
-async def enrol(runtime: Runtime, people: int) -> None:
+async def enroll(runtime: Runtime, people: int) -> None:
     for index in range(people):
         await send_event(runtime, "signup", email=f"p{index}@example.com")
     await drive(runtime)
@@ -51,7 +51,7 @@ async def test_runs_are_countable_by_version(running: RunningWith, clock: Manual
 
     async with running(course) as runtime:
         await warn_of_breaking(runtime)
-        await enrol(runtime, 3)
+        await enroll(runtime, 3)
     began = clock.now()
     clock.advance(timedelta(hours=1))
     async with running(shorter) as runtime:
@@ -75,7 +75,7 @@ async def test_a_deploy_that_breaks_parked_runs_is_told_before_they_wake(
     calls: list[str] = []
     provider = MemoryProvider()
     async with running(course, provider=provider) as runtime:
-        await enrol(runtime, 4)
+        await enroll(runtime, 4)
         await send_event(runtime, "activated", email="p0@example.com")
         await drive(runtime)
 
@@ -122,7 +122,7 @@ async def test_a_deploy_that_only_changes_what_is_ahead_is_no_matter(
     running: RunningWith, clock: ManualClock
 ) -> None:
     async with running(course) as runtime:
-        await enrol(runtime, 2)
+        await enroll(runtime, 2)
 
     @journey(id="course", trigger="signup", entry="unlimited")
     async def longer(user: User, ctx: Context) -> None:
@@ -174,7 +174,7 @@ async def test_what_stops_a_run_is_told_as_the_run_would_tell_it(
     running: RunningWith, clock: ManualClock, now: Journey | None, because: str
 ) -> None:
     async with running(course) as runtime:
-        await enrol(runtime, 1)
+        await enroll(runtime, 1)
     async with running(*([now] if now else [])) as runtime:
         await warn_of_breaking(runtime)
         (check,) = [v for v in await kept(runtime) if v.version == course.version]
@@ -233,7 +233,7 @@ async def test_a_failure_that_was_journaled_is_replayed_as_it_was(
         return made
 
     async with running(stubborn("one")) as runtime:
-        await enrol(runtime, 1)
+        await enroll(runtime, 1)
     async with running(stubborn("two")) as runtime:
         with capture_logs() as logs:
             await warn_of_breaking(runtime)
@@ -258,7 +258,7 @@ async def test_a_worker_starts_although_the_database_does_not_answer(
 
 async def test_an_earlier_check_is_forgotten(running: RunningWith, clock: ManualClock) -> None:
     async with running(course) as runtime:
-        await enrol(runtime, 1)
+        await enroll(runtime, 1)
     async with running(ends_early) as runtime:
         await warn_of_breaking(runtime)
     async with running(course) as runtime:

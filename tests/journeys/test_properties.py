@@ -179,7 +179,7 @@ class Life:
             await self._arrives(said, on_the_wire=True)
             self.driving = True
 
-    def crash_at(self, point: str) -> None:
+    def fault_point(self, point: str) -> None:
         if not self.driving:
             return
         self.points += 1
@@ -284,10 +284,10 @@ async def test_the_journal_is_what_the_contract_says(
     async with running(provider=provider) as runtime:
         runtime.registry = Registry([journey_of(number, case.acts)])
         result = await send_event(runtime, f"start-{number}", email=f"person-{number}@example.com")
-        (enrolment,) = result.enrolments
-        assert enrolment.state_id is not None
-        life = Life(runtime, clock, case, number, enrolment.state_id)
-        provider.life, runtime.crash_at = life, life.crash_at
+        (enrollment,) = result.enrollments
+        assert enrollment.state_id is not None
+        life = Life(runtime, clock, case, number, enrollment.state_id)
+        provider.life, runtime.fault_point = life, life.fault_point
         await life.live()
         provider.life = None
 

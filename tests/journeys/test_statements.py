@@ -110,7 +110,7 @@ async def test_one_run_that_a_constraint_refuses_keeps_nobody_else_out(
                 )
             )
         result = await send_event(runtime, "start")
-        verdicts = [(e.journey_id, e.enrolled, e.reason.value) for e in result.enrolments]
+        verdicts = [(e.journey_id, e.enrolled, e.reason.value) for e in result.enrollments]
         assert verdicts == [
             ("a", True, "trigger_matched"),
             ("b", False, "already_entered"),

@@ -461,10 +461,10 @@ async def test_a_run_is_not_resumed_beside_another_one(running: RunningWith, clo
 
         results = await asyncio.gather(resume(), *(send_event(runtime, "signup") for _ in range(5)), resume())
         enrolled = sum(
-            enrolment.enrolled
+            enrollment.enrolled
             for result in results
             if not isinstance(result, str)
-            for enrolment in result.enrolments
+            for enrollment in result.enrollments
         )
         answers = sorted(result for result in results if isinstance(result, str))
         assert (enrolled, answers) in (

@@ -11,8 +11,8 @@ from sqlalchemy import insert
 
 from hogsend.alerts.actions import create_rule
 from hogsend.clock import ManualClock
-from hogsend.deadletters.actions import bury
-from hogsend.emails.sending.direct import EmailWish, send_one
+from hogsend.deadletters.actions import add_dead_letter
+from hogsend.emails.sending.direct import EmailRequest, send_one
 from hogsend.runtime import Runtime
 from hogsend.storage.metadata import new_id
 from hogsend.tables.alerts import alerts
@@ -66,7 +66,7 @@ async def trouble(runtime: Runtime, clock: ManualClock) -> None:
             "triggered_at": clock.now(),
         }
         sent = await send_one(
-            runtime, EmailWish("welcome", to=f"p{number}@example.com"), idempotency_key=None
+            runtime, EmailRequest("welcome", to=f"p{number}@example.com"), idempotency_key=None
         )
         async with runtime.database.transaction() as conn:
             await conn.execute(insert(alerts).values(fired))
@@ -75,7 +75,9 @@ async def trouble(runtime: Runtime, clock: ManualClock) -> None:
 
 
 async def bury_one(runtime: Runtime, conn: Any, source: str, source_id: UUID) -> None:
-    await bury(conn, runtime.clock, source=source, source_id=str(source_id), error="no", payload={})
+    await add_dead_letter(
+        conn, runtime.clock, source=source, source_id=str(source_id), error="no", payload={}
+    )
 
 
 @pytest.mark.parametrize("root", DOCUMENTS)

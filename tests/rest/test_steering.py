@@ -64,7 +64,7 @@ async def test_somebody_is_enrolled_and_taken_out_again(client: httpx.AsyncClien
         ({"userId": "ada", "userEmail": "ada@example.com", "properties": []}, "properties"),
     ],
 )
-async def test_a_wrong_enrolment_names_its_field(
+async def test_a_wrong_enrollment_names_its_field(
     client: httpx.AsyncClient, body: dict[str, object], field: str
 ) -> None:
     response = await client.post(f"{ADMIN}/journeys/activation-welcome/enroll", json=body)

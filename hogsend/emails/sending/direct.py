@@ -29,7 +29,7 @@ _sends = email_sends.c
 
 
 @dataclass(frozen=True)
-class EmailWish:
+class EmailRequest:
     """An email to send now. One of `to` and `user_id` (externalId or contact id) says to whom."""
 
     template: str
@@ -42,7 +42,7 @@ class EmailWish:
     category: str | None = None
 
 
-def check_send(runtime: Runtime, wish: EmailWish) -> None:
+def check_send(runtime: Runtime, wish: EmailRequest) -> None:
     """Raise `InvalidInput` for the first field that is wrong; `TemplateNotFound` is one."""
     check_text("template", wish.template, 200)
     runtime.templates.get(wish.template)
@@ -66,7 +66,7 @@ def check_send(runtime: Runtime, wish: EmailWish) -> None:
 
 
 async def send_in(
-    conn: AsyncConnection, runtime: Runtime, wish: EmailWish, *, key: str | None, reason: Reason
+    conn: AsyncConnection, runtime: Runtime, wish: EmailRequest, *, key: str | None, reason: Reason
 ) -> Prepared:
     """Prepare one email and queue its delivery, in the caller's transaction.
 
@@ -97,7 +97,7 @@ async def send_in(
     return prepared
 
 
-async def _recipient(conn: AsyncConnection, wish: EmailWish) -> Record | None:
+async def _recipient(conn: AsyncConnection, wish: EmailRequest) -> Record | None:
     """The contact, locked: what is prepared for it is then seen by a merge, and moves with it."""
     if wish.user_id is not None:
         named = await find(conn, wish.user_id)
@@ -180,7 +180,7 @@ class Sent:
     reason: Reason | None
 
 
-async def send_one(runtime: Runtime, wish: EmailWish, *, idempotency_key: str | None) -> Sent:
+async def send_one(runtime: Runtime, wish: EmailRequest, *, idempotency_key: str | None) -> Sent:
     """`send_in` for the data plane, in a transaction of its own."""
     async with runtime.database.transaction() as conn:
         prepared = await send_in(conn, runtime, wish, key=idempotency_key, reason=Reason.API_ASKED)

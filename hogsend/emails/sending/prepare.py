@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.consent.suppression import refusal
-from hogsend.decisions.ledger import decide
+from hogsend.decisions.ledger import record_decision
 from hogsend.decisions.reasons import Kind, Reason
 from hogsend.emails.sending.compose import Composed, compose
 from hogsend.emails.tracking.delivery_events import record_fact
@@ -171,7 +171,7 @@ async def decide_send(
     detail: Mapping[str, Any] | None = None,
 ) -> None:
     """One verdict about a send, in the ledger."""
-    await decide(
+    await record_decision(
         conn,
         at=at,
         kind=kind,

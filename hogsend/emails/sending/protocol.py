@@ -21,12 +21,12 @@ from sqlalchemy import func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.consent.suppression import refusal
-from hogsend.deadletters.actions import bury
+from hogsend.deadletters.actions import add_dead_letter
 from hogsend.decisions.reasons import Kind, Reason
 from hogsend.emails.providers import Message, OutcomeUnknown, Refused, TryLater
 from hogsend.emails.sending.backoff import KEY_LIFETIME, backoff
 from hogsend.emails.sending.prepare import decide_send
-from hogsend.emails.tracking.delivery_events import record_fact, settle_provider_events
+from hogsend.emails.tracking.delivery_events import match_provider_events, record_fact
 from hogsend.runtime import Runtime
 from hogsend.storage.database import Record, lock_subjects
 from hogsend.tables.emails import UNDER_WAY, email_sends
@@ -57,13 +57,13 @@ async def deliver(
     *,
     guard: Guard | None = None,
     hold: Guard | None = None,
-    settle: Settle | None = None,
+    on_outcome: Settle | None = None,
 ) -> Outcome:
     """Bring one prepared send to its provider. Safe to call again at any time, from anywhere.
 
     `guard` runs first in the transaction that counts the attempt and may raise to stop it (a fenced run).
-    `hold` locks, before the send's row is touched again, whatever `settle` will touch: rows are locked in one order.
-    `settle` runs in the transaction that records a final outcome (a journey closes its step there).
+    `hold` locks whatever `on_outcome` will touch, before the row of the send is touched again: one order of locks.
+    `on_outcome` runs in the transaction that records a final outcome (a journey closes its step there).
     """
     async with runtime.database.transaction() as conn:
         if guard is not None:
@@ -75,21 +75,21 @@ async def deliver(
         )
         known = await _settled_or_early(conn, runtime, row)
         if known is not None:
-            if settle is not None and known.state != "later":
-                await settle(conn, known)
+            if on_outcome is not None and known.state != "later":
+                await on_outcome(conn, known)
             return known
         await _count_attempt(conn, runtime, email_id)
-    runtime.crash_at("before_provider_call")
+    runtime.fault_point("before_provider_call")
     outcome, was_accepted = await _call_provider(runtime, row)
-    runtime.crash_at("after_provider_call")
+    runtime.fault_point("after_provider_call")
     async with runtime.database.transaction() as conn:
         row = await _locked_again(conn, row)
         if hold is not None:
             await hold(conn)
         await _record(conn, runtime, row, outcome, unknown=row["outcome_unknown"] or was_accepted is None)
-        if settle is not None and outcome.state != "later":
-            await settle(conn, outcome)
-    runtime.crash_at("after_send_recorded")
+        if on_outcome is not None and outcome.state != "later":
+            await on_outcome(conn, outcome)
+    runtime.fault_point("after_send_recorded")
     return outcome
 
 
@@ -194,7 +194,7 @@ async def _record(
     await record_fact(conn, email_id=email_id, type=outcome.state, at=now, detail=outcome.error)
     if outcome.state == "sent" and outcome.message_id is not None:
         await decide_send(conn, row, Kind.SENT, Reason.PROVIDER_ACCEPTED, now)
-        await settle_provider_events(conn, runtime.clock, outcome.message_id, email_id)
+        await match_provider_events(conn, runtime.clock, outcome.message_id, email_id)
     else:
         await _fail(conn, runtime, row, outcome)
 
@@ -203,7 +203,7 @@ async def _fail(conn: AsyncConnection, runtime: Runtime, row: Record, outcome: O
     now = runtime.clock.now()
     reason = outcome.reason or Reason.PROVIDER_REFUSED
     await decide_send(conn, row, Kind.SEND_FAILED, reason, now, detail={"error": outcome.error or ""})
-    await bury(
+    await add_dead_letter(
         conn,
         runtime.clock,
         source="email",

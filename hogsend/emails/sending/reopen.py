@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.decisions.ledger import decide
+from hogsend.decisions.ledger import record_decision
 from hogsend.decisions.reasons import Kind, Reason
 from hogsend.emails.sending.job import DELIVER
 from hogsend.engine.outbox import enqueue_job
@@ -43,7 +43,7 @@ async def reopen_one(conn: AsyncConnection, runtime: Runtime, email_id: UUID) ->
             "first_attempt_at": None,
         }
     await conn.execute(update(email_sends).where(_sends.id == email_id).values(values))
-    await decide(
+    await record_decision(
         conn,
         at=now,
         kind=Kind.SEND,

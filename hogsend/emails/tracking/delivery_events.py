@@ -147,7 +147,7 @@ async def _note_about_reader(
         )
 
 
-async def settle_provider_events(conn: AsyncConnection, clock: Clock, message_id: str, email_id: UUID) -> int:
+async def match_provider_events(conn: AsyncConnection, clock: Clock, message_id: str, email_id: UUID) -> int:
     """Record what the provider reported about this send before we knew its message id. Returns how many were new.
 
     Part of the transaction that commits `sent`. Locks as `record_fact` does.

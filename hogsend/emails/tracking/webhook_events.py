@@ -63,7 +63,7 @@ async def take_resend_event(runtime: Runtime, event_id: str, body: Mapping[str, 
     return outcome
 
 
-async def settle_stragglers(runtime: Runtime, limit: int = 100) -> None:
+async def match_stragglers(runtime: Runtime, limit: int = 100) -> None:
     """Record stored events whose send has become known since. Scheduled; safe to call at any time."""
     events, sends = provider_events.c, email_sends.c
     async with runtime.database.read() as conn:

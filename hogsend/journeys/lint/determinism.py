@@ -51,7 +51,7 @@ _INSTEAD: tuple[tuple[object, str], ...] = (
 
 
 @dataclass(frozen=True)
-class Doubt:
+class NondeterministicCall:
     """One such call: in which journey, on which line of its file, and what to write instead."""
 
     journey: str
@@ -60,12 +60,12 @@ class Doubt:
     instead: str
 
 
-def doubts(journeys: Iterable[Journey]) -> list[Doubt]:
+def nondeterministic_calls(journeys: Iterable[Journey]) -> list[NondeterministicCall]:
     """Every call of these journeys that a replay would see answered otherwise, in their order."""
     return [doubt for journey in journeys for doubt in _of(journey)]
 
 
-def _of(journey: Journey) -> Iterator[Doubt]:
+def _of(journey: Journey) -> Iterator[NondeterministicCall]:
     written = body_of(journey)
     if written is None or not isinstance(journey.run, FunctionType):
         return
@@ -73,7 +73,9 @@ def _of(journey: Journey) -> Iterator[Doubt]:
     calls = [node for node in _own_lines(tree.body[0]) if isinstance(node, ast.Call)]
     for node in sorted(calls, key=lambda one: (one.lineno, one.col_offset)):
         if (instead := _instead(_meant(node.func, journey.run))) is not None:
-            yield Doubt(journey.id, first + node.lineno - 1, f"{ast.unparse(node.func)}()", instead)
+            yield NondeterministicCall(
+                journey.id, first + node.lineno - 1, f"{ast.unparse(node.func)}()", instead
+            )
 
 
 def _own_lines(function: ast.stmt) -> Iterator[ast.AST]:

@@ -27,7 +27,7 @@ class RunEnded(Interrupt):
     """The run was ended meanwhile: exited, cancelled, merged."""
 
 
-class Fenced(Interrupt):
+class LeaseLost(Interrupt):
     """Somebody else drives this run now."""
 
 
@@ -40,7 +40,7 @@ class Blocked(Interrupt):
         self.message = message
 
 
-class Broken(Interrupt):
+class RunFailed(Interrupt):
     """This run cannot go on: it fails, with a dead letter."""
 
     def __init__(self, reason: Reason, message: str) -> None:
@@ -49,7 +49,7 @@ class Broken(Interrupt):
         self.message = message
 
 
-class Hiccup(Interrupt):
+class Transient(Interrupt):
     """A part that the step needs did not answer; the same slice is tried again later."""
 
 

@@ -16,7 +16,7 @@ T = TypeVar("T")
 _AT = {"Context": "ctx", "History": "ctx.history", "Guards": "ctx.guard"}
 
 
-class Unawaited(list["Asked[Any]"]):
+class Unawaited(list["PendingStep[Any]"]):
     """The steps of one context that were asked for, in order; each leaves the list when it begins."""
 
     def complaint(self) -> str | None:
@@ -33,7 +33,7 @@ class Asker(Protocol):
 A = TypeVar("A", bound=Asker)
 
 
-class Asked(Coroutine[Any, Any, T]):
+class PendingStep(Coroutine[Any, Any, T]):
     """One call of a step. It begins when it is awaited, and complains where it is used in place of its answer."""
 
     def __init__(
@@ -89,7 +89,7 @@ def a_step(
     def ask(self: A, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
         frame = sys._getframe(1)
         place = f"in {frame.f_code.co_name}, line {frame.f_lineno}"
-        return Asked(lambda: method(self, *args, **kwargs), name, place, self._unawaited)
+        return PendingStep(lambda: method(self, *args, **kwargs), name, place, self._unawaited)
 
     ask._is_step = True  # type: ignore[attr-defined]
     # What `wraps` answers is typed as an object, and a method has to be a function.

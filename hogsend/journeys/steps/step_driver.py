@@ -16,7 +16,7 @@ class StepFailed(Exception):
     """The function that `ctx.once` called raised, or took too long. It is journaled: a replay raises it again."""
 
 
-async def called(function: Callable[[], Awaitable[Any]], timeout: timedelta) -> dict[str, Any]:
+async def call_with_timeout(function: Callable[[], Awaitable[Any]], timeout: timedelta) -> dict[str, Any]:
     """What the journal keeps of an author's function: its `value` (JSON), or the `error` that it ended with."""
     import asyncio  # A third of what `import hogsend` would take, and no definition needs it.
 
@@ -30,7 +30,7 @@ async def called(function: Callable[[], Awaitable[Any]], timeout: timedelta) -> 
 
 
 @dataclass(frozen=True)
-class Outgoing:
+class SendArgs:
     """A send as the author asked for it."""
 
     template: str
@@ -40,7 +40,7 @@ class Outgoing:
 
 
 @dataclass(frozen=True)
-class Branch:
+class DecisionNote:
     """What the ledger keeps of a step that only decides something."""
 
     reason: Reason
@@ -51,7 +51,7 @@ class Branch:
 class Driver(Protocol):
     """Makes steps happen. Each method answers a recorded step from the journal, or raises an `Interrupt`."""
 
-    async def decide(self, step: Step, ask: str, branch: Callable[[Any], Branch | None]) -> Any:
+    async def answer(self, step: Step, ask: str, note: Callable[[Any], DecisionNote | None]) -> Any:
         """Answer a question about now (`ask` names it, `step.args` holds its arguments) and keep the answer."""
         ...
 
@@ -63,5 +63,5 @@ class Driver(Protocol):
     async def digest(
         self, step: Step, event: str, where: Condition | None, window: timedelta
     ) -> list[Any]: ...
-    async def send(self, step: Step, outgoing: Outgoing) -> dict[str, Any]: ...
+    async def send(self, step: Step, outgoing: SendArgs) -> dict[str, Any]: ...
     async def trigger(self, step: Step, event: str, properties: Mapping[str, Any]) -> None: ...

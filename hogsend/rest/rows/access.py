@@ -13,7 +13,7 @@ from hogsend.rest import answers
 from hogsend.rest.models import Body, Instant
 from hogsend.rest.params import FROM, PAGE, TO, Choice, Flag, Param, Text
 from hogsend.rest.shapes import Node, listing
-from hogsend.rest.table import Given, Row
+from hogsend.rest.table import RequestInput, Row
 
 KEY = """
 fragment Key on ApiKey { id: uuid name keyPrefix scopes expiresAt revokedAt lastUsedAt createdAt }
@@ -41,7 +41,7 @@ def _key(node: Node) -> Node:
     return node | {"scopes": _words(node["scopes"])}
 
 
-def _made(data: dict[str, Any], _given: Given) -> Node:
+def _made(data: dict[str, Any], _given: RequestInput) -> Node:
     payload = data["apiKeyCreate"]
     key = _key(payload["apiKey"])
     return {
@@ -55,12 +55,12 @@ def _made(data: dict[str, Any], _given: Given) -> Node:
     }
 
 
-def _self(data: dict[str, Any], _given: Given) -> Node:
+def _self(data: dict[str, Any], _given: RequestInput) -> Node:
     viewer: Node = data["viewer"]
     return viewer | {"scopes": _words(viewer["scopes"])}
 
 
-def _making(given: Given) -> dict[str, Any]:
+def _making(given: RequestInput) -> dict[str, Any]:
     body: ApiKeyIn = given.body
     return {
         "input": {
@@ -75,7 +75,7 @@ def _entry(node: Node) -> Node:
     return node | {"action": _word(node["action"]), "resource": _word(node["resource"])}
 
 
-def _filter(given: Given) -> dict[str, Any]:
+def _filter(given: RequestInput) -> dict[str, Any]:
     names = ("actor", "resource", "action", "from", "to")
     return given.page | {"filter": {name: given.query[name] for name in names}}
 

@@ -10,7 +10,7 @@ from hogsend.rest import answers
 from hogsend.rest.models import Body, Properties
 from hogsend.rest.params import PAGE, Param, Text
 from hogsend.rest.shapes import listing, lowered
-from hogsend.rest.table import LONGEST_INNER_LIST, Given, Row
+from hogsend.rest.table import LONGEST_INNER_LIST, RequestInput, Row
 
 RULE = """
 fragment Rule on AlertRule {
@@ -63,11 +63,11 @@ class AlertRuleChange(Body):
     enabled: bool = Field(True, description="Whether it is watched at all")
 
 
-def _made(given: Given) -> dict[str, Any]:
+def _made(given: RequestInput) -> dict[str, Any]:
     return {"input": _words(given.body.model_dump(by_alias=True))}
 
 
-def _changed(given: Given) -> dict[str, Any]:
+def _changed(given: RequestInput) -> dict[str, Any]:
     fields = given.body.model_dump(by_alias=True, exclude_unset=True)
     return {"input": {"id": given.path["id"], **_words(fields)}}
 

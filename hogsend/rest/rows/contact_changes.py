@@ -9,7 +9,7 @@ from pydantic import Field
 from hogsend.rest import answers
 from hogsend.rest.models import Body, Properties
 from hogsend.rest.shapes import CONTACT, PREFERENCES, found, word
-from hogsend.rest.table import LONGEST_INNER_LIST, Given, Row
+from hogsend.rest.table import LONGEST_INNER_LIST, RequestInput, Row
 
 ERRORS = "userErrors { field message code }"
 
@@ -47,20 +47,20 @@ class ImportIn(Body):
     file_name: str | None = Field(None, description="What it is called, to show")
 
 
-def _created(given: Given) -> dict[str, Any]:
+def _created(given: RequestInput) -> dict[str, Any]:
     body: ContactIn = given.body
     return {
         "input": {"externalId": body.external_id, "email": body.email, "properties": body.properties},
     }
 
 
-def _changed(given: Given) -> dict[str, Any]:
+def _changed(given: RequestInput) -> dict[str, Any]:
     body: ContactChange = given.body
     email = {"email": body.email} if "email" in body.model_fields_set else {}
     return {"input": {"by": {"ref": given.path["id"]}, "properties": body.properties, **email}}
 
 
-def _agreed(given: Given) -> dict[str, Any]:
+def _agreed(given: RequestInput) -> dict[str, Any]:
     body: PreferencesChange = given.body
     return {
         "input": {
@@ -72,19 +72,19 @@ def _agreed(given: Given) -> dict[str, Any]:
     }
 
 
-def _imported(given: Given) -> dict[str, Any]:
+def _imported(given: RequestInput) -> dict[str, Any]:
     body: ImportIn = given.body
     return {
         "input": {"format": body.format.upper(), "data": body.data, "fileName": body.file_name},
     }
 
 
-def _started(data: dict[str, Any], _given: Given) -> Any:
+def _started(data: dict[str, Any], _given: RequestInput) -> Any:
     job = data["contactsImport"]["job"]
     return {"jobId": job["id"], "status": word(job["status"])}
 
 
-def _job(data: dict[str, Any], _given: Given) -> Any:
+def _job(data: dict[str, Any], _given: RequestInput) -> Any:
     job = found(data, "importJob", "Import job")
     return job | {"status": word(job["status"]), "errors": job["errors"]["nodes"]}
 

@@ -8,20 +8,20 @@ from hogsend.errors import NotFound
 from hogsend.rest import answers
 from hogsend.rest.params import PAGE, Choice, Param, Text
 from hogsend.rest.shapes import CONTACT, PREFERENCES, found, listing, page, word
-from hogsend.rest.table import Given, Row
+from hogsend.rest.table import RequestInput, Row
 
 _KINDS = {"event": "EVENT", "journey": "JOURNEY", "email": "EMAIL"}
 
 SEARCH = Param("search", Text(), "A part of the email or the externalId, in any case")
 
 
-def _contact(data: dict[str, Any], _given: Given) -> Any:
+def _contact(data: dict[str, Any], _given: RequestInput) -> Any:
     contact = found(data, "contact", "Contact")
     preferences = contact.pop("preferences")
     return {"contact": contact, "preferences": preferences}
 
 
-def _preferences(data: dict[str, Any], _given: Given) -> Any:
+def _preferences(data: dict[str, Any], _given: RequestInput) -> Any:
     preferences = found(data, "contact", "Contact")["preferences"]
     if preferences is None:
         # The contract has one text for both: a contact without preferences is not found here.
@@ -29,7 +29,7 @@ def _preferences(data: dict[str, Any], _given: Given) -> Any:
     return {"preferences": preferences}
 
 
-def _timeline(data: dict[str, Any], given: Given) -> Any:
+def _timeline(data: dict[str, Any], given: RequestInput) -> Any:
     return page(found(data, "contact", "Contact")["timeline"], "timeline", _entry, given)
 
 

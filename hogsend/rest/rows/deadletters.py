@@ -8,7 +8,7 @@ from hogsend.rest import answers
 from hogsend.rest.components import AT, ID
 from hogsend.rest.params import PAGE, Choice, Param
 from hogsend.rest.shapes import listing, lowered
-from hogsend.rest.table import Given, Row
+from hogsend.rest.table import RequestInput, Row
 from hogsend.tables.deadletters import SOURCES, STATUSES
 
 ENTRY = """
@@ -19,12 +19,12 @@ fragment Entry on DeadLetter {
 ERRORS = "userErrors { field message code }"
 
 
-def _retried(data: dict[str, Any], _given: Given) -> Any:
+def _retried(data: dict[str, Any], _given: RequestInput) -> Any:
     entry = data["deadLetterRetry"]["deadLetter"]
     return {"id": entry["id"], "status": "retried", "retriedAt": entry["retriedAt"]}
 
 
-def _discarded(data: dict[str, Any], _given: Given) -> Any:
+def _discarded(data: dict[str, Any], _given: RequestInput) -> Any:
     return {"id": data["deadLetterDiscard"]["deadLetter"]["id"], "status": "discarded"}
 
 

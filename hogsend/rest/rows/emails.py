@@ -7,7 +7,7 @@ from typing import Any
 from hogsend.rest import answers
 from hogsend.rest.params import FROM, PAGE, TO, Choice, Param, Text
 from hogsend.rest.shapes import EMAIL, email, found, listing, word
-from hogsend.rest.table import Given, Row
+from hogsend.rest.table import RequestInput, Row
 from hogsend.tables.emails import STATUSES
 
 _SORTS = {
@@ -18,7 +18,7 @@ _SORTS = {
 }
 
 
-def _email(data: dict[str, Any], _given: Given) -> Any:
+def _email(data: dict[str, Any], _given: RequestInput) -> Any:
     node = found(data, "email", "Email")
     history, links, run = node.pop("history")["nodes"], node.pop("links")["nodes"], node.pop("state")
     return {
@@ -38,7 +38,7 @@ def _link(node: dict[str, Any]) -> dict[str, Any]:
     return node | {"clickCount": clicks["totalCount"], "clicks": clicks["nodes"]}
 
 
-def _filters(given: Given) -> dict[str, Any]:
+def _filters(given: RequestInput) -> dict[str, Any]:
     names = (
         "toEmail",
         "templateKey",

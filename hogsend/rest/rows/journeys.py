@@ -10,7 +10,7 @@ from hogsend.journeys.durations import parts
 from hogsend.rest import answers
 from hogsend.rest.params import PAGE, Choice, Flag, Param, Text
 from hogsend.rest.shapes import JOURNEY, LOG, STATE, found, journey, listing, page, state, trigger
-from hogsend.rest.table import Given, Row
+from hogsend.rest.table import RequestInput, Row
 
 STATUSES = ("active", "waiting", "completed", "failed", "exited")
 
@@ -20,7 +20,7 @@ def _parts(duration: str | None) -> dict[str, int] | None:
     return None if duration is None else parts(parse_duration(duration))
 
 
-def _journey(data: dict[str, Any], _given: Given) -> Any:
+def _journey(data: dict[str, Any], _given: RequestInput) -> Any:
     node = found(data, "journey", "Journey")
     recent = node.pop("states")["nodes"]
     return {
@@ -34,11 +34,11 @@ def _journey(data: dict[str, Any], _given: Given) -> Any:
     }
 
 
-def _states(data: dict[str, Any], given: Given) -> Any:
+def _states(data: dict[str, Any], given: RequestInput) -> Any:
     return page(found(data, "journey", "Journey")["states"], "states", state, given)
 
 
-def _logged(data: dict[str, Any], given: Given) -> Any:
+def _logged(data: dict[str, Any], given: RequestInput) -> Any:
     node = found(data, "journeyState", "Journey state")
     if given.path.get("id", node["journeyId"]) != node["journeyId"]:
         raise NotFound("Journey state")

@@ -9,29 +9,29 @@ from hogsend.errors import NotFound
 from hogsend.rest import answers
 from hogsend.rest.components import COUNT, RATE, TEXT, maybe, several
 from hogsend.rest.params import FROM, TO, Choice, Flag, Param
-from hogsend.rest.table import Given, Row
+from hogsend.rest.table import RequestInput, Row
 
 PERIOD = Choice(("day", "week", "month"))
 GRANULARITY = Choice(("hour", "day", "week"))
 
 
-def _as(name: str, field: str | None = None) -> Callable[[dict[str, Any], Given], Any]:
+def _as(name: str, field: str | None = None) -> Callable[[dict[str, Any], RequestInput], Any]:
     """One list of `metrics`, under the contract's name for it."""
     return lambda data, _given: {name: data["metrics"][field or name]}
 
 
-def _overview(data: dict[str, Any], _given: Given) -> Any:
+def _overview(data: dict[str, Any], _given: RequestInput) -> Any:
     return data["metrics"]["overview"]
 
 
-def _journey(data: dict[str, Any], _given: Given) -> Any:
+def _journey(data: dict[str, Any], _given: RequestInput) -> Any:
     reach = data["metrics"]["journey"]
     if reach is None:
         raise NotFound("Journey")
     return reach
 
 
-def _window(given: Given) -> dict[str, Any]:
+def _window(given: RequestInput) -> dict[str, Any]:
     return {"from": given.query["from"], "to": given.query["to"]}
 
 

@@ -11,7 +11,7 @@ from hogsend.operations.actions import MAX_BATCH
 from hogsend.rest import answers
 from hogsend.rest.models import Body, Instant, Properties
 from hogsend.rest.shapes import word
-from hogsend.rest.table import Given, Row
+from hogsend.rest.table import RequestInput, Row
 
 ERRORS = "userErrors { field message code }"
 
@@ -55,12 +55,12 @@ class ReplayIn(Body):
     limit: int | None = Field(None, description="At most so many, the oldest first", ge=1, le=1000)
 
 
-def _switched(data: dict[str, Any], _given: Given) -> Any:
+def _switched(data: dict[str, Any], _given: RequestInput) -> Any:
     payload = data.get("journeyEnable") or data["journeyDisable"]
     return {"journey": payload["journey"]}
 
 
-def _cancelled(data: dict[str, Any], _given: Given) -> Any:
+def _cancelled(data: dict[str, Any], _given: RequestInput) -> Any:
     payload = data["journeyStateCancel"]
     state = payload["state"]
     return {
@@ -73,12 +73,12 @@ def _person(body: EnrollIn) -> dict[str, Any]:
     return {"userId": body.user_id, "userEmail": body.user_email, "properties": body.properties}
 
 
-def _enrolled(data: dict[str, Any], given: Given) -> Any:
+def _enrolled(data: dict[str, Any], given: RequestInput) -> Any:
     event = data["journeyEnroll"]["event"]["name"]
     return {"enrolled": True, "event": event, "userId": given.body.user_id}
 
 
-def _enrolled_all(data: dict[str, Any], _given: Given) -> Any:
+def _enrolled_all(data: dict[str, Any], _given: RequestInput) -> Any:
     payload = data["journeyEnrollBatch"]
     results = [
         {key: value for key, value in one.items() if key != "reason" or value is not None}
@@ -87,12 +87,12 @@ def _enrolled_all(data: dict[str, Any], _given: Given) -> Any:
     return {"enrolled": payload["enrolled"], "skipped": payload["skipped"], "results": results}
 
 
-def _resent(data: dict[str, Any], _given: Given) -> Any:
+def _resent(data: dict[str, Any], _given: RequestInput) -> Any:
     email = data["emailResend"]["email"]
     return {"emailId": email["id"], "status": word(email["status"])}
 
 
-def _chosen(given: Given) -> dict[str, Any]:
+def _chosen(given: RequestInput) -> dict[str, Any]:
     body: ReplayIn = given.body
     chosen: dict[str, Any] = {"eventIds": body.event_ids}
     if body.filter is not None:

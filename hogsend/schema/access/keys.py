@@ -141,7 +141,7 @@ class ApiKeyMutation:
         scope=Scope.FULL_ADMIN,
         payload=ApiKeyCreatePayload,
         codes=ApiKeyCreateErrorCode,
-        deed=(Action.CREATE, Resource.API_KEY),
+        audit_action=(Action.CREATE, Resource.API_KEY),
         description="Make a key. The answer is the only place that ever shows its secret.",
     )
     async def api_key_create(
@@ -159,7 +159,7 @@ class ApiKeyMutation:
         scope=Scope.FULL_ADMIN,
         payload=ApiKeyRevokePayload,
         codes=ApiKeyRevokeErrorCode,
-        deed=(Action.REVOKE, Resource.API_KEY),
+        audit_action=(Action.REVOKE, Resource.API_KEY),
         names=_named,
         description="Revoke a key: it is refused everywhere at once, and its open streams end.",
     )

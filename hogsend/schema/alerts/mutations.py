@@ -158,7 +158,7 @@ class AlertMutation:
         scope=Scope.FULL_ADMIN,
         payload=AlertRuleCreatePayload,
         codes=AlertRuleCreateErrorCode,
-        deed=(Action.CREATE, Resource.ALERT_RULE),
+        audit_action=(Action.CREATE, Resource.ALERT_RULE),
         description="Make an alert rule. A URL that leads into a private network is refused.",
     )
     async def alert_rule_create(
@@ -172,7 +172,7 @@ class AlertMutation:
         scope=Scope.FULL_ADMIN,
         payload=AlertRuleUpdatePayload,
         codes=AlertRuleUpdateErrorCode,
-        deed=(Action.UPDATE, Resource.ALERT_RULE),
+        audit_action=(Action.UPDATE, Resource.ALERT_RULE),
         names=_id,
         description="Change an alert rule. The whole that comes of it must fit together.",
     )
@@ -186,7 +186,7 @@ class AlertMutation:
         scope=Scope.FULL_ADMIN,
         payload=AlertRuleDeletePayload,
         codes=AlertRuleDeleteErrorCode,
-        deed=(Action.DELETE, Resource.ALERT_RULE),
+        audit_action=(Action.DELETE, Resource.ALERT_RULE),
         names=_id,
         description="Delete an alert rule. What it fired stays.",
     )
@@ -201,7 +201,7 @@ class AlertMutation:
         scope=Scope.FULL_ADMIN,
         payload=AlertRuleTestPayload,
         codes=AlertRuleTestErrorCode,
-        deed=(Action.UPDATE, Resource.ALERT_RULE),
+        audit_action=(Action.UPDATE, Resource.ALERT_RULE),
         names=_id,
         description="Tell a rule's channel what the rule sees now, marked as a test. Nothing fires.",
         cost=100,

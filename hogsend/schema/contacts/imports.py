@@ -233,7 +233,7 @@ class ImportMutation:
         scope=Scope.FULL_ADMIN,
         payload=ContactsImportPayload,
         codes=ContactsImportErrorCode,
-        deed=(Action.IMPORT, Resource.CONTACT),
+        audit_action=(Action.IMPORT, Resource.CONTACT),
         description="Take a file of contacts in, in the background: upsert by externalId, properties merged at the "
         "top level. A bad row is skipped and reported; no event is fired and no journey starts.",
         cost=100,

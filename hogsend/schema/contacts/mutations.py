@@ -12,7 +12,7 @@ from strawberry.scalars import JSON
 from hogsend.access.audit import Action, Resource
 from hogsend.access.caller import Scope
 from hogsend.contacts import actions
-from hogsend.contacts.actions import UNTOUCHED, Wish
+from hogsend.contacts.actions import UNTOUCHED, PreferencesUpdate
 from hogsend.errors import NotFound
 from hogsend.graphql.context import Context, Info
 from hogsend.graphql.enums import described_enum
@@ -198,7 +198,7 @@ class ContactMutation:
         scope=Scope.FULL_ADMIN,
         payload=ContactCreatePayload,
         codes=ContactCreateErrorCode,
-        deed=(Action.CREATE, Resource.CONTACT),
+        audit_action=(Action.CREATE, Resource.CONTACT),
         names=lambda given: given.external_id or given.email,
         description="Make a contact. One that has a key already is an error; `contactUpsert` takes either.",
     )
@@ -220,7 +220,7 @@ class ContactMutation:
         scope=Scope.FULL_ADMIN,
         payload=ContactUpdatePayload,
         codes=ContactUpdateErrorCode,
-        deed=(Action.UPDATE, Resource.CONTACT),
+        audit_action=(Action.UPDATE, Resource.CONTACT),
         names=_named,
         description="Change a contact's address or properties.",
     )
@@ -243,7 +243,7 @@ class ContactMutation:
         scope=Scope.FULL_ADMIN,
         payload=ContactUpsertPayload,
         codes=ContactUpsertErrorCode,
-        deed=(Action.UPDATE, Resource.CONTACT),
+        audit_action=(Action.UPDATE, Resource.CONTACT),
         names=lambda given: given.external_id or given.email,
         description="Find a contact by either key, fill in the missing one, merge two where each key has its own, "
         "or make one.",
@@ -271,7 +271,7 @@ class ContactMutation:
         scope=Scope.FULL_ADMIN,
         payload=ContactDeletePayload,
         codes=ContactDeleteErrorCode,
-        deed=(Action.DELETE, Resource.CONTACT),
+        audit_action=(Action.DELETE, Resource.CONTACT),
         names=_named,
         description="Delete a contact: its runs end, nothing more is sent to it, its keys are free again. What it "
         "refused is kept, and holds for whoever comes with its address.",
@@ -289,7 +289,7 @@ class ContactMutation:
         scope=Scope.FULL_ADMIN,
         payload=ContactPreferencesUpdatePayload,
         codes=ContactPreferencesUpdateErrorCode,
-        deed=(Action.UPDATE, Resource.CONTACT),
+        audit_action=(Action.UPDATE, Resource.CONTACT),
         names=_named,
         description="Say what a contact agreed to. Each change has its decision.",
     )
@@ -300,7 +300,7 @@ class ContactMutation:
     ) -> ContactPreferencesUpdatePayload:
         runtime = info.context.runtime
         contact_id = await _id_of(info.context, input.by)
-        wish = Wish(input.unsubscribed_all, input.suppressed, input.categories)  # type: ignore[arg-type]
+        wish = PreferencesUpdate(input.unsubscribed_all, input.suppressed, input.categories)  # type: ignore[arg-type]
         async with runtime.database.transaction() as conn:
             row = await actions.update_preferences(conn, runtime.clock, contact_id, wish)
         return ContactPreferencesUpdatePayload(

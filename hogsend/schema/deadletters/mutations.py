@@ -17,7 +17,7 @@ from hogsend.graphql.context import Info
 from hogsend.graphql.fields import described
 from hogsend.graphql.mutations import UserError, mutation
 from hogsend.graphql.node import by_key
-from hogsend.operations.dead_letters import MOST_AT_ONCE, Wish, discard, retry, retry_many
+from hogsend.operations.dead_letters import MOST_AT_ONCE, DeadLetterRetry, discard, retry, retry_many
 from hogsend.schema.deadletters.types import DeadLetter, DeadLetterSource
 
 SAMPLE = 20
@@ -142,7 +142,7 @@ class DeadLetterMutation:
         scope=Scope.FULL_ADMIN,
         payload=DeadLetterRetryPayload,
         codes=DeadLetterRetryErrorCode,
-        deed=(Action.RETRY, Resource.DLQ),
+        audit_action=(Action.RETRY, Resource.DLQ),
         names=_id,
         description="Queue what a dead letter stands for again. A new failure brings it back.",
     )
@@ -157,7 +157,7 @@ class DeadLetterMutation:
         scope=Scope.FULL_ADMIN,
         payload=DeadLetterDiscardPayload,
         codes=DeadLetterDiscardErrorCode,
-        deed=(Action.DISCARD, Resource.DLQ),
+        audit_action=(Action.DISCARD, Resource.DLQ),
         names=_id,
         description="Give a dead letter up. It stays to be read.",
     )
@@ -172,14 +172,14 @@ class DeadLetterMutation:
         scope=Scope.FULL_ADMIN,
         payload=DeadLettersRetryPayload,
         codes=DeadLettersRetryErrorCode,
-        deed=(Action.RETRY, Resource.DLQ),
+        audit_action=(Action.RETRY, Resource.DLQ),
         description="Retry many dead letters, each for itself; one that is refused does not stop the others.",
         cost=100,
     )
     async def dead_letters_retry(
         self, info: Info, input: Annotated[DeadLettersRetryInput, described("Which.")]
     ) -> DeadLettersRetryPayload:
-        wish = Wish(
+        wish = DeadLetterRetry(
             ids=None if input.ids is None else _keys(input.ids),
             source=input.source.value if input.source else None,
             limit=input.limit,

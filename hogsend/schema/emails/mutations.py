@@ -12,7 +12,7 @@ from strawberry.scalars import JSON
 from hogsend.access.audit import Action, Resource, audit
 from hogsend.access.caller import Scope
 from hogsend.access.idempotency import Claim, once
-from hogsend.emails.sending.direct import EmailWish, resend_in, send_in
+from hogsend.emails.sending.direct import EmailRequest, resend_in, send_in
 from hogsend.emails.sending.prepare import Prepared
 from hogsend.emails.templates.jinja import RenderError
 from hogsend.errors import InvalidInput, NotFound
@@ -42,9 +42,9 @@ class EmailSendInput:
     )
     idempotency_key: str | None = strawberry.field(default=None, description=KEY)
 
-    def wish(self) -> EmailWish:
+    def wish(self) -> EmailRequest:
         props: Any = self.props or {}
-        return EmailWish(
+        return EmailRequest(
             template=self.template,
             to=self.to,
             user_id=self.user_id,
@@ -115,7 +115,7 @@ class EmailMutation:
         scope=Scope.FULL_ADMIN,
         payload=EmailSendPayload,
         codes=EmailSendErrorCode,
-        deed=(Action.CREATE, Resource.EMAIL),
+        audit_action=(Action.CREATE, Resource.EMAIL),
         names=lambda given: given.user_id or given.to,
         description="Send one email now. Suppression and preferences hold, as for every send.",
     )
@@ -129,7 +129,7 @@ class EmailMutation:
         scope=Scope.FULL_ADMIN,
         payload=EmailResendPayload,
         codes=EmailResendErrorCode,
-        deed=(Action.RESEND, Resource.EMAIL),
+        audit_action=(Action.RESEND, Resource.EMAIL),
         names=lambda given: given.id,
         description="Render a failed or bounced email again and send it, as a new send. Two at once are one.",
     )
@@ -160,7 +160,7 @@ class EmailMutation:
         scope=Scope.FULL_ADMIN,
         payload=TemplateSendTestPayload,
         codes=TemplateSendTestErrorCode,
-        deed=(Action.CREATE, Resource.EMAIL),
+        audit_action=(Action.CREATE, Resource.EMAIL),
         names=lambda given: given.to,
         description="Send a template to an address to see it there; the subject says that it is a test.",
     )
@@ -169,7 +169,7 @@ class EmailMutation:
     ) -> TemplateSendTestPayload:
         template = info.context.runtime.templates.get(input.template)
         props: Any = input.props or {}
-        wish = EmailWish(
+        wish = EmailRequest(
             template=input.template,
             to=input.to,
             props=props,
@@ -182,7 +182,7 @@ class EmailMutation:
 
 
 async def _send(
-    context: Context, operation: str, wish: EmailWish, input: Mapping[str, Any], key: str | None
+    context: Context, operation: str, wish: EmailRequest, input: Mapping[str, Any], key: str | None
 ) -> Mapping[str, Any]:
     runtime = context.runtime
 

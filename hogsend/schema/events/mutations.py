@@ -83,7 +83,7 @@ class EventReplayMutation:
         scope=Scope.FULL_ADMIN,
         payload=EventsReplayPayload,
         codes=EventsReplayErrorCode,
-        deed=(Action.REPLAY, Resource.EVENT),
+        audit_action=(Action.REPLAY, Resource.EVENT),
         description="Send stored events through the whole pipeline again. Entry guards apply, nothing is stored "
         "twice, and open waits are not satisfied by what happened before them.",
         cost=100,

@@ -215,7 +215,7 @@ class EventMutation:
         scope=Scope.INGEST,
         payload=EventIngestPayload,
         codes=EventIngestErrorCode,
-        deed=(Action.CREATE, Resource.EVENT),
+        audit_action=(Action.CREATE, Resource.EVENT),
         description="Take an event in, with everything that follows from it, in one transaction.",
     )
     async def event_ingest(

@@ -34,7 +34,7 @@ class JourneyEnrollInput:
         default=None, description="An object: the properties of the trigger event."
     )
     idempotency_key: str | None = strawberry.field(
-        default=None, description="The same key and input enrol once and give the first answer again."
+        default=None, description="The same key and input enroll once and give the first answer again."
     )
 
 
@@ -48,7 +48,7 @@ class JourneyEnrollErrorCode(Enum):
 described_enum(
     JourneyEnrollErrorCode,
     "JourneyEnrollErrorCode",
-    "What can be wrong with an enrolment.",
+    "What can be wrong with an enrollment.",
     {
         JourneyEnrollErrorCode.INVALID: "A field has a value that it does not take.",
         JourneyEnrollErrorCode.NOT_FOUND: "There is no such journey.",
@@ -77,7 +77,7 @@ class JourneyMutation:
         scope=Scope.JOURNEY_ADMIN,
         payload=JourneyEnrollPayload,
         codes=JourneyEnrollErrorCode,
-        deed=(Action.ENROLL, Resource.JOURNEY),
+        audit_action=(Action.ENROLL, Resource.JOURNEY),
         names=lambda given: ids.name_of(given.id, "journey"),
         description="Let a journey's trigger event happen to somebody. Its guards apply as to any other event.",
     )
@@ -91,7 +91,7 @@ class JourneyMutation:
             properties: Any = input.properties or {}
             person = Person(input.user_id, input.user_email, properties)
             result = await enroll(context.runtime, journey_id, person, idempotency_key=input.idempotency_key)
-            verdict = next((one for one in result.enrolments if one.journey_id == journey_id), None)
+            verdict = next((one for one in result.enrollments if one.journey_id == journey_id), None)
             return {
                 "enrolled": verdict is not None and verdict.enrolled,
                 "reason": None if verdict is None else verdict.reason.value,

@@ -34,7 +34,7 @@ class JourneyEnrollBatchInput:
     users: list[JourneyEnrollUser] = strawberry.field(description=f"1 to {MAX_BATCH} people.")
     dry_run: bool = strawberry.field(default=False, description="Only say what each verdict would be.")
     idempotency_key: str | None = strawberry.field(
-        default=None, description="The same key and input enrol once and give the first answer again."
+        default=None, description="The same key and input enroll once and give the first answer again."
     )
 
 
@@ -65,7 +65,7 @@ class JourneyBatch:
         scope=Scope.JOURNEY_ADMIN,
         payload=JourneyEnrollBatchPayload,
         codes=JourneyEnrollBatchErrorCode,
-        deed=(Action.ENROLL, Resource.JOURNEY),
+        audit_action=(Action.ENROLL, Resource.JOURNEY),
         names=lambda given: ids.name_of(given.id, "journey"),
         description="Let a journey's trigger event happen to many people, each with a verdict of their own.",
         cost=100,

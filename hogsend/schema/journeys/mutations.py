@@ -144,7 +144,7 @@ class JourneySteering:
         scope=Scope.JOURNEY_ADMIN,
         payload=JourneyEnablePayload,
         codes=JourneyEnableErrorCode,
-        deed=(Action.UPDATE, Resource.JOURNEY),
+        audit_action=(Action.UPDATE, Resource.JOURNEY),
         names=lambda given: ids.name_of(given.id, "journey"),
         description="Let people in again, whatever the code says. Runs that are under way are not touched.",
     )
@@ -157,7 +157,7 @@ class JourneySteering:
         scope=Scope.JOURNEY_ADMIN,
         payload=JourneyDisablePayload,
         codes=JourneyDisableErrorCode,
-        deed=(Action.UPDATE, Resource.JOURNEY),
+        audit_action=(Action.UPDATE, Resource.JOURNEY),
         names=lambda given: ids.name_of(given.id, "journey"),
         description="Let nobody in, whatever the code says. Runs that are under way go on.",
     )
@@ -170,7 +170,7 @@ class JourneySteering:
         scope=Scope.JOURNEY_ADMIN,
         payload=JourneyStateCancelPayload,
         codes=JourneyStateCancelErrorCode,
-        deed=(Action.CANCEL, Resource.JOURNEY),
+        audit_action=(Action.CANCEL, Resource.JOURNEY),
         names=lambda given: given.id,
         description="End a run for good. Whatever drives it is fenced at its next touch: nothing more is sent.",
     )
@@ -192,7 +192,7 @@ class JourneySteering:
         scope=Scope.JOURNEY_ADMIN,
         payload=JourneyStateResumePayload,
         codes=JourneyStateResumeErrorCode,
-        deed=(Action.RETRY, Resource.JOURNEY),
+        audit_action=(Action.RETRY, Resource.JOURNEY),
         names=lambda given: given.id,
         description="Let a blocked or failed run go on from its journal. A send whose outcome nobody knows is "
         "sent again: resume it only when you know that it did not arrive.",
@@ -206,7 +206,7 @@ class JourneySteering:
         scope=Scope.JOURNEY_ADMIN,
         payload=JourneyStateSkipPayload,
         codes=JourneyStateSkipErrorCode,
-        deed=(Action.UPDATE, Resource.JOURNEY),
+        audit_action=(Action.UPDATE, Resource.JOURNEY),
         names=lambda given: given.id,
         description="Take the step in which a run is stuck as done and go on behind it: a send counts as failed, "
         "a wait as timed out. Where the code changed, its journal is forgotten from the first step that does not fit, "
@@ -221,7 +221,7 @@ class JourneySteering:
         scope=Scope.JOURNEY_ADMIN,
         payload=JourneyStatesCancelPayload,
         codes=JourneyStatesCancelErrorCode,
-        deed=(Action.CANCEL, Resource.JOURNEY),
+        audit_action=(Action.CANCEL, Resource.JOURNEY),
         names=lambda given: given.journey_id,
         description="End many live runs. A dry run counts them and shows some.",
         cost=100,

@@ -186,7 +186,7 @@ class Journey(Node):
         contact: Annotated[
             Any,
             strawberry.argument(
-                description="Whose enrolment.",
+                description="Whose enrollment.",
                 graphql_type=LazyType("ContactBy", "hogsend.schema.contacts"),
             ),
         ],

@@ -1,6 +1,6 @@
 """The real worker with something wrong, as the environment says: `python -m tests.engine.odd_worker`.
 
-ODD_DIES_AT        points of `Runtime.crash_at`, with commas between: one process for each, all at once, and each
+ODD_DIES_AT        points of `Runtime.fault_point`, with commas between: one process for each, all at once, and each
                    kills itself without warning when it first reaches its point. Ends when all of them are dead.
 ODD_CLOCK_OFF      seconds by which its clocks are ahead
 ODD_LONGEST_WAIT   seconds in the place of the seven days after which a wait is cut on Hatchet
@@ -62,7 +62,7 @@ async def open_odd_runtime(*args: Any, **more: Any) -> AsyncIterator[Runtime]:
             threading.Timer(random.random() / 2, die_now, [point]).start()
 
     async with open_runtime(*args, **more) as runtime:
-        runtime.crash_at = die
+        runtime.fault_point = die
         off = timedelta(seconds=float(os.environ.get("ODD_CLOCK_OFF", "0")))
         runtime.clock = OffClock(runtime.clock, off)
         yield runtime

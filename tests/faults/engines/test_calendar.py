@@ -77,10 +77,10 @@ async def _go_to_bed(database_url: str, redis_url: str) -> dict[UUID, datetime]:
                 properties={"days": days_ahead, "at": at},
                 contact_properties={"timezone": zone},
             )
-            (enrolment,) = (await ingest(runtime, event)).enrolments
-            assert enrolment.state_id is not None
-            await advance(runtime, enrolment.state_id, "test")
-            parked[enrolment.state_id] = datetime.fromisoformat(until).replace(tzinfo=UTC)
+            (enrollment,) = (await ingest(runtime, event)).enrollments
+            assert enrollment.state_id is not None
+            await advance(runtime, enrollment.state_id, "test")
+            parked[enrollment.state_id] = datetime.fromisoformat(until).replace(tzinfo=UTC)
         wall = SystemClock().wall()
         async with runtime.database.transaction() as conn:
             await conn.execute(

@@ -82,7 +82,7 @@ async def test_a_run_is_ended_while_its_email_is_on_the_wire(plant: Plant, how: 
 async def test_fifty_triggers_at_once_are_one_run(plant: Plant) -> None:
     ada = plant.somebody()
     results = await asyncio.gather(*(send_event(plant.runtime, "two", email=ada) for _ in range(50)))
-    (run_id,) = (each.state_id for result in results for each in result.enrolments if each.enrolled)
+    (run_id,) = (each.state_id for result in results for each in result.enrollments if each.enrolled)
     assert run_id is not None
     await plant.until(run_id, "status = 'completed'")
     plant.got(ada, "Welcome", "Bye")
@@ -178,7 +178,7 @@ async def test_what_authors_write_that_is_odd(plant: Plant) -> None:
     """Code that raises, returns early, swallows every exception, and sends one template twice; one person has all."""
     ada = plant.somebody()
     result = await send_event(plant.runtime, "odd", email=ada)
-    runs = [each.state_id for each in result.enrolments if each.state_id is not None]
+    runs = [each.state_id for each in result.enrollments if each.state_id is not None]
     await plant.until_all(runs, "status IN ('completed', 'failed')")
     ends = await rows(
         plant.runtime, "SELECT journey_id, status, error FROM journey_states WHERE id = ANY(:ids)", ids=runs

@@ -56,7 +56,7 @@ async def test_workers_that_kill_themselves_at_every_edge_and_inside_it(plant: P
         while dying.lives:
             assert time.monotonic() < deadline, dying.output + plant.told()
             for email in [plant.somebody() for _ in range(2 if people else 2 * len(points))]:
-                people[await plant.enrol("walk", email)] = email
+                people[await plant.enroll("walk", email)] = email
             await asyncio.sleep(1)
     await plant.staffed()
     # On a real Hatchet some drivers go down with their workers; the watchdog replaces them after eight minutes.
@@ -95,12 +95,12 @@ async def test_a_worker_is_a_day_ahead_and_the_next_a_day_behind(plant: Plant) -
     people = {}
     with plant.odd_worker(ODD_CLOCK_OFF=str(A_DAY)) as ahead:
         for email in [plant.somebody() for _ in range(3)]:
-            people[await plant.enrol("walk", email)] = email
+            people[await plant.enroll("walk", email)] = email
         await eventually(lambda: any(plant.subjects(email) for email in people.values()), within=60)
         ahead.kill()
     with plant.odd_worker(ODD_CLOCK_OFF=str(-A_DAY)) as behind:
         ada = plant.somebody()
-        people[await plant.enrol("walk", ada)] = ada
+        people[await plant.enroll("walk", ada)] = ada
         await plant.until_row(
             "SELECT 1 FROM crons WHERE name = 'heartbeat' AND last_run_at < now() - interval '12 hours'"
         )
