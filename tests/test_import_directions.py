@@ -1,4 +1,4 @@
-"""Imports run one way: rest → graphql → a feature's schema → its actions and queries → tables → storage."""
+"""Imports run one way: down the floors of the house. `FLOORS` is the whole rule, and the order to read the tree in."""
 
 from __future__ import annotations
 
@@ -6,100 +6,141 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
-FEATURES = {
-    "access",
-    "alerts",
-    "analytics",
-    "contacts",
-    "deadletters",
-    "decisions",
-    "emails",
-    "events",
-    "journeys",
+FLOORS = (
+    "errors",  # what a person can get wrong
+    "validation",  # what text, addresses and properties must look like
+    "clock",  # the two times
+    "settings",
+    "logs",
+    "storage",  # database, locks, collections, cursors, the embedded servers
+    "tables",  # every table, one file a feature
+    "runtime",  # what the parts of one process share
+    "realtime",  # the activity log, its order, its streams
+    "engine",  # when work is called: port, outbox, jobs, crons, embedded, Hatchet
+    "decisions",  # the ledger
+    "events",  # an event's values, and where events are kept
+    "deadletters",  # what could not be done
+    "consent",  # who may be written to
+    "journeys",  # what authors write
+    "runs",  # one person's run of a journey: its states and how it ends
+    "access",  # keys, scopes, limits, audit, idempotency
+    "contacts",  # identity, merge, imports, exports
+    "emails",  # templates, tracking, providers, the send protocol
+    "enrollment",  # what an event does to journeys, and why
+    "ingestion",  # the one pipeline that events come in by
+    "execution",  # advancing runs
+    "operations",  # what operators do to runs and dead letters
     "metrics",
-}
-EDGES = {"rest", "graphql", "cli", "app", "boot", "worker"}
+    "analytics",  # PostHog
+    "alerts",
+    "health",
+    "graphql",  # the kit: how types, lists, links and mutations are declared
+    "schema",  # what the API shows, a folder a feature
+    "serving",  # documents run over HTTP, WebSocket, SSE
+    "rest",  # the contract as a table over documents
+    "boot",
+    "app",
+    "worker",  # the worker process, the shipped journeys
+    "testing",  # journeys on a virtual clock
+    "cli",
+)
+
+# `runtime` names the types of what `boot` puts into it, and imports none of them.
+# `schema.refs` is where the types of the schema refer to one another, each once.
+NAMED_FOR_TYPES_ALONE = {"runtime", "schema.refs"}
 
 
-def forbidden(module: str) -> set[str]:
-    """The parts of Hogsend that `module` may not import."""
-    part, *rest = module.split(".")
-    if part == "storage":
-        return FEATURES | EDGES | {"engine", "realtime", "runtime"}
-    if part in ("engine", "realtime"):
-        return FEATURES | EDGES
-    if part in FEATURES:
-        # These are the feature's face to GraphQL; the rest of a feature does not know that GraphQL exists.
-        return EDGES - {"graphql"} if rest[:1] in (["schema"], ["mutations"], ["subscriptions"]) else EDGES
-    if part == "graphql":
-        return {"rest", "cli", "app", "boot", "worker"}
-    if part == "rest":
-        return {"cli", "app", "boot", "worker"}
-    if part in ("app", "boot", "worker"):
-        return {"cli"}
-    if part in ("settings", "clock", "errors", "logs"):
-        return FEATURES | EDGES | {"engine", "realtime", "storage", "runtime"}
-    return set()
+@dataclass(frozen=True)
+class Import:
+    path: Path
+    line: int
+    module: str
+    name: str
+    typed_only: bool
+
+    def __str__(self) -> str:
+        return f"{self.path.relative_to(ROOT)}:{self.line} imports {self.name}"
 
 
-def imports(path: Path) -> Iterator[tuple[int, str]]:
-    """Each imported name of ours, as (line, dotted path without `hogsend`); those for types alone are left out."""
-    pending: list[ast.AST] = [ast.parse(path.read_text())]
-    while pending:
-        node = pending.pop()
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            continue
-        pending.extend(ast.iter_child_nodes(node))
-        names = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-        for name in names:
-            first, _, rest = name.partition(".")
-            if first == "worker":
-                yield node.lineno, name
-            elif first == "hogsend" and rest:
-                yield node.lineno, rest
-
-
-def modules() -> Iterator[tuple[str, Path]]:
+def modules() -> dict[str, Path]:
+    """Each module by its dotted path without `hogsend`."""
+    found = {}
     for base in (ROOT / "hogsend", ROOT / "worker"):
         for path in base.rglob("*.py"):
-            relative = path.relative_to(ROOT).with_suffix("")
-            parts = relative.parts[1:] if relative.parts[0] == "hogsend" else relative.parts
-            yield ".".join(parts), path
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            parts = parts[1:] if parts[0] == "hogsend" else parts
+            name = ".".join(parts).removesuffix(".__init__")
+            if name != "__init__":  # the front door of authors
+                found[name] = path
+    return found
 
 
-def test_imports_run_one_way() -> None:
+MODULES = modules()
+
+
+def imports(module: str, path: Path) -> Iterator[Import]:
+    """Each import of a module of ours, those inside functions and those for types alone included."""
+    pending: list[tuple[ast.AST, bool]] = [(ast.parse(path.read_text()), False)]
+    while pending:
+        node, typed_only = pending.pop()
+        typed_only = typed_only or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
+        pending.extend((child, typed_only) for child in ast.iter_child_nodes(node))
+        if isinstance(node, ast.ImportFrom) and node.module:
+            named = [(node.module, f"{node.module}.{alias.name}") for alias in node.names]
+        elif isinstance(node, ast.Import):
+            named = [(alias.name, alias.name) for alias in node.names]
+        else:
+            continue
+        for home, full in named:
+            names = [name.removeprefix("hogsend.") for name in (full, home)]
+            name = next((name for name in names if name in MODULES), None)
+            if name is not None and name != module:
+                yield Import(path, node.lineno, module, name, typed_only)
+
+
+IMPORTS = [found for module, path in MODULES.items() for found in imports(module, path)]
+
+
+def floor(module: str) -> int:
+    return FLOORS.index(module.partition(".")[0])
+
+
+def test_every_room_has_a_floor() -> None:
+    assert {module.partition(".")[0] for module in MODULES} == set(FLOORS)
+
+
+def test_no_import_runs_upwards() -> None:
     wrong = [
-        f"{path.relative_to(ROOT)}:{line} imports {name}"
-        for module, path in modules()
-        for line, name in imports(path)
-        if name.split(".")[0] in forbidden(module)
+        str(found)
+        for found in IMPORTS
+        if floor(found.name) > floor(found.module)
+        and not (found.typed_only and found.module in NAMED_FOR_TYPES_ALONE)
     ]
     assert not wrong, "\n".join(wrong)
 
 
-def test_tables_stand_on_storage_alone() -> None:
-    wrong = [
-        f"{path.relative_to(ROOT)}:{line} imports {name}"
-        for module, path in modules()
-        if module.split(".")[0] in FEATURES and module.endswith(".tables")
-        for line, name in imports(path)
-        if name.split(".")[0] not in ("storage", "settings") and ".tables" not in f"{name}."
-    ]
-    assert not wrong, "\n".join(wrong)
+def test_no_files_import_one_another_in_a_circle() -> None:
+    below: dict[str, set[str]] = {module: set() for module in MODULES}
+    for found in IMPORTS:
+        if not (found.typed_only and found.module in NAMED_FOR_TYPES_ALONE):
+            below[found.module].add(found.name)
+    while free := [module for module, names in below.items() if not names]:
+        for module in free:
+            del below[module]
+        for names in below.values():
+            names.difference_update(free)
+    assert not below, f"in a circle, or above one: {sorted(below)}"
 
 
 def test_hatchet_is_imported_by_its_adapter_only() -> None:
     users = {
         str(path.relative_to(ROOT))
-        for _, path in modules()
+        for path in MODULES.values()
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Import | ast.ImportFrom) and "hatchet_sdk" in ast.unparse(node)
     }

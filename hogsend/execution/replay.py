@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from uuid import UUID
 
 from sqlalchemy import select
@@ -17,6 +18,7 @@ from hogsend.journeys.steps.journal import Journal, Step
 from hogsend.tables.journeys import journey_steps
 
 _steps = journey_steps.c
+_OURS = str(Path(__file__).parents[1])
 
 
 async def follow(journey: Journey, context: Context, journal: Journal) -> None:
@@ -60,6 +62,6 @@ async def recorded(conn: AsyncConnection, run_ids: Sequence[UUID]) -> dict[UUID,
 def _where(error: BaseException) -> str:
     """The error and the author's own line, which is what an operator needs to see."""
     frames = traceback.extract_tb(error.__traceback__)
-    last = next((f for f in reversed(frames) if "hogsend/journeys" not in f.filename), None)
+    last = next((f for f in reversed(frames) if not f.filename.startswith(_OURS)), None)
     place = f" (in {last.name}, line {last.lineno})" if last else ""
     return f"{type(error).__name__}: {error}{place}"

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from hogsend.decisions.reasons import Reason
 from hogsend.journeys.conditions.builders import Condition, on
 from hogsend.journeys.errors import JourneyError
-from hogsend.journeys.steps.pending_step import a_step
+from hogsend.journeys.steps.pending_step import Unawaited, a_step
 from hogsend.journeys.steps.step_driver import DecisionNote
 
-if TYPE_CHECKING:
-    from hogsend.journeys.context import Context
+
+class Asks(Protocol):
+    """The context that these questions are steps of."""
+
+    _unawaited: Unawaited
+
+    async def answer(
+        self,
+        kind: str,
+        label: str,
+        args: Mapping[str, Any],
+        ask: str,
+        note: Callable[[Any], DecisionNote | None],
+    ) -> Any: ...
 
 
 class History:
     """What the person did before; each answer is kept as it was when first asked."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Asks) -> None:
         self._context = context
         self._unawaited = context._unawaited
 
@@ -66,7 +78,7 @@ class History:
 class Guards:
     """What an author may ask before writing to someone; sends ask it again by themselves."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Asks) -> None:
         self._context = context
         self._unawaited = context._unawaited
 

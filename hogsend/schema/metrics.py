@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import strawberry
 
@@ -17,11 +17,8 @@ from hogsend.graphql.node import TYPES
 from hogsend.graphql.scalars import instant_text
 from hogsend.metrics import queries
 from hogsend.metrics.queries import Engagement, JourneyReach, JourneyRuns, Period, Span
+from hogsend.schema.refs import JourneyRef
 
-if TYPE_CHECKING:
-    from hogsend.schema.journeys import Journey
-
-JourneyRef = Annotated["Journey", strawberry.lazy("hogsend.schema.journeys")]
 From = Annotated[datetime | None, strawberry.argument(name="from", description="Then or later.")]
 To = Annotated[datetime | None, described("Then or earlier.")]
 

@@ -13,25 +13,32 @@ from strawberry.schema.name_converter import NameConverter
 from strawberry.types.base import StrawberryObjectDefinition, StrawberryType
 
 from hogsend.graphql.scalars import SCALARS
-from hogsend.schema.access import ApiKeyMutation, ApiKeyQuery, AuditQuery
+from hogsend.schema.access.audit_log import AuditQuery
+from hogsend.schema.access.keys import ApiKeyMutation, ApiKeyQuery
 from hogsend.schema.alerts.mutations import AlertMutation
 from hogsend.schema.alerts.types import AlertQuery
-from hogsend.schema.contacts import ENTRY_TYPES, ContactMutation, ContactQuery, ImportMutation, ImportQuery
+from hogsend.schema.contacts.imports import ImportMutation, ImportQuery
+from hogsend.schema.contacts.mutations import ContactMutation
 from hogsend.schema.contacts.subscriptions import ContactSubscription
+from hogsend.schema.contacts.timeline import ENTRY_TYPES
+from hogsend.schema.contacts.types import ContactQuery
 from hogsend.schema.deadletters.mutations import DeadLetterMutation
 from hogsend.schema.deadletters.types import DeadLetterQuery, Job
-from hogsend.schema.decisions import DecisionQuery
 from hogsend.schema.decisions.subscriptions import DecisionSubscription
-from hogsend.schema.emails import EmailQuery, TemplateQuery
+from hogsend.schema.decisions.types import DecisionQuery
 from hogsend.schema.emails.mutations import EmailMutation
 from hogsend.schema.emails.subscriptions import EmailSubscription
+from hogsend.schema.emails.templates import TemplateQuery
+from hogsend.schema.emails.types import EmailQuery
 from hogsend.schema.events.mutations import EventReplayMutation
 from hogsend.schema.events.subscriptions import EventSubscription
 from hogsend.schema.events.types import EventMutation, EventQuery
 from hogsend.schema.health import HealthQuery
-from hogsend.schema.journeys import JourneyMutation, JourneyQuery, JourneyStateQuery
+from hogsend.schema.journeys.enroll import JourneyMutation
 from hogsend.schema.journeys.enroll_batch import JourneyBatch
 from hogsend.schema.journeys.mutations import JourneySteering
+from hogsend.schema.journeys.runs import JourneyStateQuery
+from hogsend.schema.journeys.types import JourneyQuery
 from hogsend.schema.metrics import MetricsQuery
 from hogsend.schema.node import NodeQuery
 from hogsend.schema.viewer import ViewerQuery

@@ -11,7 +11,7 @@ from sqlalchemy import insert, select
 from hogsend.alerts.actions import create_rule, delete_rule, find_rule, update_rule
 from hogsend.alerts.measures import current_values
 from hogsend.clock import ManualClock
-from hogsend.decisions.ledger import decide
+from hogsend.decisions.ledger import record_decision
 from hogsend.decisions.reasons import Kind, Reason
 from hogsend.errors import InvalidInput, NotFound
 from hogsend.runtime import Runtime
@@ -151,7 +151,7 @@ async def test_what_rules_watch(runtime: Runtime, clock: ManualClock) -> None:
         await conn.execute(insert(email_sends), sends)
         for kind, ago in ((Kind.FAILED, 10), (Kind.BLOCKED, 59), (Kind.FAILED, 61), (Kind.EXITED, 1)):
             at = now - timedelta(minutes=ago)
-            await decide(conn, at=at, kind=kind, reason=Reason.JOURNEY_RAISED, contact_id=None)
+            await record_decision(conn, at=at, kind=kind, reason=Reason.JOURNEY_RAISED, contact_id=None)
         assert await current_values(conn, now) == {
             "bounce_rate_exceeded": 0.3333,
             "journey_failure_spike": 2,

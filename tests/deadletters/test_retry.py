@@ -21,7 +21,7 @@ from hogsend.emails.tracking.delivery_events import record_fact
 from hogsend.engine.jobs import Work, due_jobs, run_job
 from hogsend.engine.outbox import enqueue_job
 from hogsend.errors import Conflict, InvalidInput, NotFound
-from hogsend.operations.dead_letters import PreferencesUpdate, Retries, discard, retry, retry_many
+from hogsend.operations.dead_letters import DeadLetterRetry, Retries, discard, retry, retry_many
 from hogsend.runtime import Runtime
 from hogsend.storage.metadata import new_id
 from hogsend.tables.access import audit_logs
@@ -250,39 +250,39 @@ async def test_many_are_retried_one_by_one(running: RunningWith, clock: ManualCl
         entries = await buried(runtime, 4)
         await discard(runtime, entries[1])
         missing = new_id()
-        would = await retry_many(runtime, PreferencesUpdate(ids=(*entries, missing)), dry_run=True)
+        would = await retry_many(runtime, DeadLetterRetry(ids=(*entries, missing)), dry_run=True)
         refused = {entries[1]: "DLQ entry is not pending", missing: "DLQ entry not found"}
         assert would == Retries([entries[0], *entries[2:]], refused)
-        assert await retry_many(runtime, PreferencesUpdate(source="email"), dry_run=True) == Retries([], {})
+        assert await retry_many(runtime, DeadLetterRetry(source="email"), dry_run=True) == Retries([], {})
         assert await due_jobs(runtime, 10) == []
 
         async with runtime.database.transaction() as conn:
             third = select(dead_letters.c.source_id).where(dead_letters.c.id == entries[2])
             job_id = UUID((await conn.execute(third)).scalar_one())
             await conn.execute(update(jobs).where(jobs.c.id == job_id).values(status="done"))
-        done = await retry_many(runtime, PreferencesUpdate(source="webhook", limit=10), idempotency_key="k1")
+        done = await retry_many(runtime, DeadLetterRetry(source="webhook", limit=10), idempotency_key="k1")
         assert done == Retries([entries[0], entries[3]], {entries[2]: "The job runs again already"})
         assert len(await due_jobs(runtime, 10)) == 2
         assert (
-            await retry_many(runtime, PreferencesUpdate(source="webhook", limit=10), idempotency_key="k1")
+            await retry_many(runtime, DeadLetterRetry(source="webhook", limit=10), idempotency_key="k1")
             == done
         )
         with pytest.raises(InvalidInput, match="another input"):
-            await retry_many(runtime, PreferencesUpdate(source="email", limit=10), idempotency_key="k1")
+            await retry_many(runtime, DeadLetterRetry(source="email", limit=10), idempotency_key="k1")
 
 
 @pytest.mark.parametrize(
     ("wish", "field"),
     [
-        (PreferencesUpdate(ids=()), "ids"),
-        (PreferencesUpdate(ids=(new_id(),), source="email"), "ids"),
-        (PreferencesUpdate(source="pigeon"), "source"),
-        (PreferencesUpdate(limit=0), "limit"),
-        (PreferencesUpdate(limit=501), "limit"),
+        (DeadLetterRetry(ids=()), "ids"),
+        (DeadLetterRetry(ids=(new_id(),), source="email"), "ids"),
+        (DeadLetterRetry(source="pigeon"), "source"),
+        (DeadLetterRetry(limit=0), "limit"),
+        (DeadLetterRetry(limit=501), "limit"),
     ],
 )
 async def test_a_wish_that_cannot_be_meant_is_refused(
-    runtime: Runtime, wish: PreferencesUpdate, field: str
+    runtime: Runtime, wish: DeadLetterRetry, field: str
 ) -> None:
     with pytest.raises(InvalidInput) as refused:
         await retry_many(runtime, wish)

@@ -112,7 +112,7 @@ def test_an_enum_without_a_description_is_refused() -> None:
 
 def test_the_page_names_every_code() -> None:
     page = (ROOT / "docs" / "graphql.md").read_text()
-    sources = (ROOT / "hogsend" / "graphql" / "ws.py").read_text()
+    sources = (ROOT / "hogsend" / "serving" / "ws.py").read_text()
     closed = {*re.findall(r"Closed\((\d{4})", sources), *re.findall(r"close\((\d{4})", sources)}
     closed |= {str(ws.GOING_AWAY), str(ws.SLOW)}
     assert [code.value for code in Code if f"| `{code.value}` |" not in page] == []

@@ -18,7 +18,7 @@ from hogsend.journeys.definition import journey
 from hogsend.journeys.history import Guards, History
 
 PAGE = (Path(__file__).parents[2] / "docs" / "journeys.md").read_text(encoding="utf-8")
-INNER = {"Context.check_awaited", "Context.decide", "Context.step"}
+INNER = {"Context.check_awaited", "Context.answer", "Context.step"}
 
 
 def public(kind: type) -> list[str]:

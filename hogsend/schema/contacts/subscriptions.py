@@ -13,8 +13,9 @@ from hogsend.graphql.context import Info
 from hogsend.graphql.fields import described, subscription
 from hogsend.graphql.live import entries
 from hogsend.realtime.streams import Selection
-from hogsend.schema.contacts import ContactBy, TimelineEntry, TimelineKind, find_contact
 from hogsend.schema.contacts.collections import TIMELINE_KINDS
+from hogsend.schema.contacts.timeline import TimelineEntry, TimelineKind
+from hogsend.schema.contacts.types import ContactBy, find_contact
 
 
 @strawberry.type

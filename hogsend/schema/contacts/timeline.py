@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import ClassVar
 from uuid import UUID
 
 import strawberry
@@ -21,14 +21,9 @@ from hogsend.realtime.cursor import Cursor
 from hogsend.realtime.streams import Entry
 from hogsend.schema.contacts.collections import TIMELINE
 from hogsend.schema.emails.enums import EmailFact
+from hogsend.schema.refs import DecisionRef, EmailRef, EventRef, StateRef
 from hogsend.storage.collections import Selection
 from hogsend.tables.realtime import activity
-
-if TYPE_CHECKING:
-    from hogsend.schema.decisions import Decision
-    from hogsend.schema.emails import Email
-    from hogsend.schema.events.types import Event
-    from hogsend.schema.journeys import JourneyState
 
 
 class TimelineKind(Enum):
@@ -154,11 +149,6 @@ class DecisionMade(TimelineEntry):
     async def decision(self, info: Info) -> DecisionRef | None:
         return await link(info.context, "decision", self.ref_id)  # type: ignore[no-any-return]
 
-
-EventRef = Annotated["Event", strawberry.lazy("hogsend.schema.events.types")]
-StateRef = Annotated["JourneyState", strawberry.lazy("hogsend.schema.journeys")]
-EmailRef = Annotated["Email", strawberry.lazy("hogsend.schema.emails")]
-DecisionRef = Annotated["Decision", strawberry.lazy("hogsend.schema.decisions")]
 
 _TYPES: dict[str, type[TimelineEntry]] = {
     "event": EventReceived,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 import strawberry
@@ -27,17 +27,13 @@ from hogsend.schema.decisions.collections import DECISIONS
 from hogsend.schema.emails.collections import EMAILS
 from hogsend.schema.events.collections import EVENTS
 from hogsend.schema.journeys.collections import STATES
+from hogsend.schema.refs import StatusRef
 from hogsend.storage.collections import Selection
 from hogsend.tables.contacts import contact_preferences
 from hogsend.tables.decisions import decisions
 from hogsend.tables.emails import email_sends
 from hogsend.tables.events import user_events
 from hogsend.tables.journeys import journey_states
-
-if TYPE_CHECKING:
-    from hogsend.schema.journeys import JourneyStateStatus
-
-StatusRef = Annotated["JourneyStateStatus", strawberry.lazy("hogsend.schema.journeys")]
 
 
 @strawberry.input(one_of=True, description="A contact by any of its keys: give exactly one.")

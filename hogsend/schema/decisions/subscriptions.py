@@ -15,7 +15,7 @@ from hogsend.graphql.fields import described, field, subscription
 from hogsend.graphql.live import entries
 from hogsend.graphql.node import link
 from hogsend.realtime.streams import Selection
-from hogsend.schema.decisions import Decision
+from hogsend.schema.decisions.types import Decision
 
 
 @strawberry.type(description="A verdict about somebody in a journey.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 from uuid import UUID
 
 import strawberry
@@ -18,19 +18,8 @@ from hogsend.graphql.fields import described, field
 from hogsend.graphql.node import Node, link
 from hogsend.schema.decisions.collections import DECISIONS
 from hogsend.schema.decisions.enums import Kind, Reason
+from hogsend.schema.refs import ContactRef, EmailRef, EventRef, JourneyRef, StateRef
 from hogsend.storage.collections import Selection
-
-if TYPE_CHECKING:
-    from hogsend.schema.contacts import Contact
-    from hogsend.schema.emails import Email
-    from hogsend.schema.events.types import Event
-    from hogsend.schema.journeys import Journey, JourneyState
-
-ContactRef = Annotated["Contact", strawberry.lazy("hogsend.schema.contacts")]
-JourneyRef = Annotated["Journey", strawberry.lazy("hogsend.schema.journeys")]
-StateRef = Annotated["JourneyState", strawberry.lazy("hogsend.schema.journeys")]
-EventRef = Annotated["Event", strawberry.lazy("hogsend.schema.events.types")]
-EmailRef = Annotated["Email", strawberry.lazy("hogsend.schema.emails")]
 
 
 @strawberry.type(description="A verdict about a person, written down when it was reached and never changed.")
@@ -74,7 +63,7 @@ class Decision(Node):
 
     @field("The journey that it is about; null where this deployment has it no more.")
     def journey(self, info: Info) -> JourneyRef | None:
-        from hogsend.schema.journeys import Journey
+        from hogsend.schema.journeys.types import Journey
 
         return Journey.named(info.context, self.journey_id)
 

@@ -14,8 +14,9 @@ from hogsend.graphql.fields import described, subscription
 from hogsend.graphql.live import entries
 from hogsend.graphql.node import by_key
 from hogsend.realtime.streams import Selection
-from hogsend.schema.contacts import EmailActivity, TimelineEntry
-from hogsend.schema.emails import Email, EmailFact
+from hogsend.schema.contacts.timeline import EmailActivity, TimelineEntry
+from hogsend.schema.emails.enums import EmailFact
+from hogsend.schema.emails.types import Email
 
 
 @strawberry.input(description="Which news of which emails.")

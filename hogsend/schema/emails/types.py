@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 from uuid import UUID
 
 import strawberry
@@ -21,19 +21,10 @@ from hogsend.schema.decisions.enums import Reason
 from hogsend.schema.emails.collections import CLICKS, EMAILS, HISTORY, LINKS, SUPPRESSIONS
 from hogsend.schema.emails.enums import EmailEngagement, EmailFact, EmailSort, EmailStatus, SuppressionType
 from hogsend.schema.emails.templates import EmailTemplate
+from hogsend.schema.refs import ContactRef, EventRef, JourneyRef, StateRef
 from hogsend.storage.collections import Selection
 from hogsend.tables.decisions import decisions
 from hogsend.tables.emails import email_events, email_links
-
-if TYPE_CHECKING:
-    from hogsend.schema.contacts import Contact
-    from hogsend.schema.events.types import Event
-    from hogsend.schema.journeys import Journey, JourneyState
-
-ContactRef = Annotated["Contact", strawberry.lazy("hogsend.schema.contacts")]
-EventRef = Annotated["Event", strawberry.lazy("hogsend.schema.events.types")]
-JourneyRef = Annotated["Journey", strawberry.lazy("hogsend.schema.journeys")]
-StateRef = Annotated["JourneyState", strawberry.lazy("hogsend.schema.journeys")]
 
 
 @strawberry.type(description="One thing that became of an email.")
@@ -163,7 +154,7 @@ class Email(Node):
 
     @field("The contact's externalId, or its UUID where it has none.")
     async def user_id(self, info: Info) -> str | None:
-        from hogsend.schema.contacts import user_id
+        from hogsend.schema.contacts.types import user_id
 
         return await user_id(info.context, self.contact_id)
 
@@ -181,7 +172,7 @@ class Email(Node):
 
     @field("The journey that sent it; null where this deployment has it no more.")
     def journey(self, info: Info) -> JourneyRef | None:
-        from hogsend.schema.journeys import Journey
+        from hogsend.schema.journeys.types import Journey
 
         return Journey.named(info.context, self.journey_id)
 

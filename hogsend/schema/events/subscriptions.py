@@ -13,7 +13,7 @@ from hogsend.graphql.fields import described, subscription
 from hogsend.graphql.live import entries
 from hogsend.graphql.node import by_key
 from hogsend.realtime.streams import Selection
-from hogsend.schema.contacts import EventReceived, TimelineEntry
+from hogsend.schema.contacts.timeline import EventReceived, TimelineEntry
 from hogsend.schema.events.types import Event
 
 

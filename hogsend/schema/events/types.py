@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 import strawberry
@@ -21,20 +21,16 @@ from hogsend.graphql.fields import described, field, query
 from hogsend.graphql.mutations import UserError, mutation
 from hogsend.graphql.node import Node, by_key, link
 from hogsend.ingestion.ingest import IngestResult, ingest
-from hogsend.schema.contacts import Contact, user_id
+from hogsend.schema.contacts.types import Contact, user_id
 from hogsend.schema.decisions.collections import DECISIONS
 from hogsend.schema.emails.collections import EMAILS
 from hogsend.schema.events.collections import EVENTS
 from hogsend.schema.journeys.collections import STATES
+from hogsend.schema.refs import StateRef
 from hogsend.storage.collections import Selection
 from hogsend.tables.decisions import decisions
 from hogsend.tables.emails import email_sends
 from hogsend.tables.journeys import journey_states
-
-if TYPE_CHECKING:
-    from hogsend.schema.journeys import JourneyState
-
-StateRef = Annotated["JourneyState", strawberry.lazy("hogsend.schema.journeys")]
 
 
 @strawberry.type(description="Something that a person did, as it was reported.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import strawberry
@@ -16,11 +15,7 @@ from hogsend.graphql.enums import described_enum
 from hogsend.graphql.fields import field
 from hogsend.graphql.node import link
 from hogsend.schema.decisions.enums import Reason
-
-if TYPE_CHECKING:
-    from hogsend.schema.decisions import Decision
-
-DecisionRef = Annotated["Decision", strawberry.lazy("hogsend.schema.decisions")]
+from hogsend.schema.refs import DecisionRef
 
 
 class GuardOutcome(Enum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 from uuid import UUID
 
 import strawberry
@@ -20,21 +20,17 @@ from hogsend.graphql.fields import described, field, query
 from hogsend.graphql.links import row_by_key, rows_by_key
 from hogsend.graphql.node import Node, link
 from hogsend.runs.logs import Log, logs_of
-from hogsend.schema.contacts import Contact, user_id
+from hogsend.schema.contacts.types import Contact, user_id
 from hogsend.schema.decisions.collections import DECISIONS
 from hogsend.schema.decisions.enums import Reason
 from hogsend.schema.emails.collections import EMAILS
 from hogsend.schema.events.types import Event
 from hogsend.schema.journeys.collections import STANDS_FOR, STATES, STEPS, WAITS
+from hogsend.schema.refs import JourneyRef
 from hogsend.storage.collections import Selection
 from hogsend.tables.decisions import decisions
 from hogsend.tables.emails import email_sends
 from hogsend.tables.journeys import journey_steps
-
-if TYPE_CHECKING:
-    from hogsend.schema.journeys.types import Journey
-
-JourneyRef = Annotated["Journey", strawberry.lazy("hogsend.schema.journeys.types")]
 
 
 class JourneyStateStatus(Enum):

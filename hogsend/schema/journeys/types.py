@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import strawberry
 from strawberry.scalars import JSON
@@ -28,13 +28,9 @@ from hogsend.schema.journeys.explain import EnrollmentExplanation
 from hogsend.schema.journeys.funnel import FunnelStep, funnel
 from hogsend.schema.journeys.runs import JourneyStateStatus
 from hogsend.schema.journeys.versions import JourneyVersion, versions
+from hogsend.schema.refs import JourneyMetricsRef
 from hogsend.storage.collections import Selection
 from hogsend.tables.journeys import journey_states
-
-if TYPE_CHECKING:
-    from hogsend.schema.metrics import JourneyMetrics
-
-JourneyMetricsRef = Annotated["JourneyMetrics", strawberry.lazy("hogsend.schema.metrics")]
 
 
 class EntryLimit(Enum):
@@ -187,7 +183,7 @@ class Journey(Node):
             Any,
             strawberry.argument(
                 description="Whose enrollment.",
-                graphql_type=LazyType("ContactBy", "hogsend.schema.contacts"),
+                graphql_type=LazyType("ContactBy", "hogsend.schema.contacts.types"),
             ),
         ],
         event: Annotated[
@@ -195,7 +191,7 @@ class Journey(Node):
             described("For this event; the newest verdict, or what it would be now, where left out."),
         ] = None,
     ) -> EnrollmentExplanation:
-        from hogsend.schema.contacts import find_contact
+        from hogsend.schema.contacts.types import find_contact
 
         found = await find_contact(info.context, contact)
         if found is None:

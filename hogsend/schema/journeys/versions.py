@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import strawberry
@@ -13,11 +12,7 @@ from hogsend.graphql.context import Context, Info
 from hogsend.graphql.fields import field
 from hogsend.graphql.node import link
 from hogsend.operations.versions import by_version
-
-if TYPE_CHECKING:
-    from hogsend.schema.journeys.runs import JourneyState
-
-StateRef = Annotated["JourneyState", strawberry.lazy("hogsend.schema.journeys.runs")]
+from hogsend.schema.refs import StateRef
 
 
 @strawberry.type(description="One version of a journey's code, and the runs that began with it.")
