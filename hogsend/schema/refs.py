@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
+from hogsend.graphql.context import Context
+
 if TYPE_CHECKING:
     from hogsend.schema.contacts.types import Contact
     from hogsend.schema.decisions.types import Decision
@@ -23,3 +25,10 @@ JourneyMetricsRef = Annotated["JourneyMetrics", strawberry.lazy("hogsend.schema.
 JourneyRef = Annotated["Journey", strawberry.lazy("hogsend.schema.journeys.types")]
 StateRef = Annotated["JourneyState", strawberry.lazy("hogsend.schema.journeys.runs")]
 StatusRef = Annotated["JourneyStateStatus", strawberry.lazy("hogsend.schema.journeys.runs")]
+
+
+def journey_named(context: Context, journey_id: str | None) -> Journey | None:
+    """The journey that this deployment knows by the author's id."""
+    from hogsend.schema.journeys.types import Journey
+
+    return Journey.named(context, journey_id)

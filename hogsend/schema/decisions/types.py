@@ -18,7 +18,7 @@ from hogsend.graphql.fields import described, field
 from hogsend.graphql.node import Node, link
 from hogsend.schema.decisions.collections import DECISIONS
 from hogsend.schema.decisions.enums import Kind, Reason
-from hogsend.schema.refs import ContactRef, EmailRef, EventRef, JourneyRef, StateRef
+from hogsend.schema.refs import ContactRef, EmailRef, EventRef, JourneyRef, StateRef, journey_named
 from hogsend.storage.collections import Selection
 
 
@@ -63,9 +63,7 @@ class Decision(Node):
 
     @field("The journey that it is about; null where this deployment has it no more.")
     def journey(self, info: Info) -> JourneyRef | None:
-        from hogsend.schema.journeys.types import Journey
-
-        return Journey.named(info.context, self.journey_id)
+        return journey_named(info.context, self.journey_id)
 
     @field("The run that it is about.")
     async def state(self, info: Info) -> StateRef | None:

@@ -16,12 +16,13 @@ from hogsend.graphql.context import Info
 from hogsend.graphql.fields import described, field, query
 from hogsend.graphql.node import Node, link
 from hogsend.graphql.sorting import SortOrder
+from hogsend.schema.contacts.types import user_id as user_id_of
 from hogsend.schema.decisions.collections import DECISIONS
 from hogsend.schema.decisions.enums import Reason
 from hogsend.schema.emails.collections import CLICKS, EMAILS, HISTORY, LINKS, SUPPRESSIONS
 from hogsend.schema.emails.enums import EmailEngagement, EmailFact, EmailSort, EmailStatus, SuppressionType
 from hogsend.schema.emails.templates import EmailTemplate
-from hogsend.schema.refs import ContactRef, EventRef, JourneyRef, StateRef
+from hogsend.schema.refs import ContactRef, EventRef, JourneyRef, StateRef, journey_named
 from hogsend.storage.collections import Selection
 from hogsend.tables.decisions import decisions
 from hogsend.tables.emails import email_events, email_links
@@ -154,9 +155,7 @@ class Email(Node):
 
     @field("The contact's externalId, or its UUID where it has none.")
     async def user_id(self, info: Info) -> str | None:
-        from hogsend.schema.contacts.types import user_id
-
-        return await user_id(info.context, self.contact_id)
+        return await user_id_of(info.context, self.contact_id)
 
     @field("To whom; null where the contact was deleted.")
     async def contact(self, info: Info) -> ContactRef | None:
@@ -172,9 +171,7 @@ class Email(Node):
 
     @field("The journey that sent it; null where this deployment has it no more.")
     def journey(self, info: Info) -> JourneyRef | None:
-        from hogsend.schema.journeys.types import Journey
-
-        return Journey.named(info.context, self.journey_id)
+        return journey_named(info.context, self.journey_id)
 
     @field("Its template; null where it has none, or there is no such template any more.")
     def template(self, info: Info) -> EmailTemplate | None:

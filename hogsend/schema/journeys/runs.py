@@ -26,7 +26,7 @@ from hogsend.schema.decisions.enums import Reason
 from hogsend.schema.emails.collections import EMAILS
 from hogsend.schema.events.types import Event
 from hogsend.schema.journeys.collections import STANDS_FOR, STATES, STEPS, WAITS
-from hogsend.schema.refs import JourneyRef
+from hogsend.schema.refs import JourneyRef, journey_named
 from hogsend.storage.collections import Selection
 from hogsend.tables.decisions import decisions
 from hogsend.tables.emails import email_sends
@@ -149,9 +149,7 @@ class JourneyState(Node):
 
     @field("The journey; null where this deployment has it no more.")
     def journey(self, info: Info) -> JourneyRef | None:
-        from hogsend.schema.journeys.types import Journey
-
-        return Journey.named(info.context, self.journey_id)
+        return journey_named(info.context, self.journey_id)
 
     @field("The event that began it.")
     async def trigger_event(self, info: Info) -> Event | None:

@@ -23,11 +23,13 @@ from hogsend.graphql.links import row_by_key
 from hogsend.graphql.node import Node
 from hogsend.journeys.conditions.builders import Trigger
 from hogsend.journeys.definition import Journey as Definition
+from hogsend.schema.contacts.types import find_contact
 from hogsend.schema.journeys.collections import OVERRIDES, STANDS_FOR, STATES, counts
 from hogsend.schema.journeys.explain import EnrollmentExplanation
 from hogsend.schema.journeys.funnel import FunnelStep, funnel
 from hogsend.schema.journeys.runs import JourneyStateStatus
 from hogsend.schema.journeys.versions import JourneyVersion, versions
+from hogsend.schema.metrics import journey_metrics
 from hogsend.schema.refs import JourneyMetricsRef
 from hogsend.storage.collections import Selection
 from hogsend.tables.journeys import journey_states
@@ -163,8 +165,6 @@ class Journey(Node):
 
     @field("All its runs, in numbers.")
     async def metrics(self, info: Info) -> JourneyMetricsRef:
-        from hogsend.schema.metrics import journey_metrics
-
         return await journey_metrics(info.context, self.definition.id)
 
     @field("How far people come: its steps, in the order in which runs first came to them.")
@@ -191,8 +191,6 @@ class Journey(Node):
             described("For this event; the newest verdict, or what it would be now, where left out."),
         ] = None,
     ) -> EnrollmentExplanation:
-        from hogsend.schema.contacts.types import find_contact
-
         found = await find_contact(info.context, contact)
         if found is None:
             raise problem("Contact not found", Code.NOT_FOUND)
