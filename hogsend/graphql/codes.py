@@ -1,30 +1,40 @@
-"""Enums of user error codes: one a mutation, every member described."""
+"""Error codes of mutations: every code that a `userErrors` entry may carry, once, with what it means."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import Enum
-from typing import TypeVar
 
 from hogsend.graphql.enums import described_enum
 
-E = TypeVar("E", bound=Enum)
-
-MEANT_EVERYWHERE = {
-    "INVALID": "A field has a value that it does not take.",
+MEANINGS = {
+    "INVALID": "A field has a value that it does not take, or that does not fit another.",
     "NOT_FOUND": "What the input names does not exist.",
+    "EXTERNAL_ID_TAKEN": "Another contact has this externalId, now or as an alias.",
+    "EMAIL_TAKEN": "Another contact has this email address, now or as an alias.",
+    "NO_EMAIL_ADDRESS": "The contact has no email address that preferences could be about.",
+    "EXPIRY_IN_PAST": "It would have expired already.",
+    "TEMPLATE_NOT_FOUND": "There is no such template.",
+    "RENDERING_FAILED": "The template cannot be rendered with these props.",
+    "NOT_RETRIABLE": "It neither failed nor bounced, or it was sent again already.",
+    "NO_TEMPLATE": "It was not made from a template, so it cannot be rendered again.",
+    "ALREADY_ENDED": "The run has ended already.",
+    "NOT_PENDING": "It was retried or discarded already.",
+    "MOVED_ON": "What it stands for is gone, or went on without it.",
+    "NOT_STUCK": "The run is neither blocked nor failed.",
+    "NOTHING_TO_SKIP": "The run is stuck in no step: its own code raised, or its journey is gone.",
+    "ALREADY_IN_JOURNEY": "The person is in another run of this journey meanwhile.",
     "IDEMPOTENCY_KEY_REUSED": "The key was used before with another input.",
     "IN_PROGRESS": "The first call with this key is still under way.",
 }
+IDEMPOTENCY = ("IDEMPOTENCY_KEY_REUSED", "IN_PROGRESS")
 
 
-def error_codes(mutation: str, **meanings: str) -> Callable[[type[E]], type[E]]:
-    """Make an Enum the error codes of `mutation`; `meanings` are those of members that are not meant everywhere."""
-
-    def declare(kind: type[E]) -> type[E]:
-        texts = MEANT_EVERYWHERE | meanings
-        known = {member: texts[member.name] for member in kind if member.name in texts}
-        described_enum(kind, kind.__name__, f"What can be wrong with `{mutation}`.", known)
-        return kind
-
-    return declare
+def error_codes(mutation: str, codes: tuple[str, ...]) -> type[Enum]:
+    """The GraphQL enum of `mutation`'s error codes. Raises `KeyError` for a code without a meaning."""
+    name = f"{mutation[0].upper()}{mutation[1:]}ErrorCode"
+    kind = Enum(name, {code: code.lower() for code in codes})  # type: ignore[misc]
+    kind.__module__ = __name__
+    described_enum(
+        kind, name, f"What can be wrong with `{mutation}`.", {one: MEANINGS[one.name] for one in kind}
+    )
+    return kind

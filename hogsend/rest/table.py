@@ -14,10 +14,10 @@ from starlette.routing import Route
 from hogsend.access.audit import AuditAction, Origin, Outcome, audited
 from hogsend.access.caller import Scope
 from hogsend.access.gate import Admitted, admit
-from hogsend.errors import Conflict, HogsendError, NotFound
+from hogsend.errors import HogsendError, NotFound
 from hogsend.graphql.context import Context
 from hogsend.graphql.errors import Code, code_of, is_unavailable
-from hogsend.graphql.mutations import DEED
+from hogsend.graphql.mutations import AUDIT_ACTION
 from hogsend.rest.body import json_object
 from hogsend.rest.errors import INTERNAL, JSONResponse, away, error_response, on_hogsend_error
 from hogsend.rest.models import Body, InvalidBody, parsed
@@ -99,7 +99,7 @@ def _deed(prepared: Prepared, schema: GraphQLSchema) -> AuditAction | None:
     assert schema.mutation_type is not None, "validated: there are mutations"
     root: Any = prepared.operation.selection_set.selections[0]
     definition = schema.mutation_type.fields[root.name.value].extensions["strawberry-definition"]
-    return AuditAction(*definition.metadata[DEED])
+    return AuditAction(*definition.metadata[AUDIT_ACTION])
 
 
 class Table:
@@ -155,21 +155,22 @@ class Table:
         if answer.errors:
             return _failed(answer, context.request_id)
         assert answer.data is not None, "an answer without errors has data"
-        refuse(row, answer.data)
-        return JSONResponse(row.give(answer.data, given), row.status)
+        refused = refuse(row, answer.data)
+        return refused or JSONResponse(row.give(answer.data, given), row.status)
 
 
-def refuse(row: Row, data: Mapping[str, Any]) -> None:
-    """Raise what the mutation's user errors are in REST."""
+def refuse(row: Row, data: Mapping[str, Any]) -> Response | None:
+    """What the mutation's user errors are in REST: 404, a conflict of the row, else 400; None where there are none."""
     for payload in data.values():
         errors = payload.get("userErrors") if isinstance(payload, dict) else None
         if errors:
             first = errors[0]
             if first["code"] == "NOT_FOUND":
-                raise NotFound(first["message"].removesuffix(" not found"))
+                return error_response(404, first["message"])
             if first["code"] in row.conflicts:
-                raise Conflict(first["message"], first["code"])
+                return error_response(409, first["message"])
             raise InvalidBody([(".".join(error["field"]), error["message"]) for error in errors])
+    return None
 
 
 def _failed(answer: Answer, request_id: str) -> Response:

@@ -14,10 +14,12 @@ from strawberry.types.base import StrawberryObjectDefinition, StrawberryType
 
 from hogsend.graphql.scalars import SCALARS
 from hogsend.schema.access.audit_log import AuditQuery
-from hogsend.schema.access.keys import ApiKeyMutation, ApiKeyQuery
+from hogsend.schema.access.mutations import ApiKeyMutation
+from hogsend.schema.access.types import ApiKeyQuery
 from hogsend.schema.alerts.mutations import AlertMutation
 from hogsend.schema.alerts.types import AlertQuery
-from hogsend.schema.contacts.imports import ImportMutation, ImportQuery
+from hogsend.schema.contacts.import_mutations import ImportMutation
+from hogsend.schema.contacts.imports import ImportQuery
 from hogsend.schema.contacts.mutations import ContactMutation
 from hogsend.schema.contacts.subscriptions import ContactSubscription
 from hogsend.schema.contacts.timeline import ENTRY_TYPES
@@ -30,13 +32,12 @@ from hogsend.schema.emails.mutations import EmailMutation
 from hogsend.schema.emails.subscriptions import EmailSubscription
 from hogsend.schema.emails.templates import TemplateQuery
 from hogsend.schema.emails.types import EmailQuery
-from hogsend.schema.events.mutations import EventReplayMutation
+from hogsend.schema.events.mutations import EventMutation
 from hogsend.schema.events.subscriptions import EventSubscription
-from hogsend.schema.events.types import EventMutation, EventQuery
+from hogsend.schema.events.types import EventQuery
 from hogsend.schema.health import HealthQuery
-from hogsend.schema.journeys.enroll import JourneyMutation
-from hogsend.schema.journeys.enroll_batch import JourneyBatch
-from hogsend.schema.journeys.mutations import JourneySteering
+from hogsend.schema.journeys.enroll_mutations import EnrollMutation
+from hogsend.schema.journeys.mutations import RunMutation, SwitchMutation
 from hogsend.schema.journeys.runs import JourneyStateQuery
 from hogsend.schema.journeys.types import JourneyQuery
 from hogsend.schema.metrics import MetricsQuery
@@ -71,10 +72,9 @@ class Mutation(
     ContactMutation,
     ImportMutation,
     EventMutation,
-    EventReplayMutation,
-    JourneyMutation,
-    JourneyBatch,
-    JourneySteering,
+    EnrollMutation,
+    SwitchMutation,
+    RunMutation,
     EmailMutation,
     ApiKeyMutation,
     AlertMutation,

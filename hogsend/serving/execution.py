@@ -32,7 +32,7 @@ from hogsend.access.errors import InsufficientScope
 from hogsend.graphql.context import Context
 from hogsend.graphql.errors import denied, present, problem, status_of
 from hogsend.graphql.fields import ANY_KEY, SCOPE
-from hogsend.graphql.mutations import DEED
+from hogsend.graphql.mutations import AUDIT_ACTION
 from hogsend.serving.limits import actual_cost, check_limits, parse_limited, validation_rules
 
 REMEMBERED_DOCUMENTS = 512
@@ -194,7 +194,7 @@ class Executor:
         for name in sorted(_root_fields(prepared.document, prepared.operation.selection_set)):
             field = self.schema.mutation_type.fields.get(name)
             if field is not None:
-                audit_action = AuditAction(*field.extensions["strawberry-definition"].metadata[DEED])
+                audit_action = AuditAction(*field.extensions["strawberry-definition"].metadata[AUDIT_ACTION])
                 async with audited(context.runtime, origin, audit_action, name) as trail:
                     trail.refuse([{"message": error.message} for error in errors])
 

@@ -16,7 +16,7 @@ from hogsend.app import create_app
 from hogsend.boot import open_runtime
 from hogsend.clock import ManualClock
 from hogsend.graphql.fields import ANY_KEY, SCOPE
-from hogsend.graphql.mutations import DEED
+from hogsend.graphql.mutations import AUDIT_ACTION
 from hogsend.runtime import Runtime
 from hogsend.schema.root import graphql_schema
 from hogsend.settings import Settings
@@ -190,7 +190,7 @@ def test_every_mutation_says_what_the_audit_log_calls_it() -> None:
     undeclared = [
         name
         for name, field in SCHEMA.mutation_type.fields.items()
-        if DEED not in field.extensions["strawberry-definition"].metadata
+        if AUDIT_ACTION not in field.extensions["strawberry-definition"].metadata
     ]
     assert undeclared == []
 

@@ -20,7 +20,7 @@ from hogsend.graphql.enums import described_enum
 from hogsend.graphql.fields import described, field
 from hogsend.graphql.node import TYPES, Node, link
 from hogsend.schema.access.collections import AUDIT
-from hogsend.schema.access.keys import ApiKey
+from hogsend.schema.access.types import ApiKey
 from hogsend.storage.collections import Selection
 
 described_enum(

@@ -12,17 +12,13 @@ import strawberry
 from sqlalchemy import RowMapping
 from strawberry.scalars import JSON
 
-from hogsend.access.audit import Action, Resource, audit
-from hogsend.access.caller import Scope
-from hogsend.access.idempotency import Claim, once
-from hogsend.contacts.imports import ImportFile, Preview, preview, read_file, start_import
+from hogsend.contacts.imports import Preview
 from hogsend.graphql import ids
 from hogsend.graphql.connections import connection
 from hogsend.graphql.context import Context, Info
 from hogsend.graphql.enums import described_enum
 from hogsend.graphql.fields import described, field, query
-from hogsend.graphql.mutations import UserError, given, mutation
-from hogsend.graphql.node import Node, by_key
+from hogsend.graphql.node import Node
 from hogsend.schema.contacts.collections import IMPORT_ERRORS, IMPORT_JOBS
 from hogsend.storage.collections import Selection
 from hogsend.tables.contacts import import_errors
@@ -178,46 +174,6 @@ def _json(value: Mapping[str, Any]) -> Any:
     return dict(value)
 
 
-class ContactsImportErrorCode(Enum):
-    INVALID = "invalid"
-    IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
-    IN_PROGRESS = "in_progress"
-
-
-described_enum(
-    ContactsImportErrorCode,
-    "ContactsImportErrorCode",
-    "What can be wrong with a file.",
-    {
-        ContactsImportErrorCode.INVALID: "The header or the JSON is unusable, or a field takes something else.",
-        ContactsImportErrorCode.IDEMPOTENCY_KEY_REUSED: "The key was used before with another input.",
-        ContactsImportErrorCode.IN_PROGRESS: "The first call with this key is still under way.",
-    },
-)
-
-
-@strawberry.input(description="A file of contacts.")
-class ContactsImportInput:
-    format: ImportFormat = strawberry.field(description="How it is written.")
-    data: str = strawberry.field(description="The file itself.")
-    file_name: str | None = strawberry.field(default=None, description="What it is called, to show.")
-    dry_run: bool = strawberry.field(default=False, description="Only say what it would do.")
-    idempotency_key: str | None = strawberry.field(
-        default=None, description="The same key and input import once and give the first answer again."
-    )
-
-
-@strawberry.type(description="What `contactsImport` began, or would do.")
-class ContactsImportPayload:
-    job: ImportJob | None = strawberry.field(default=None, description="The import, which a worker takes up.")
-    preview: ImportPreview | None = strawberry.field(
-        default=None, description="What it would do, where `dryRun` asked for that."
-    )
-    user_errors: list[UserError[ContactsImportErrorCode]] = strawberry.field(
-        default_factory=list, description="What is wrong with the input; empty where all is well."
-    )
-
-
 @strawberry.type
 class ImportQuery:
     @query(description="One import; null where there is none.")
@@ -225,41 +181,3 @@ class ImportQuery:
         self, info: Info, id: Annotated[strawberry.ID, described("Its id, or its bare UUID.")]
     ) -> ImportJob | None:
         return await ImportJob.fetch(info.context, id)  # type: ignore[return-value]
-
-
-@strawberry.type
-class ImportMutation:
-    @mutation(
-        scope=Scope.FULL_ADMIN,
-        payload=ContactsImportPayload,
-        codes=ContactsImportErrorCode,
-        audit_action=(Action.IMPORT, Resource.CONTACT),
-        description="Take a file of contacts in, in the background: upsert by externalId, properties merged at the "
-        "top level. A bad row is skipped and reported; no event is fired and no journey starts.",
-        cost=100,
-    )
-    async def contacts_import(
-        self, info: Info, input: Annotated[ContactsImportInput, described("The file.")]
-    ) -> ContactsImportPayload:
-        runtime = info.context.runtime
-        file = await read_file(input.format.value, input.data, input.file_name)
-        if input.dry_run:
-            return ContactsImportPayload(preview=ImportPreview.of(await preview(runtime.database, file)))
-
-        async def effect(claim: Claim | None) -> Mapping[str, Any]:
-            return await _start(info.context, file, claim)
-
-        answer = await once(runtime, "contactsImport", input.idempotency_key, given(input), effect)
-        return ContactsImportPayload(job=await by_key(info.context, ImportJob, UUID(answer["job"])))
-
-
-async def _start(context: Context, file: ImportFile, claim: Claim | None) -> Mapping[str, Any]:
-    runtime = context.runtime
-    async with runtime.database.transaction() as conn:
-        job = await start_import(conn, runtime.clock, file, actor=context.caller.name)
-        detail = {"fileName": file.name, "format": file.format, "rows": file.total_rows}
-        await audit(conn, resource_id=job.id, detail=detail)
-        answer = {"job": str(job.id)}
-        if claim is not None:
-            await claim.answer(conn, answer)
-    return answer

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 import strawberry
@@ -15,55 +14,9 @@ from hogsend.contacts import actions
 from hogsend.contacts.actions import UNTOUCHED, PreferencesUpdate
 from hogsend.errors import NotFound
 from hogsend.graphql.context import Context, Info
-from hogsend.graphql.enums import described_enum
-from hogsend.graphql.fields import described
-from hogsend.graphql.mutations import UserError, mutation
+from hogsend.graphql.mutations import mutation, part, payload
 from hogsend.graphql.node import by_key
 from hogsend.schema.contacts.types import Contact, ContactBy, ContactPreferences, find_contact
-
-
-class ContactCreateErrorCode(Enum):
-    INVALID = "invalid"
-    EXTERNAL_ID_TAKEN = "external_id_taken"
-    EMAIL_TAKEN = "email_taken"
-
-
-class ContactUpdateErrorCode(Enum):
-    INVALID = "invalid"
-    NOT_FOUND = "not_found"
-    EMAIL_TAKEN = "email_taken"
-
-
-class ContactUpsertErrorCode(Enum):
-    INVALID = "invalid"
-
-
-class ContactDeleteErrorCode(Enum):
-    NOT_FOUND = "not_found"
-
-
-class ContactPreferencesUpdateErrorCode(Enum):
-    INVALID = "invalid"
-    NOT_FOUND = "not_found"
-    NO_EMAIL_ADDRESS = "no_email_address"
-
-
-_MISTAKES = {
-    "INVALID": "A field has a value that it does not take.",
-    "NOT_FOUND": "There is no such contact.",
-    "EXTERNAL_ID_TAKEN": "Another contact has this externalId, now or as an alias.",
-    "EMAIL_TAKEN": "Another contact has this email address, now or as an alias.",
-    "NO_EMAIL_ADDRESS": "The contact has no email address that preferences could be about.",
-}
-_CODES: tuple[tuple[type[Enum], str], ...] = (
-    (ContactCreateErrorCode, "What can be wrong with a contact that is to be made."),
-    (ContactUpdateErrorCode, "What can be wrong with a change to a contact."),
-    (ContactUpsertErrorCode, "What can be wrong with a contact that is to be found or made."),
-    (ContactDeleteErrorCode, "What can be wrong with a deletion."),
-    (ContactPreferencesUpdateErrorCode, "What can be wrong with a change to preferences."),
-)
-for kind, description in _CODES:
-    described_enum(kind, kind.__name__, description, {member: _MISTAKES[member.name] for member in kind})
 
 PROPERTIES = "An object, merged into the properties at the top level; null removes a property."
 
@@ -117,56 +70,34 @@ class ContactPreferencesUpdateInput:
     )
 
 
-@strawberry.type(description="What `contactCreate` made.")
+@payload("What `contactCreate` made.", errors="INVALID EXTERNAL_ID_TAKEN EMAIL_TAKEN")
 class ContactCreatePayload:
-    contact: Contact | None = strawberry.field(default=None, description="The new contact.")
-    user_errors: list[UserError[ContactCreateErrorCode]] = strawberry.field(
-        default_factory=list, description="What is wrong with the input; empty where all is well."
-    )
+    contact: Contact | None = part("The new contact.")
 
 
-@strawberry.type(description="What `contactUpdate` changed.")
+@payload("What `contactUpdate` changed.", errors="INVALID NOT_FOUND EMAIL_TAKEN")
 class ContactUpdatePayload:
-    contact: Contact | None = strawberry.field(default=None, description="The contact as it now is.")
-    user_errors: list[UserError[ContactUpdateErrorCode]] = strawberry.field(
-        default_factory=list, description="What is wrong with the input; empty where all is well."
-    )
+    contact: Contact | None = part("The contact as it now is.")
 
 
-@strawberry.type(description="What `contactUpsert` found or made.")
+@payload("What `contactUpsert` found or made.", errors="INVALID")
 class ContactUpsertPayload:
-    contact: Contact | None = strawberry.field(default=None, description="The contact as it now is.")
-    created: bool | None = strawberry.field(default=None, description="Whether it was made just now.")
-    linked: bool | None = strawberry.field(
-        default=None, description="Whether it took on a key, or another contact was merged into it."
-    )
-    merged_contact_ids: list[UUID] | None = strawberry.field(
-        default=None,
-        description="The bare UUIDs of the contacts that were merged into it; they keep resolving.",
-    )
-    user_errors: list[UserError[ContactUpsertErrorCode]] = strawberry.field(
-        default_factory=list, description="What is wrong with the input; empty where all is well."
+    contact: Contact | None = part("The contact as it now is.")
+    created: bool | None = part("Whether it was made just now.")
+    linked: bool | None = part("Whether it took on a key, or another contact was merged into it.")
+    merged_contact_ids: list[UUID] | None = part(
+        "The bare UUIDs of the contacts that were merged into it; they keep resolving."
     )
 
 
-@strawberry.type(description="What `contactDelete` did.")
+@payload("What `contactDelete` did.", errors="NOT_FOUND")
 class ContactDeletePayload:
-    deleted_contact_id: strawberry.ID | None = strawberry.field(
-        default=None, description="The id of the contact that is gone."
-    )
-    user_errors: list[UserError[ContactDeleteErrorCode]] = strawberry.field(
-        default_factory=list, description="What is wrong with the input; empty where all is well."
-    )
+    deleted_contact_id: strawberry.ID | None = part("The id of the contact that is gone.")
 
 
-@strawberry.type(description="What `contactPreferencesUpdate` changed.")
+@payload("What `contactPreferencesUpdate` changed.", errors="INVALID NOT_FOUND NO_EMAIL_ADDRESS")
 class ContactPreferencesUpdatePayload:
-    preferences: ContactPreferences | None = strawberry.field(
-        default=None, description="The preferences as they now are."
-    )
-    user_errors: list[UserError[ContactPreferencesUpdateErrorCode]] = strawberry.field(
-        default_factory=list, description="What is wrong with the input; empty where all is well."
-    )
+    preferences: ContactPreferences | None = part("The preferences as they now are.")
 
 
 def _named(input: Any) -> str | None:
@@ -195,16 +126,13 @@ def _object(value: Any) -> Any:
 @strawberry.type
 class ContactMutation:
     @mutation(
+        ContactCreatePayload,
         scope=Scope.FULL_ADMIN,
-        payload=ContactCreatePayload,
-        codes=ContactCreateErrorCode,
-        audit_action=(Action.CREATE, Resource.CONTACT),
-        names=lambda given: given.external_id or given.email,
+        audits=(Action.CREATE, Resource.CONTACT),
+        named=lambda given: given.external_id or given.email,
         description="Make a contact. One that has a key already is an error; `contactUpsert` takes either.",
     )
-    async def contact_create(
-        self, info: Info, input: Annotated[ContactCreateInput, described("The contact.")]
-    ) -> ContactCreatePayload:
+    async def contact_create(self, info: Info, input: ContactCreateInput) -> ContactCreatePayload:
         runtime = info.context.runtime
         async with runtime.database.transaction() as conn:
             made = await actions.create(
@@ -217,16 +145,13 @@ class ContactMutation:
         return ContactCreatePayload(contact=await _contact(info.context, made["id"]))
 
     @mutation(
+        ContactUpdatePayload,
         scope=Scope.FULL_ADMIN,
-        payload=ContactUpdatePayload,
-        codes=ContactUpdateErrorCode,
-        audit_action=(Action.UPDATE, Resource.CONTACT),
-        names=_named,
+        audits=(Action.UPDATE, Resource.CONTACT),
+        named=_named,
         description="Change a contact's address or properties.",
     )
-    async def contact_update(
-        self, info: Info, input: Annotated[ContactUpdateInput, described("What to change.")]
-    ) -> ContactUpdatePayload:
+    async def contact_update(self, info: Info, input: ContactUpdateInput) -> ContactUpdatePayload:
         runtime = info.context.runtime
         contact_id = await _id_of(info.context, input.by)
         async with runtime.database.transaction() as conn:
@@ -240,17 +165,14 @@ class ContactMutation:
         return ContactUpdatePayload(contact=await _contact(info.context, changed["id"]))
 
     @mutation(
+        ContactUpsertPayload,
         scope=Scope.FULL_ADMIN,
-        payload=ContactUpsertPayload,
-        codes=ContactUpsertErrorCode,
-        audit_action=(Action.UPDATE, Resource.CONTACT),
-        names=lambda given: given.external_id or given.email,
+        audits=(Action.UPDATE, Resource.CONTACT),
+        named=lambda given: given.external_id or given.email,
         description="Find a contact by either key, fill in the missing one, merge two where each key has its own, "
         "or make one.",
     )
-    async def contact_upsert(
-        self, info: Info, input: Annotated[ContactUpsertInput, described("The contact.")]
-    ) -> ContactUpsertPayload:
+    async def contact_upsert(self, info: Info, input: ContactUpsertInput) -> ContactUpsertPayload:
         runtime = info.context.runtime
         async with runtime.database.transaction() as conn:
             found = await actions.upsert(
@@ -268,17 +190,14 @@ class ContactMutation:
         )
 
     @mutation(
+        ContactDeletePayload,
         scope=Scope.FULL_ADMIN,
-        payload=ContactDeletePayload,
-        codes=ContactDeleteErrorCode,
-        audit_action=(Action.DELETE, Resource.CONTACT),
-        names=_named,
+        audits=(Action.DELETE, Resource.CONTACT),
+        named=_named,
         description="Delete a contact: its runs end, nothing more is sent to it, its keys are free again. What it "
         "refused is kept, and holds for whoever comes with its address.",
     )
-    async def contact_delete(
-        self, info: Info, input: Annotated[ContactDeleteInput, described("Which contact.")]
-    ) -> ContactDeletePayload:
+    async def contact_delete(self, info: Info, input: ContactDeleteInput) -> ContactDeletePayload:
         runtime = info.context.runtime
         contact_id = await _id_of(info.context, input.by)
         async with runtime.database.transaction() as conn:
@@ -286,17 +205,14 @@ class ContactMutation:
         return ContactDeletePayload(deleted_contact_id=strawberry.ID(f"{Contact.prefix}_{gone['id']}"))
 
     @mutation(
+        ContactPreferencesUpdatePayload,
         scope=Scope.FULL_ADMIN,
-        payload=ContactPreferencesUpdatePayload,
-        codes=ContactPreferencesUpdateErrorCode,
-        audit_action=(Action.UPDATE, Resource.CONTACT),
-        names=_named,
+        audits=(Action.UPDATE, Resource.CONTACT),
+        named=_named,
         description="Say what a contact agreed to. Each change has its decision.",
     )
     async def contact_preferences_update(
-        self,
-        info: Info,
-        input: Annotated[ContactPreferencesUpdateInput, described("What it agreed to.")],
+        self, info: Info, input: ContactPreferencesUpdateInput
     ) -> ContactPreferencesUpdatePayload:
         runtime = info.context.runtime
         contact_id = await _id_of(info.context, input.by)

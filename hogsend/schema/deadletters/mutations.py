@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 import strawberry
@@ -12,10 +11,8 @@ from hogsend.access.audit import Action, Resource
 from hogsend.access.caller import Scope
 from hogsend.errors import InvalidInput, NotFound
 from hogsend.graphql import ids
-from hogsend.graphql.codes import error_codes
 from hogsend.graphql.context import Info
-from hogsend.graphql.fields import described
-from hogsend.graphql.mutations import UserError, mutation
+from hogsend.graphql.mutations import idempotency_key, mutation, part, payload
 from hogsend.graphql.node import by_key
 from hogsend.operations.dead_letters import MOST_AT_ONCE, DeadLetterRetry, discard, retry, retry_many
 from hogsend.schema.deadletters.types import DeadLetter, DeadLetterSource
@@ -23,48 +20,10 @@ from hogsend.schema.deadletters.types import DeadLetter, DeadLetterSource
 SAMPLE = 20
 
 
-_NOT_PENDING = "It was retried or discarded already."
-_STANDS_IN_THE_WAY = {
-    "NOT_PENDING": _NOT_PENDING,
-    "MOVED_ON": "What it stands for is gone, or went on without it.",
-    "NOT_STUCK": "The run that it stands for is neither blocked nor failed any more.",
-    "ALREADY_IN_JOURNEY": "The person is in another run of the same journey.",
-}
-
-
-@error_codes("deadLetterRetry", **_STANDS_IN_THE_WAY)
-class DeadLetterRetryErrorCode(Enum):
-    INVALID = "invalid"
-    NOT_FOUND = "not_found"
-    NOT_PENDING = "not_pending"
-    MOVED_ON = "moved_on"
-    NOT_STUCK = "not_stuck"
-    ALREADY_IN_JOURNEY = "already_in_journey"
-    IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
-    IN_PROGRESS = "in_progress"
-
-
-@error_codes("deadLetterDiscard", NOT_PENDING=_NOT_PENDING)
-class DeadLetterDiscardErrorCode(Enum):
-    NOT_FOUND = "not_found"
-    NOT_PENDING = "not_pending"
-
-
-@error_codes("deadLettersRetry")
-class DeadLettersRetryErrorCode(Enum):
-    INVALID = "invalid"
-    IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
-    IN_PROGRESS = "in_progress"
-
-
-_KEY = "The same key and input retry once and give the first answer again."
-_ERRORS = "What stands in the way; empty where nothing does."
-
-
 @strawberry.input(description="A dead letter to retry.")
 class DeadLetterRetryInput:
     id: strawberry.ID = strawberry.field(description="Its id, or its bare UUID.")
-    idempotency_key: str | None = strawberry.field(default=None, description=_KEY)
+    idempotency_key: str | None = idempotency_key("retry")
 
 
 @strawberry.input(description="A dead letter to discard.")
@@ -82,27 +41,21 @@ class DeadLettersRetryInput:
         default=100, description=f"How many at most where none are named, up to {MOST_AT_ONCE}."
     )
     dry_run: bool = strawberry.field(default=False, description="Only say which would be retried.")
-    idempotency_key: str | None = strawberry.field(default=None, description=_KEY)
+    idempotency_key: str | None = idempotency_key("retry")
 
 
-@strawberry.type(description="What `deadLetterRetry` did.")
+@payload(
+    "What `deadLetterRetry` did.",
+    errors="INVALID NOT_FOUND NOT_PENDING MOVED_ON NOT_STUCK ALREADY_IN_JOURNEY",
+    keyed=True,
+)
 class DeadLetterRetryPayload:
-    dead_letter: DeadLetter | None = strawberry.field(
-        default=None, description="The dead letter; null where it was not retried."
-    )
-    user_errors: list[UserError[DeadLetterRetryErrorCode]] = strawberry.field(
-        default_factory=list, description=_ERRORS
-    )
+    dead_letter: DeadLetter | None = part("The dead letter; null where it was not retried.")
 
 
-@strawberry.type(description="What `deadLetterDiscard` did.")
+@payload("What `deadLetterDiscard` did.", errors="NOT_FOUND NOT_PENDING")
 class DeadLetterDiscardPayload:
-    dead_letter: DeadLetter | None = strawberry.field(
-        default=None, description="The dead letter; null where it was not discarded."
-    )
-    user_errors: list[UserError[DeadLetterDiscardErrorCode]] = strawberry.field(
-        default_factory=list, description=_ERRORS
-    )
+    dead_letter: DeadLetter | None = part("The dead letter; null where it was not discarded.")
 
 
 @strawberry.type(description="How it went with one of many.")
@@ -112,15 +65,12 @@ class DeadLetterRetryResult:
     reason: str | None = strawberry.field(description="Why not.")
 
 
-@strawberry.type(description="What `deadLettersRetry` did, or would do.")
+@payload("What `deadLettersRetry` did, or would do.", errors="INVALID", keyed=True)
 class DeadLettersRetryPayload:
-    retried: int | None = strawberry.field(default=None, description="How many were queued again.")
-    refused: int | None = strawberry.field(default=None, description="How many were not.")
-    results: list[DeadLetterRetryResult] | None = strawberry.field(
-        default=None, description=f"A sample: each that was refused, and the first {SAMPLE} others."
-    )
-    user_errors: list[UserError[DeadLettersRetryErrorCode]] = strawberry.field(
-        default_factory=list, description=_ERRORS
+    retried: int | None = part("How many were queued again.")
+    refused: int | None = part("How many were not.")
+    results: list[DeadLetterRetryResult] | None = part(
+        f"A sample: each that was refused, and the first {SAMPLE} others."
     )
 
 
@@ -139,46 +89,41 @@ def _key(id: str) -> UUID:
 @strawberry.type
 class DeadLetterMutation:
     @mutation(
+        DeadLetterRetryPayload,
+        claims_key=False,
         scope=Scope.FULL_ADMIN,
-        payload=DeadLetterRetryPayload,
-        codes=DeadLetterRetryErrorCode,
-        audit_action=(Action.RETRY, Resource.DLQ),
-        names=_id,
+        audits=(Action.RETRY, Resource.DLQ),
+        named=_id,
         description="Queue what a dead letter stands for again. A new failure brings it back.",
     )
-    async def dead_letter_retry(
-        self, info: Info, input: Annotated[DeadLetterRetryInput, described("Which.")]
-    ) -> DeadLetterRetryPayload:
+    async def dead_letter_retry(self, info: Info, input: DeadLetterRetryInput) -> DeadLetterRetryPayload:
         key = _key(input.id)
         await retry(info.context.runtime, key, idempotency_key=input.idempotency_key)
         return DeadLetterRetryPayload(dead_letter=await _settled(info, key))
 
     @mutation(
+        DeadLetterDiscardPayload,
         scope=Scope.FULL_ADMIN,
-        payload=DeadLetterDiscardPayload,
-        codes=DeadLetterDiscardErrorCode,
-        audit_action=(Action.DISCARD, Resource.DLQ),
-        names=_id,
+        audits=(Action.DISCARD, Resource.DLQ),
+        named=_id,
         description="Give a dead letter up. It stays to be read.",
     )
     async def dead_letter_discard(
-        self, info: Info, input: Annotated[DeadLetterDiscardInput, described("Which.")]
+        self, info: Info, input: DeadLetterDiscardInput
     ) -> DeadLetterDiscardPayload:
         key = _key(input.id)
         await discard(info.context.runtime, key)
         return DeadLetterDiscardPayload(dead_letter=await _settled(info, key))
 
     @mutation(
+        DeadLettersRetryPayload,
+        claims_key=False,
         scope=Scope.FULL_ADMIN,
-        payload=DeadLettersRetryPayload,
-        codes=DeadLettersRetryErrorCode,
-        audit_action=(Action.RETRY, Resource.DLQ),
+        audits=(Action.RETRY, Resource.DLQ),
         description="Retry many dead letters, each for itself; one that is refused does not stop the others.",
         cost=100,
     )
-    async def dead_letters_retry(
-        self, info: Info, input: Annotated[DeadLettersRetryInput, described("Which.")]
-    ) -> DeadLettersRetryPayload:
+    async def dead_letters_retry(self, info: Info, input: DeadLettersRetryInput) -> DeadLettersRetryPayload:
         wish = DeadLetterRetry(
             ids=None if input.ids is None else _keys(input.ids),
             source=input.source.value if input.source else None,

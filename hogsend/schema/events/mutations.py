@@ -1,34 +1,98 @@
-"""`eventsReplay`."""
+"""Mutations of events: take one in, replay stored ones."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
-from enum import Enum
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 import strawberry
+from strawberry.scalars import JSON
 
 from hogsend.access.audit import Action, Resource, audit
 from hogsend.access.caller import Scope
-from hogsend.access.idempotency import Claim, once
-from hogsend.graphql.codes import error_codes
-from hogsend.graphql.context import Info
-from hogsend.graphql.fields import described
-from hogsend.graphql.mutations import UserError, given, mutation
-from hogsend.graphql.node import by_key
+from hogsend.access.idempotency import Claim
+from hogsend.events.event import NewEvent
+from hogsend.graphql.context import Context, Info
+from hogsend.graphql.fields import field
+from hogsend.graphql.mutations import Answer, idempotency_key, mutation, part, payload
+from hogsend.graphql.node import by_key, link
+from hogsend.ingestion.ingest import IngestResult, ingest
 from hogsend.ingestion.replay_events import MOST_AT_ONCE, EventChoice, choose, replay_all
 from hogsend.schema.events.types import Event
+from hogsend.schema.refs import StateRef
 
 SAMPLE = 10
 
 
-@error_codes("eventsReplay")
-class EventsReplayErrorCode(Enum):
-    INVALID = "invalid"
-    IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
-    IN_PROGRESS = "in_progress"
+@strawberry.input(
+    description="An event to take in. One of `userId`, `email`, `anonymousId` says whose it is."
+)
+class EventIngestInput:
+    name: str = strawberry.field(description="What happened, e.g. `project.created`.")
+    user_id: str | None = strawberry.field(default=None, description="The externalId of the person.")
+    email: str | None = strawberry.field(default=None, description="The email address of the person.")
+    anonymous_id: str | None = strawberry.field(
+        default=None, description="What the person is known by before that."
+    )
+    event_properties: JSON | None = strawberry.field(
+        default=None, description="An object that tells more about it."
+    )
+    contact_properties: JSON | None = strawberry.field(
+        default=None, description="An object to merge into the contact's properties; null removes a key."
+    )
+    timestamp: datetime | None = strawberry.field(
+        default=None, description="When it happened; now unless told."
+    )
+    idempotency_key: str | None = strawberry.field(
+        default=None, description="A key seen before changes nothing and answers `stored: false`."
+    )
+
+    def to_ingest(self) -> NewEvent:
+        return NewEvent(
+            name=self.name,
+            external_id=self.user_id,
+            email=self.email,
+            anonymous_id=self.anonymous_id,
+            properties=_object(self.event_properties),
+            contact_properties=_object(self.contact_properties),
+            occurred_at=self.timestamp,
+            idempotency_key=self.idempotency_key,
+        )
+
+
+@strawberry.type(description="A run that listens for the event to end it.")
+class EventExit:
+    journey_id: str = strawberry.field(description="The author's id of the journey.")
+    exited: bool = strawberry.field(description="False where the event does not fit the exit's conditions.")
+    state_id: strawberry.Private[UUID]
+
+    @field("The run.")
+    async def state(self, info: Info) -> StateRef | None:
+        return await link(info.context, "state", self.state_id)  # type: ignore[no-any-return]
+
+
+@payload("What `eventIngest` did.", errors="INVALID")
+class EventIngestPayload:
+    stored: bool | None = part("False where the idempotency key was seen before: then nothing changed.")
+    event: Event | None = part("The event, as it was stored first.")
+    exits: list[EventExit] | None = part("The runs that it could end.")
+
+
+def _object(value: Any) -> dict[str, Any]:
+    """Leave what is not an object to ingestion's own check, which says so."""
+    return {} if value is None else value
+
+
+async def ingested(context: Context, result: IngestResult) -> EventIngestPayload:
+    return EventIngestPayload(
+        stored=result.stored,
+        event=await by_key(context, Event, result.event_id),
+        exits=[
+            EventExit(journey_id=one.journey_id, state_id=one.state_id, exited=one.exited)
+            for one in result.exits
+        ],
+    )
 
 
 @strawberry.input(description="Which events, by what they are. At least one field.")
@@ -53,9 +117,7 @@ class EventsReplayInput:
         default=MOST_AT_ONCE, description=f"At most so many, the oldest first; 1 to {MOST_AT_ONCE:,}."
     )
     dry_run: bool = strawberry.field(default=False, description="Only say what would be replayed.")
-    idempotency_key: str | None = strawberry.field(
-        default=None, description="The same key and input replay once and give the first answer again."
-    )
+    idempotency_key: str | None = idempotency_key("replay")
 
 
 @strawberry.type(description="An event that was not replayed.")
@@ -64,62 +126,62 @@ class EventsReplayError:
     error: str = strawberry.field(description="Why.")
 
 
-@strawberry.type(description="What `eventsReplay` did, or would do.")
+@payload("What `eventsReplay` did, or would do.", errors="INVALID", keyed=True)
 class EventsReplayPayload:
-    matched: int | None = strawberry.field(default=None, description="How many events fit.")
-    replayed: int | None = strawberry.field(
-        default=None, description="How many went through again; 0 in a dry run."
-    )
-    errors: list[EventsReplayError] | None = strawberry.field(default=None, description="Those that did not.")
-    sample: list[Event] | None = strawberry.field(default=None, description=f"The first {SAMPLE} of them.")
-    user_errors: list[UserError[EventsReplayErrorCode]] = strawberry.field(
-        default_factory=list, description="What is wrong with the input; empty where all is well."
-    )
+    matched: int | None = part("How many events fit.")
+    replayed: int | None = part("How many went through again; 0 in a dry run.")
+    errors: list[EventsReplayError] | None = part("Those that did not.")
+    sample: list[Event] | None = part(f"The first {SAMPLE} of them.")
 
-
-@strawberry.type
-class EventReplayMutation:
-    @mutation(
-        scope=Scope.FULL_ADMIN,
-        payload=EventsReplayPayload,
-        codes=EventsReplayErrorCode,
-        audit_action=(Action.REPLAY, Resource.EVENT),
-        description="Send stored events through the whole pipeline again. Entry guards apply, nothing is stored "
-        "twice, and open waits are not satisfied by what happened before them.",
-        cost=100,
-    )
-    async def events_replay(
-        self, info: Info, input: Annotated[EventsReplayInput, described("Which events.")]
-    ) -> EventsReplayPayload:
-        runtime = info.context.runtime
-        choice = _choice(input)
-
-        async def effect(_claim: Claim | None) -> Mapping[str, Any]:
-            chosen = await choose(runtime, choice)
-            sample = [str(event_id) for event_id in chosen.event_ids[:SAMPLE]]
-            errors = [{"event_id": one, "error": "Event not found"} for one in chosen.unknown]
-            answer: dict[str, Any] = {
-                "matched": len(chosen.event_ids),
-                "replayed": 0,
-                "errors": errors,
-                "sample": sample,
-            }
-            if not input.dry_run:
-                done = await replay_all(runtime, chosen)
-                answer["replayed"] = done.replayed
-                answer["errors"] = [{"event_id": one.event_id, "error": one.error} for one in done.errors]
-            async with runtime.database.transaction() as conn:
-                await audit(conn, detail={"matched": answer["matched"], "replayed": answer["replayed"]})
-            return answer
-
-        answer = await once(runtime, "eventsReplay", input.idempotency_key, _given(input), effect)
-        sample = [await by_key(info.context, Event, UUID(one)) for one in answer["sample"]]
-        return EventsReplayPayload(
+    @classmethod
+    async def of(cls, context: Context, answer: Answer) -> EventsReplayPayload:
+        sample = [await by_key(context, Event, UUID(one)) for one in answer["sample"]]
+        return cls(
             matched=answer["matched"],
             replayed=answer["replayed"],
             errors=[EventsReplayError(**one) for one in answer["errors"]],
             sample=[event for event in sample if event is not None],
         )
+
+
+@strawberry.type
+class EventMutation:
+    @mutation(
+        EventIngestPayload,
+        claims_key=False,
+        scope=Scope.INGEST,
+        audits=(Action.CREATE, Resource.EVENT),
+        description="Take an event in, with everything that follows from it, in one transaction.",
+    )
+    async def event_ingest(self, info: Info, input: EventIngestInput) -> EventIngestPayload:
+        return await ingested(info.context, await ingest(info.context.runtime, input.to_ingest()))
+
+    @mutation(
+        EventsReplayPayload,
+        scope=Scope.FULL_ADMIN,
+        audits=(Action.REPLAY, Resource.EVENT),
+        description="Send stored events through the whole pipeline again. Entry guards apply, nothing is stored "
+        "twice, and open waits are not satisfied by what happened before them.",
+        cost=100,
+    )
+    async def events_replay(self, info: Info, input: EventsReplayInput, claim: Claim | None) -> Answer:
+        runtime = info.context.runtime
+        chosen = await choose(runtime, _choice(input))
+        errors = [{"event_id": one, "error": "Event not found"} for one in chosen.unknown]
+        replayed = 0
+        if not input.dry_run:
+            done = await replay_all(runtime, chosen)
+            replayed = done.replayed
+            errors = [{"event_id": one.event_id, "error": one.error} for one in done.errors]
+        async with runtime.database.transaction() as conn:
+            await audit(conn, detail={"matched": len(chosen.event_ids), "replayed": replayed})
+        sample = [str(event_id) for event_id in chosen.event_ids[:SAMPLE]]
+        return {
+            "matched": len(chosen.event_ids),
+            "replayed": replayed,
+            "errors": errors,
+            "sample": sample,
+        }
 
 
 def _choice(input: EventsReplayInput) -> EventChoice:
@@ -132,10 +194,3 @@ def _choice(input: EventsReplayInput) -> EventChoice:
         end=wanted.end,
         limit=input.limit,
     )
-
-
-def _given(input: EventsReplayInput) -> dict[str, Any]:
-    plain = given(input)
-    if input.filter is not None:
-        plain["filter"] = {key: str(value) for key, value in given(input.filter).items()}
-    return plain

@@ -1,9 +1,9 @@
-"""Enable and disable journeys; cancel, resume and skip runs."""
+"""Mutations of journeys and runs: enable, disable; cancel, resume, skip, cancel many."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable
+from typing import Any
 from uuid import UUID
 
 import strawberry
@@ -11,104 +11,82 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.access.audit import Action, Resource, audit
 from hogsend.access.caller import Scope
-from hogsend.access.idempotency import Claim, once
+from hogsend.access.idempotency import Claim
 from hogsend.contacts.identity import find
 from hogsend.errors import InvalidInput, NotFound
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context, Info
-from hogsend.graphql.fields import described
-from hogsend.graphql.mutations import UserError, given, mutation
+from hogsend.graphql.mutations import Answer, idempotency_key, mutation, part, payload
 from hogsend.graphql.node import by_key
 from hogsend.operations.actions import cancel_in, find_journey, live_states, resume_in, set_enabled, skip_in
 from hogsend.runtime import Runtime
-from hogsend.schema.journeys.codes import (
-    JourneyDisableErrorCode,
-    JourneyEnableErrorCode,
-    JourneyStateCancelErrorCode,
-    JourneyStateResumeErrorCode,
-    JourneyStatesCancelErrorCode,
-    JourneyStateSkipErrorCode,
-)
 from hogsend.schema.journeys.runs import JourneyState
 from hogsend.schema.journeys.types import Journey
 from hogsend.storage.database import Record
 
+_JOURNEY = "The journey's id, or the one that its author gave it."
+_RUN = "The run's id, or its bare UUID."
 MOST_AT_ONCE = 10_000
 BATCH = 100
 SAMPLE = 10
 
-Move = Callable[[AsyncConnection, Runtime, UUID], Awaitable[None]]
+TransitionRun = Callable[[AsyncConnection, Runtime, UUID], Awaitable[None]]
 
 
 @strawberry.input(description="Which journey to enable.")
 class JourneyEnableInput:
-    id: strawberry.ID = strawberry.field(description="The journey's id, or the one that its author gave it.")
+    id: strawberry.ID = strawberry.field(description=_JOURNEY)
 
 
 @strawberry.input(description="Which journey to disable.")
 class JourneyDisableInput:
-    id: strawberry.ID = strawberry.field(description="The journey's id, or the one that its author gave it.")
+    id: strawberry.ID = strawberry.field(description=_JOURNEY)
 
 
-@strawberry.type(description="What `journeyEnable` did.")
+@payload("What `journeyEnable` did.", errors="NOT_FOUND")
 class JourneyEnablePayload:
-    journey: Journey | None = strawberry.field(default=None, description="The journey as it is now.")
-    user_errors: list[UserError[JourneyEnableErrorCode]] = strawberry.field(
-        default_factory=list, description="What is wrong with the input; empty where all is well."
-    )
+    journey: Journey | None = part("The journey as it is now.")
 
 
-@strawberry.type(description="What `journeyDisable` did.")
+@payload("What `journeyDisable` did.", errors="NOT_FOUND")
 class JourneyDisablePayload:
-    journey: Journey | None = strawberry.field(default=None, description="The journey as it is now.")
-    user_errors: list[UserError[JourneyDisableErrorCode]] = strawberry.field(
-        default_factory=list, description="What is wrong with the input; empty where all is well."
-    )
+    journey: Journey | None = part("The journey as it is now.")
 
 
 @strawberry.input(description="Which run to resume.")
 class JourneyStateResumeInput:
-    id: strawberry.ID = strawberry.field(description="The run's id, or its bare UUID.")
+    id: strawberry.ID = strawberry.field(description=_RUN)
 
 
 @strawberry.input(description="Which run to bring past its step.")
 class JourneyStateSkipInput:
-    id: strawberry.ID = strawberry.field(description="The run's id, or its bare UUID.")
+    id: strawberry.ID = strawberry.field(description=_RUN)
 
 
 @strawberry.input(description="Which run to end.")
 class JourneyStateCancelInput:
-    id: strawberry.ID = strawberry.field(description="The run's id, or its bare UUID.")
+    id: strawberry.ID = strawberry.field(description=_RUN)
     journey_id: strawberry.ID | None = strawberry.field(
         default=None, description="Refuse a run of any other journey."
     )
 
 
-@strawberry.type(description="What `journeyStateCancel` did.")
+@payload("What `journeyStateCancel` did.", errors="NOT_FOUND ALREADY_ENDED")
 class JourneyStateCancelPayload:
-    state: JourneyState | None = strawberry.field(default=None, description="The run as it is now.")
-    cancelled_in_engine: bool | None = strawberry.field(
-        default=None, description="Whether the engine really stopped something; its fence holds either way."
-    )
-    user_errors: list[UserError[JourneyStateCancelErrorCode]] = strawberry.field(
-        default_factory=list, description="What is wrong with the input; empty where all is well."
+    state: JourneyState | None = part("The run as it is now.")
+    cancelled_in_engine: bool | None = part(
+        "Whether the engine really stopped something; its fence holds either way."
     )
 
 
-@strawberry.type(description="What `journeyStateResume` did.")
+@payload("What `journeyStateResume` did.", errors="NOT_FOUND NOT_STUCK ALREADY_IN_JOURNEY")
 class JourneyStateResumePayload:
-    state: JourneyState | None = strawberry.field(default=None, description="The run as it is now.")
-    user_errors: list[UserError[JourneyStateResumeErrorCode]] = strawberry.field(
-        default_factory=list, description="What is wrong with the input; empty where all is well."
-    )
+    state: JourneyState | None = part("The run as it is now.")
 
 
-@strawberry.type(description="What `journeyStateSkip` did.")
+@payload("What `journeyStateSkip` did.", errors="NOT_FOUND NOT_STUCK NOTHING_TO_SKIP ALREADY_IN_JOURNEY")
 class JourneyStateSkipPayload:
-    state: JourneyState | None = strawberry.field(default=None, description="The run as it is now.")
-    user_errors: list[UserError[JourneyStateSkipErrorCode]] = strawberry.field(
-        default_factory=list, description="What is wrong with the input; empty where all is well."
-    )
+    state: JourneyState | None = part("The run as it is now.")
 
 
 @strawberry.input(description="Which live runs; at least one of journeyId, userId and ids.")
@@ -119,63 +97,59 @@ class JourneyStatesCancelInput:
     )
     ids: list[strawberry.ID] | None = strawberry.field(default=None, description="These runs.")
     dry_run: bool = strawberry.field(default=False, description="Only say what would be cancelled.")
-    idempotency_key: str | None = strawberry.field(
-        default=None, description="The same key and input give the first answer again."
-    )
+    idempotency_key: str | None = idempotency_key("cancel")
 
 
-@strawberry.type(description="What `journeyStatesCancel` did, or would do.")
+@payload("What `journeyStatesCancel` did, or would do.", errors="INVALID NOT_FOUND", keyed=True)
 class JourneyStatesCancelPayload:
-    matched: int | None = strawberry.field(
-        default=None, description=f"How many live runs fit, at most {MOST_AT_ONCE:,} at once."
-    )
-    cancelled: int | None = strawberry.field(default=None, description="How many were ended; 0 in a dry run.")
-    sample: list[JourneyState] | None = strawberry.field(
-        default=None, description=f"The first {SAMPLE} of them."
-    )
-    user_errors: list[UserError[JourneyStatesCancelErrorCode]] = strawberry.field(
-        default_factory=list, description="What is wrong with the input; empty where all is well."
-    )
+    matched: int | None = part(f"How many live runs fit, at most {MOST_AT_ONCE:,} at once.")
+    cancelled: int | None = part("How many were ended; 0 in a dry run.")
+    sample: list[JourneyState] | None = part(f"The first {SAMPLE} of them.")
+
+    @classmethod
+    async def of(cls, context: Context, answer: Answer) -> JourneyStatesCancelPayload:
+        sample = [await by_key(context, JourneyState, UUID(one)) for one in answer["sample"]]
+        return cls(
+            matched=answer["matched"],
+            cancelled=answer["cancelled"],
+            sample=[state for state in sample if state is not None],
+        )
 
 
 @strawberry.type
-class JourneySteering:
+class SwitchMutation:
     @mutation(
+        JourneyEnablePayload,
         scope=Scope.JOURNEY_ADMIN,
-        payload=JourneyEnablePayload,
-        codes=JourneyEnableErrorCode,
-        audit_action=(Action.UPDATE, Resource.JOURNEY),
-        names=lambda given: ids.name_of(given.id, "journey"),
+        audits=(Action.UPDATE, Resource.JOURNEY),
+        named=lambda given: ids.name_of(given.id, "journey"),
         description="Let people in again, whatever the code says. Runs that are under way are not touched.",
     )
-    async def journey_enable(
-        self, info: Info, input: Annotated[JourneyEnableInput, described("The journey.")]
-    ) -> JourneyEnablePayload:
+    async def journey_enable(self, info: Info, input: JourneyEnableInput) -> JourneyEnablePayload:
         return JourneyEnablePayload(journey=await _switch(info.context, input.id, enabled=True))
 
     @mutation(
+        JourneyDisablePayload,
         scope=Scope.JOURNEY_ADMIN,
-        payload=JourneyDisablePayload,
-        codes=JourneyDisableErrorCode,
-        audit_action=(Action.UPDATE, Resource.JOURNEY),
-        names=lambda given: ids.name_of(given.id, "journey"),
+        audits=(Action.UPDATE, Resource.JOURNEY),
+        named=lambda given: ids.name_of(given.id, "journey"),
         description="Let nobody in, whatever the code says. Runs that are under way go on.",
     )
-    async def journey_disable(
-        self, info: Info, input: Annotated[JourneyDisableInput, described("The journey.")]
-    ) -> JourneyDisablePayload:
+    async def journey_disable(self, info: Info, input: JourneyDisableInput) -> JourneyDisablePayload:
         return JourneyDisablePayload(journey=await _switch(info.context, input.id, enabled=False))
 
+
+@strawberry.type
+class RunMutation:
     @mutation(
+        JourneyStateCancelPayload,
         scope=Scope.JOURNEY_ADMIN,
-        payload=JourneyStateCancelPayload,
-        codes=JourneyStateCancelErrorCode,
-        audit_action=(Action.CANCEL, Resource.JOURNEY),
-        names=lambda given: given.id,
+        audits=(Action.CANCEL, Resource.JOURNEY),
+        named=lambda given: given.id,
         description="End a run for good. Whatever drives it is fenced at its next touch: nothing more is sent.",
     )
     async def journey_state_cancel(
-        self, info: Info, input: Annotated[JourneyStateCancelInput, described("The run.")]
+        self, info: Info, input: JourneyStateCancelInput
     ) -> JourneyStateCancelPayload:
         runtime = info.context.runtime
         state_id = _state_id(input.id)
@@ -189,63 +163,45 @@ class JourneySteering:
         )
 
     @mutation(
+        JourneyStateResumePayload,
         scope=Scope.JOURNEY_ADMIN,
-        payload=JourneyStateResumePayload,
-        codes=JourneyStateResumeErrorCode,
-        audit_action=(Action.RETRY, Resource.JOURNEY),
-        names=lambda given: given.id,
+        audits=(Action.RETRY, Resource.JOURNEY),
+        named=lambda given: given.id,
         description="Let a blocked or failed run go on from its journal. A send whose outcome nobody knows is "
         "sent again: resume it only when you know that it did not arrive.",
     )
     async def journey_state_resume(
-        self, info: Info, input: Annotated[JourneyStateResumeInput, described("The run.")]
+        self, info: Info, input: JourneyStateResumeInput
     ) -> JourneyStateResumePayload:
-        return JourneyStateResumePayload(state=await _move(info.context, input.id, resume_in))
+        return JourneyStateResumePayload(state=await _transition(info.context, input.id, resume_in))
 
     @mutation(
+        JourneyStateSkipPayload,
         scope=Scope.JOURNEY_ADMIN,
-        payload=JourneyStateSkipPayload,
-        codes=JourneyStateSkipErrorCode,
-        audit_action=(Action.UPDATE, Resource.JOURNEY),
-        names=lambda given: given.id,
+        audits=(Action.UPDATE, Resource.JOURNEY),
+        named=lambda given: given.id,
         description="Take the step in which a run is stuck as done and go on behind it: a send counts as failed, "
         "a wait as timed out. Where the code changed, its journal is forgotten from the first step that does not fit, "
         "and the new code decides; a send that it asks for again is not sent twice.",
     )
-    async def journey_state_skip(
-        self, info: Info, input: Annotated[JourneyStateSkipInput, described("The run.")]
-    ) -> JourneyStateSkipPayload:
-        return JourneyStateSkipPayload(state=await _move(info.context, input.id, skip_in))
+    async def journey_state_skip(self, info: Info, input: JourneyStateSkipInput) -> JourneyStateSkipPayload:
+        return JourneyStateSkipPayload(state=await _transition(info.context, input.id, skip_in))
 
     @mutation(
+        JourneyStatesCancelPayload,
         scope=Scope.JOURNEY_ADMIN,
-        payload=JourneyStatesCancelPayload,
-        codes=JourneyStatesCancelErrorCode,
-        audit_action=(Action.CANCEL, Resource.JOURNEY),
-        names=lambda given: given.journey_id,
+        audits=(Action.CANCEL, Resource.JOURNEY),
+        named=lambda given: given.journey_id,
         description="End many live runs. A dry run counts them and shows some.",
         cost=100,
     )
     async def journey_states_cancel(
-        self, info: Info, input: Annotated[JourneyStatesCancelInput, described("Which runs.")]
-    ) -> JourneyStatesCancelPayload:
-        context = info.context
-
-        async def effect(_claim: Claim | None) -> Mapping[str, Any]:
-            chosen = await _chosen(context, input)
-            cancelled = 0 if input.dry_run else await _cancel_all(context, chosen)
-            sample = [str(state_id) for state_id in chosen[:SAMPLE]]
-            return {"matched": len(chosen), "cancelled": cancelled, "sample": sample}
-
-        answer = await once(
-            context.runtime, "journeyStatesCancel", input.idempotency_key, given(input), effect
-        )
-        sample = [await by_key(context, JourneyState, UUID(one)) for one in answer["sample"]]
-        return JourneyStatesCancelPayload(
-            matched=answer["matched"],
-            cancelled=answer["cancelled"],
-            sample=[state for state in sample if state is not None],
-        )
+        self, info: Info, input: JourneyStatesCancelInput, claim: Claim | None
+    ) -> Answer:
+        chosen = await _chosen(info.context, input)
+        cancelled = 0 if input.dry_run else await _cancel_all(info.context, chosen)
+        sample = [str(state_id) for state_id in chosen[:SAMPLE]]
+        return {"matched": len(chosen), "cancelled": cancelled, "sample": sample}
 
 
 async def _switch(context: Context, id: str, *, enabled: bool) -> Journey | None:
@@ -266,10 +222,10 @@ def _state_id(id: str) -> UUID:
     return state_id
 
 
-async def _move(context: Context, id: str, move: Move) -> JourneyState | None:
+async def _transition(context: Context, id: str, transition: TransitionRun) -> JourneyState | None:
     state_id = _state_id(id)
     async with context.runtime.database.transaction() as conn:
-        await move(conn, context.runtime, state_id)
+        await transition(conn, context.runtime, state_id)
         await audit(conn, resource_id=state_id, after={"status": "waiting"})
     return await by_key(context, JourneyState, state_id)
 

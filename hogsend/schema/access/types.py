@@ -1,0 +1,62 @@
+"""Keys on the wire."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, ClassVar
+from uuid import UUID
+
+import strawberry
+from sqlalchemy import RowMapping
+
+from hogsend.access.caller import Scope
+from hogsend.graphql.connections import connection
+from hogsend.graphql.fields import described, field
+from hogsend.graphql.node import Node
+from hogsend.schema.access.collections import KEYS
+from hogsend.schema.viewer import KeyScope
+from hogsend.storage.collections import Selection
+
+
+@strawberry.type(description="A key that opens the API. Its secret was shown once and is not kept.")
+class ApiKey(Node):
+    prefix: ClassVar[str] = "apikey"
+    collection = KEYS
+    scope: ClassVar[Scope] = Scope.FULL_ADMIN
+
+    name: str = strawberry.field(description="What it was called when it was made.")
+    key_prefix: str = strawberry.field(description="Its first 8 characters, to tell keys apart.")
+    scopes: list[KeyScope] = strawberry.field(description="What it opens.")
+    expires_at: datetime | None = strawberry.field(description="When it stops working; null for never.")
+    revoked_at: datetime | None = strawberry.field(description="When it was revoked.")
+    last_used_at: datetime | None = strawberry.field(
+        description="When it was last let in, to within two seconds."
+    )
+    created_at: datetime = strawberry.field(description="When it was made.")
+
+    @classmethod
+    def of(cls, row: RowMapping) -> ApiKey:
+        return cls(
+            key=row["id"],
+            name=row["name"],
+            key_prefix=row["key_prefix"],
+            scopes=[KeyScope(scope) for scope in row["scopes"]],
+            expires_at=row["expires_at"],
+            revoked_at=row["revoked_at"],
+            last_used_at=row["last_used_at"],
+            created_at=row["created_at"],
+        )
+
+    @field("The bare UUID.")
+    def uuid(self) -> UUID:
+        assert isinstance(self.key, UUID)
+        return self.key
+
+
+@strawberry.type
+class ApiKeyQuery:
+    @connection("apikey", scope=Scope.FULL_ADMIN, description="Keys, newest first.")
+    def api_keys(
+        self, include_revoked: Annotated[bool, described("Whether revoked ones are listed too.")] = False
+    ) -> Selection:
+        return KEYS.all().filtered(revoked_too=include_revoked)

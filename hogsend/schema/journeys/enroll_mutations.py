@@ -1,0 +1,139 @@
+"""Mutations that let people into a journey: one, or many at once."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import strawberry
+from strawberry.scalars import JSON
+
+from hogsend.access.audit import Action, Resource
+from hogsend.access.caller import Scope
+from hogsend.access.idempotency import Claim
+from hogsend.graphql import ids
+from hogsend.graphql.context import Context, Info
+from hogsend.graphql.mutations import Answer, idempotency_key, mutation, part, payload
+from hogsend.graphql.node import by_key
+from hogsend.operations.actions import MAX_BATCH, Enrolled, Person, enroll, enroll_batch, preview_batch
+from hogsend.schema.decisions.enums import Reason
+from hogsend.schema.events.types import Event
+from hogsend.schema.journeys.runs import JourneyState
+
+
+@strawberry.input(description="Whom to let into which journey.")
+class JourneyEnrollInput:
+    id: strawberry.ID = strawberry.field(description="The journey's id, or the one that its author gave it.")
+    user_id: str = strawberry.field(description="The externalId of the person; made where it is new.")
+    user_email: str = strawberry.field(description="The email address of the person.")
+    properties: JSON | None = strawberry.field(
+        default=None, description="An object: the properties of the trigger event."
+    )
+    idempotency_key: str | None = idempotency_key("enroll")
+
+
+@payload("What `journeyEnroll` did.", errors="INVALID NOT_FOUND", keyed=True)
+class JourneyEnrollPayload:
+    enrolled: bool | None = part("Whether the guards let the person in.")
+    reason: Reason | None = part("Why, or why not.")
+    state: JourneyState | None = part("The run that began.")
+    event: Event | None = part("The trigger event that went in.")
+
+    @classmethod
+    async def of(cls, context: Context, answer: Answer) -> JourneyEnrollPayload:
+        return cls(
+            enrolled=answer["enrolled"],
+            reason=None if answer["reason"] is None else Reason(answer["reason"]),
+            state=await by_key(context, JourneyState, UUID(answer["state"]) if answer["state"] else None),
+            event=await by_key(context, Event, UUID(answer["event"])),
+        )
+
+
+@strawberry.input(description="One person of a batch.")
+class JourneyEnrollUser:
+    user_id: str = strawberry.field(description="The externalId of the person; made where it is new.")
+    user_email: str = strawberry.field(description="The email address of the person.")
+    properties: JSON | None = strawberry.field(
+        default=None, description="An object: the properties of the trigger event."
+    )
+
+
+@strawberry.input(description="Whom to let into which journey.")
+class JourneyEnrollBatchInput:
+    id: strawberry.ID = strawberry.field(description="The journey's id, or the one that its author gave it.")
+    users: list[JourneyEnrollUser] = strawberry.field(description=f"1 to {MAX_BATCH} people.")
+    dry_run: bool = strawberry.field(default=False, description="Only say what each verdict would be.")
+    idempotency_key: str | None = idempotency_key("enroll")
+
+
+@strawberry.type(description="The verdict on one person of a batch.")
+class JourneyEnrollResult:
+    user_id: str = strawberry.field(description="The externalId, as given.")
+    enrolled: bool = strawberry.field(description="Whether the guards let the person in.")
+    reason: str | None = strawberry.field(
+        description="Why not: a `DecisionReason` in lower case, or what was wrong with the input."
+    )
+
+
+@payload("What `journeyEnrollBatch` did, or would do.", errors="INVALID NOT_FOUND", keyed=True)
+class JourneyEnrollBatchPayload:
+    enrolled: int | None = part("How many were let in.")
+    skipped: int | None = part("How many were not.")
+    results: list[JourneyEnrollResult] | None = part("One verdict a person, in the order of the input.")
+
+    @classmethod
+    async def of(cls, _context: Context, answer: Answer) -> JourneyEnrollBatchPayload:
+        results = [JourneyEnrollResult(**one) for one in answer["results"]]
+        enrolled = sum(one.enrolled for one in results)
+        return cls(enrolled=enrolled, skipped=len(results) - enrolled, results=results)
+
+
+@strawberry.type
+class EnrollMutation:
+    @mutation(
+        JourneyEnrollPayload,
+        scope=Scope.JOURNEY_ADMIN,
+        audits=(Action.ENROLL, Resource.JOURNEY),
+        named=lambda given: ids.name_of(given.id, "journey"),
+        description="Let a journey's trigger event happen to somebody. Its guards apply as to any other event.",
+    )
+    async def journey_enroll(self, info: Info, input: JourneyEnrollInput, claim: Claim | None) -> Answer:
+        journey_id = ids.name_of(input.id, "journey")
+        properties: Any = input.properties or {}
+        person = Person(input.user_id, input.user_email, properties)
+        result = await enroll(info.context.runtime, journey_id, person, idempotency_key=input.idempotency_key)
+        verdict = next((one for one in result.enrollments if one.journey_id == journey_id), None)
+        return {
+            "enrolled": verdict is not None and verdict.enrolled,
+            "reason": None if verdict is None else verdict.reason.value,
+            "state": str(verdict.state_id) if verdict and verdict.state_id else None,
+            "event": str(result.event_id),
+        }
+
+    @mutation(
+        JourneyEnrollBatchPayload,
+        scope=Scope.JOURNEY_ADMIN,
+        audits=(Action.ENROLL, Resource.JOURNEY),
+        named=lambda given: ids.name_of(given.id, "journey"),
+        description="Let a journey's trigger event happen to many people, each with a verdict of their own.",
+        cost=100,
+    )
+    async def journey_enroll_batch(
+        self, info: Info, input: JourneyEnrollBatchInput, claim: Claim | None
+    ) -> Answer:
+        runtime = info.context.runtime
+        journey_id = ids.name_of(input.id, "journey")
+        people = [Person(one.user_id, one.user_email, _properties(one)) for one in input.users]
+        if input.dry_run:
+            results = await preview_batch(runtime, journey_id, people)
+        else:
+            results = await enroll_batch(runtime, journey_id, people, idempotency_key=input.idempotency_key)
+        return {"results": [_kept(one) for one in results]}
+
+
+def _properties(user: JourneyEnrollUser) -> Any:
+    return user.properties or {}
+
+
+def _kept(result: Enrolled) -> dict[str, Any]:
+    return {"user_id": result.external_id, "enrolled": result.enrolled, "reason": result.reason}
