@@ -157,7 +157,7 @@ async def delete_contact(conn: AsyncConnection, clock: Clock, contact_id: UUID) 
             conn,
             clock,
             state_ids=[state_id],
-            status="exited",
+            ending="exit",
             kind=Kind.EXITED,
             reason=Reason.CONTACT_DELETED,
         )

@@ -94,7 +94,7 @@ async def _end_doubled_runs(conn: AsyncConnection, clock: Clock, survivor_id: UU
             conn,
             clock,
             state_ids=[state_id],
-            status="exited",
+            ending="exit",
             kind=Verdict.EXITED,
             reason=Reason.MERGED_INTO_ANOTHER,
             detail={"survivorId": str(survivor_id)},

@@ -24,6 +24,7 @@ from hogsend.enrollment.guards import EntryHistory, Guard, check_entry, refusal
 from hogsend.journeys.conditions.builders import Condition, evaluate, matches_properties
 from hogsend.journeys.definition import Journey
 from hogsend.runs.ending import end_runs
+from hogsend.runs.status import ENTERED
 from hogsend.runtime import Runtime
 from hogsend.storage.database import Record
 from hogsend.storage.metadata import new_id
@@ -91,7 +92,7 @@ async def exit_matching(conn: AsyncConnection, runtime: Runtime, event: Event, c
         conn,
         runtime.clock,
         state_ids=[run.state_id for run in exits if run.exited],
-        status="exited",
+        ending="exit",
         kind=Kind.EXITED,
         reason=Reason.EXIT_EVENT,
         detail={"event": event.name},
@@ -295,7 +296,7 @@ def _run_row(
         "journey_id": journey.id,
         "contact_id": contact["id"],
         "email": contact["email"],
-        "status": "pending",
+        "status": ENTERED,
         "version": journey.version,
         "wake_at": now,
         "cursor_seq": event.seq,

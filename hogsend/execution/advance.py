@@ -29,6 +29,7 @@ from hogsend.journeys.steps.interrupts import (
 from hogsend.journeys.steps.journal import Journal
 from hogsend.journeys.steps.step_results import TriggerEvent, User
 from hogsend.runs.ending import end_runs
+from hogsend.runs.status import TRANSITIONS, transition
 from hogsend.runtime import Runtime
 from hogsend.tables.journeys import DRIVEN_STATUSES, journey_states, journey_steps
 
@@ -39,31 +40,31 @@ _states = journey_states.c
 _steps = journey_steps.c
 
 _CLAIM = (
-    update(journey_states)
+    transition("claim")
     .where(
         _states.id == bindparam("run"),
-        _states.status.in_(DRIVEN_STATUSES),
         or_(_states.lease_until.is_(None), _states.lease_until <= bindparam("now")),
     )
     .values(
-        epoch=_states.epoch + 1,
         lease_owner=bindparam("owner"),
         lease_until=bindparam("leased"),
-        status="active",
         attempt=_states.attempt + 1,
     )
     .returning(journey_states)
 )
-_HELD = update(journey_states).where(_states.id == bindparam("run"), _states.epoch == bindparam("held"))
-_PARK = _HELD.where(_states.status == "active").values(
-    status="waiting",
-    wake_at=bindparam("until"),
-    attempt=0,
-    lease_owner=None,
-    lease_until=None,
-    updated_at=bindparam("now"),
+_HELD = (_states.id == bindparam("run"), _states.epoch == bindparam("held"))
+_PARK = (
+    transition("park")
+    .where(*_HELD)
+    .values(
+        wake_at=bindparam("until"),
+        attempt=0,
+        lease_owner=None,
+        lease_until=None,
+        updated_at=bindparam("now"),
+    )
 )
-_WAKE = _HELD.values(wake_at=bindparam("until"))
+_WAKE = update(journey_states).where(*_HELD).values(wake_at=bindparam("until"))
 _IS_OPEN = select(exists().where(_steps.state_id == bindparam("run"), _steps.status == "open"))
 
 
@@ -180,9 +181,9 @@ async def _release(runtime: Runtime, run: RowMapping, wake_at: datetime) -> Adva
     """Give the run back after a hiccup; `attempt` stays, so that one which never moves is noticed."""
     async with runtime.database.transaction() as conn:
         await conn.execute(
-            update(journey_states)
-            .where(_states.id == run["id"], _states.epoch == run["epoch"], _states.status == "active")
-            .values(status="waiting", wake_at=wake_at, lease_owner=None, lease_until=None)
+            transition("release")
+            .where(_states.id == run["id"], _states.epoch == run["epoch"])
+            .values(wake_at=wake_at, lease_owner=None, lease_until=None)
         )
     return Advanced("waiting", "waiting", wake_at)
 
@@ -193,7 +194,7 @@ async def _complete(runtime: Runtime, run: RowMapping) -> Advanced:
             conn,
             runtime.clock,
             state_ids=[run["id"]],
-            status="completed",
+            ending="complete",
             kind=Kind.COMPLETED,
             reason=Reason.JOURNEY_ENDED,
             epoch=run["epoch"],
@@ -210,20 +211,20 @@ async def _fail(runtime: Runtime, run: RowMapping, broken: RunFailed) -> Advance
         reason=broken.reason.value,
         exc_info=broken.__cause__,
     )
-    return await _end_badly(runtime, run, "failed", Kind.FAILED, broken.reason, broken.message)
+    return await _end_badly(runtime, run, "fail", Kind.FAILED, broken.reason, broken.message)
 
 
 async def _block(
     runtime: Runtime, run: RowMapping, reason: Reason, message: str, changed_seq: int | None = None
 ) -> Advanced:
     log.warning("run_blocked", run_id=str(run["id"]), journey=run["journey_id"], reason=reason.value)
-    return await _end_badly(runtime, run, "blocked", Kind.BLOCKED, reason, message, changed_seq)
+    return await _end_badly(runtime, run, "block", Kind.BLOCKED, reason, message, changed_seq)
 
 
 async def _end_badly(
     runtime: Runtime,
     run: RowMapping,
-    status: Literal["failed", "blocked"],
+    ending: Literal["fail", "block"],
     kind: Kind,
     reason: Reason,
     message: str,
@@ -234,7 +235,7 @@ async def _end_badly(
             conn,
             runtime.clock,
             state_ids=[run["id"]],
-            status=status,
+            ending=ending,
             kind=kind,
             reason=reason,
             detail={"error": message},
@@ -251,4 +252,4 @@ async def _end_badly(
                 error=message,
                 payload={"stateId": str(run["id"]), "journeyId": run["journey_id"], "reason": reason.value},
             )
-    return Advanced("done", status) if ended else Advanced("superseded", "active")
+    return Advanced("done", TRANSITIONS[ending].target) if ended else Advanced("superseded", "active")

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, delete, select, update
+from sqlalchemy import RowMapping, delete, select
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -26,6 +26,7 @@ from hogsend.ingestion.ingest import IngestResult, ingest, ingest_in
 from hogsend.journeys.definition import Journey
 from hogsend.journeys.steps.journal import Step
 from hogsend.runs.ending import end_runs
+from hogsend.runs.status import transition
 from hogsend.runtime import Runtime
 from hogsend.storage.database import lock_subjects
 from hogsend.tables.journeys import LIVE_STATUSES, journey_settings, journey_states, journey_steps
@@ -160,7 +161,7 @@ async def cancel_in(
         conn,
         runtime.clock,
         state_ids=[state_id],
-        status="exited",
+        ending="exit",
         kind=Kind.EXITED,
         reason=Reason.OPERATOR_CANCELLED,
     )
@@ -268,11 +269,9 @@ async def _go_on(
     now = runtime.clock.now()
     generation = state["generation"] + 1
     await conn.execute(
-        update(journey_states)
+        transition("resume")
         .where(_states.id == state["id"])
         .values(
-            status="waiting",
-            epoch=_states.epoch + 1,
             generation=generation,
             attempt=0,
             wake_at=now,

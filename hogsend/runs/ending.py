@@ -1,4 +1,4 @@
-"""End runs: the one way from a live status to an ended or blocked one."""
+"""Ending runs: the one way from a live status to an ended or blocked one, with its decision."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, delete, update
+from sqlalchemy import ColumnElement, Row, delete
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.clock import Clock
@@ -14,9 +14,10 @@ from hogsend.deadletters.actions import resolve_dead_letters
 from hogsend.decisions.ledger import Verdict, record_decisions
 from hogsend.decisions.reasons import Kind, Reason
 from hogsend.engine.outbox import RUN_CANCEL, Message, publish_all
-from hogsend.tables.journeys import LIVE_STATUSES, journey_states, journey_waits
+from hogsend.runs.status import TRANSITIONS, transition
+from hogsend.tables.journeys import journey_states, journey_waits
 
-End = Literal["completed", "exited", "failed", "blocked"]
+Ending = Literal["complete", "exit", "fail", "block"]
 _states = journey_states.c
 _RETURNED = (_states.id, _states.contact_id, _states.journey_id, _states.engine_run_id, _states.epoch)
 
@@ -26,7 +27,7 @@ async def end_runs(
     clock: Clock,
     *,
     state_ids: Sequence[UUID],
-    status: End,
+    ending: Ending,
     kind: Kind,
     reason: Reason,
     detail: Mapping[str, Any] | None = None,
@@ -35,21 +36,21 @@ async def end_runs(
     epoch: int | None = None,
     changed_seq: int | None = None,
 ) -> list[UUID]:
-    """Move live runs to `status`, raise their epoch, drop their waits, and record why. In the caller's transaction.
+    """Make live runs take the transition `ending`, drop their waits, and record why. In the caller's transaction.
 
     With `epoch`, only where a run still has it: its driver's own end. Without, whoever drives one is fenced at its
     next touch; whoever ends several holds their rows' locks. Returns those that were live; of the others nothing is
     written. A dead letter that a blocked run left is discarded when it exits: there is nothing more to retry.
     """
     ended = (
-        await _move(conn, clock, state_ids, status, reason, error, epoch, changed_seq) if state_ids else []
+        await _move(conn, clock, state_ids, ending, reason, error, epoch, changed_seq) if state_ids else []
     )
     if not ended:
         return []
     now = clock.now()
     ids = [run.id for run in ended]
     await conn.execute(delete(journey_waits).where(journey_waits.c.state_id.in_(ids)))
-    if status == "exited":
+    if ending == "exit":
         await resolve_dead_letters(conn, now, "journey", [str(run_id) for run_id in ids], "discarded")
     verdicts = [
         Verdict(
@@ -60,7 +61,7 @@ async def end_runs(
             journey_id=run.journey_id,
             state_id=run.id,
             event_id=event_id,
-            moved=status,
+            moved=TRANSITIONS[ending].target,
         )
         for run in ended
     ]
@@ -74,7 +75,7 @@ async def _move(
     conn: AsyncConnection,
     clock: Clock,
     state_ids: Sequence[UUID],
-    status: End,
+    ending: Ending,
     reason: Reason,
     error: str | None,
     epoch: int | None,
@@ -82,12 +83,11 @@ async def _move(
 ) -> list[Row[Any]]:
     """The runs that were live and now are not, in the order of `state_ids`."""
     now = clock.now()
-    live: list[ColumnElement[bool]] = [_states.id.in_(state_ids), _states.status.in_(LIVE_STATUSES)]
+    status = TRANSITIONS[ending].target
+    live: list[ColumnElement[bool]] = [_states.id.in_(state_ids)]
     if epoch is not None:
         live.append(_states.epoch == epoch)
     values: dict[str, Any] = {
-        "status": status,
-        "epoch": _states.epoch + 1,
         "error": error,
         "ended_reason": reason.value,
         "changed_seq": changed_seq,
@@ -100,7 +100,7 @@ async def _move(
         values["ended_at"] = now
     if status in ("completed", "exited"):
         values[f"{status}_at"] = now
-    moved = await conn.execute(update(journey_states).where(*live).values(values).returning(*_RETURNED))
+    moved = await conn.execute(transition(ending).where(*live).values(values).returning(*_RETURNED))
     return sorted(moved.all(), key=lambda run: state_ids.index(run.id))
 
 
