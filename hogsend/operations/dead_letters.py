@@ -18,7 +18,7 @@ from hogsend.decisions.reasons import Reason
 from hogsend.emails.sending.reopen import reopen_one
 from hogsend.engine.outbox import JOB, publish_later
 from hogsend.errors import Conflict, InvalidInput, NotFound
-from hogsend.operations.actions import resume_in
+from hogsend.operations.stuck_runs import resume_in
 from hogsend.runtime import Runtime
 from hogsend.storage.database import lock_subjects
 from hogsend.tables.deadletters import SOURCES, dead_letters

@@ -20,7 +20,7 @@ from hogsend.engine.port import EngineDown
 from hogsend.engine.publisher import Publisher, retry_now
 from hogsend.execution.due_runs import note_engine_run
 from hogsend.journeys.registry import Registry
-from hogsend.operations.actions import cancel
+from hogsend.operations.cancel import cancel
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings, SettingsError
 from hogsend.tables.journeys import journey_states

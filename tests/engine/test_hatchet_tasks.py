@@ -23,7 +23,7 @@ from hogsend.engine.hatchet.tasks import DriverInput, SliceInput, SliceOutput, c
 from hogsend.execution.advance import advance
 from hogsend.execution.external_engine import run_slice
 from hogsend.execution.overdue_runs import redrive_overdue
-from hogsend.operations.actions import resume_in
+from hogsend.operations.stuck_runs import resume_in
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
 from hogsend.tables.journeys import journey_states

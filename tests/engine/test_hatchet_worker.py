@@ -17,7 +17,8 @@ from hogsend.clock import ManualClock
 from hogsend.emails.providers.memory import MemoryProvider
 from hogsend.engine.outbox import enqueue_job
 from hogsend.execution.external_engine import hand_over
-from hogsend.operations.actions import cancel, resume_in
+from hogsend.operations.cancel import cancel
+from hogsend.operations.stuck_runs import resume_in
 from hogsend.runtime import Runtime
 from tests.driving import drive_to_end, rows, send_event
 from tests.engine.plant import HATCHETS, Plant, open_plant

@@ -16,7 +16,7 @@ from hogsend.emails.providers.memory import MemoryProvider
 from hogsend.emails.sending.job import sweep_sends
 from hogsend.errors import Conflict
 from hogsend.execution.advance import MAX_FRUITLESS_SLICES, advance
-from hogsend.operations.actions import cancel
+from hogsend.operations.cancel import cancel
 from tests.driving import (
     ADA,
     Crashed,

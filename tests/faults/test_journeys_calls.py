@@ -10,7 +10,7 @@ import pytest
 
 from hogsend import Context, StepFailed, User, journey, minutes, seconds
 from hogsend.journeys.errors import JourneyError
-from hogsend.operations.actions import cancel
+from hogsend.operations.cancel import cancel
 from hogsend.runtime import Runtime
 from hogsend.testing import rehearse
 from tests.driving import drive, journal, rows, send_event, statuses

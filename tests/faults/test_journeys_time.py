@@ -16,7 +16,7 @@ from hogsend.events.event import NewEvent
 from hogsend.execution.advance import advance
 from hogsend.ingestion.ingest import ingest
 from hogsend.journeys.schedule import Moment
-from hogsend.operations.actions import resume_in
+from hogsend.operations.stuck_runs import resume_in
 from tests.driving import (
     ADA,
     Crashed,

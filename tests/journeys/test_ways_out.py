@@ -19,8 +19,9 @@ from hogsend.emails.sending.job import sweep_sends
 from hogsend.emails.templates.render import Templates
 from hogsend.engine.jobs import due_jobs, run_job
 from hogsend.errors import Conflict
-from hogsend.operations.actions import cancel_in, resume_in, skip_in
+from hogsend.operations.cancel import cancel_in
 from hogsend.operations.dead_letters import retry
+from hogsend.operations.stuck_runs import resume_in, skip_in
 from hogsend.runtime import Runtime
 from tests.driving import ADA, drive, drive_to_end, journal, reasons, rows, send_event, statuses
 from tests.faults.conftest import RunningWith

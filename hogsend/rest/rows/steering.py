@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from hogsend.graphql.scalars import instant_text
-from hogsend.operations.actions import MAX_BATCH
+from hogsend.operations.enroll import MAX_BATCH
 from hogsend.rest import answers
 from hogsend.rest.models import Body, Instant, Properties
 from hogsend.rest.shapes import word

@@ -15,7 +15,7 @@ from hogsend.graphql import ids
 from hogsend.graphql.context import Context, Info
 from hogsend.graphql.mutations import Answer, idempotency_key, mutation, part, payload
 from hogsend.graphql.node import by_key
-from hogsend.operations.actions import MAX_BATCH, Enrolled, Person, enroll, enroll_batch, preview_batch
+from hogsend.operations.enroll import MAX_BATCH, Enrolled, Person, enroll, enroll_batch, preview_batch
 from hogsend.schema.decisions.enums import Reason
 from hogsend.schema.events.types import Event
 from hogsend.schema.journeys.runs import JourneyState

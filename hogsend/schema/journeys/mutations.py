@@ -18,7 +18,9 @@ from hogsend.graphql import ids
 from hogsend.graphql.context import Context, Info
 from hogsend.graphql.mutations import Answer, idempotency_key, mutation, part, payload
 from hogsend.graphql.node import by_key
-from hogsend.operations.actions import cancel_in, find_journey, live_states, resume_in, set_enabled, skip_in
+from hogsend.operations.cancel import cancel_in, live_states
+from hogsend.operations.stuck_runs import resume_in, skip_in
+from hogsend.operations.switch import find_journey, set_enabled
 from hogsend.runtime import Runtime
 from hogsend.schema.journeys.runs import JourneyState
 from hogsend.schema.journeys.types import Journey

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from hogsend.execution.advance import advance
-from hogsend.operations.actions import cancel
+from hogsend.operations.cancel import cancel
 from tests.driving import rows, send_event
 from tests.engine.plant import Plant
 from tests.engine.worker_process import eventually

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from hogsend.operations.actions import resume_in
+from hogsend.operations.stuck_runs import resume_in
 from tests.driving import rows, send_event
 from tests.engine.plant import Plant
 from tests.engine.worker_process import eventually

@@ -1,0 +1,107 @@
+"""Enrolling people by hand: the trigger event happens to one person, or to many; guards apply as ever."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+from uuid import UUID
+
+from hogsend.errors import InvalidInput
+from hogsend.events.event import NewEvent, check_event
+from hogsend.ingestion.ingest import IngestResult, ingest, ingest_in
+from hogsend.journeys.definition import Journey
+from hogsend.operations.switch import find_journey
+from hogsend.runtime import Runtime
+
+MAX_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Person:
+    """Whom to enroll, and the properties of the trigger event."""
+
+    external_id: str
+    email: str
+    properties: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """`reason` says why somebody was not taken in: a `Reason`, or what was wrong with the input."""
+
+    external_id: str
+    enrolled: bool
+    reason: str | None = None
+    state_id: UUID | None = None
+
+
+async def enroll(
+    runtime: Runtime, journey_id: str, person: Person, *, idempotency_key: str | None = None
+) -> IngestResult:
+    """Let the journey's trigger event happen to a person; guards apply as to any other event."""
+    journey = find_journey(runtime, journey_id)
+    return await ingest(runtime, _trigger_event(journey, person, idempotency_key))
+
+
+def _trigger_event(journey: Journey, person: Person, idempotency_key: str | None) -> NewEvent:
+    return NewEvent(
+        name=journey.trigger.event,
+        external_id=person.external_id,
+        email=person.email,
+        properties=person.properties,
+        idempotency_key=f"enroll:{journey.id}:{idempotency_key}" if idempotency_key else None,
+        source="enroll",
+    )
+
+
+async def enroll_batch(
+    runtime: Runtime, journey_id: str, people: Sequence[Person], *, idempotency_key: str | None = None
+) -> list[Enrolled]:
+    """Enroll 1 to 500 people, each in a transaction of their own; one bad row does not stop the rest."""
+    find_journey(runtime, journey_id)
+    _check_size(people)
+    results: list[Enrolled] = []
+    for index, person in enumerate(people):
+        key = f"{idempotency_key}:{index}" if idempotency_key else None
+        try:
+            outcome = await enroll(runtime, journey_id, person, idempotency_key=key)
+        except InvalidInput as error:
+            results.append(Enrolled(person.external_id, False, error.message))
+            continue
+        results.append(_verdict(journey_id, person, outcome))
+    return results
+
+
+def _check_size(people: Sequence[Person]) -> None:
+    if not 1 <= len(people) <= MAX_BATCH:
+        raise InvalidInput("users", f"users must hold 1 to {MAX_BATCH} entries")
+
+
+def _verdict(journey_id: str, person: Person, outcome: IngestResult) -> Enrolled:
+    mine = next((e for e in outcome.enrollments if e.journey_id == journey_id), None)
+    if mine is None:
+        return Enrolled(person.external_id, False, "already_ingested")
+    return Enrolled(
+        person.external_id, mine.enrolled, None if mine.enrolled else mine.reason.value, mine.state_id
+    )
+
+
+async def preview_batch(runtime: Runtime, journey_id: str, people: Sequence[Person]) -> list[Enrolled]:
+    """What `enroll_batch` would answer now; each person's transaction is rolled back."""
+    journey = find_journey(runtime, journey_id)
+    _check_size(people)
+    results: list[Enrolled] = []
+    for person in people:
+        event = _trigger_event(journey, person, None)
+        try:
+            check_event(event)
+            async with runtime.database.engine.connect() as conn:
+                outcome = await ingest_in(conn, runtime, event)
+                await conn.rollback()
+        except InvalidInput as error:
+            results.append(Enrolled(person.external_id, False, error.message))
+            continue
+        verdict = _verdict(journey_id, person, outcome)
+        results.append(replace(verdict, state_id=None))
+    return results
