@@ -23,18 +23,28 @@ class Log:
     at: datetime
 
 
-def logs_of(state: RowMapping, steps: Iterable[RowMapping]) -> list[Log]:
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended or got stuck: `status` as it is stored, `reason` of the ledger, `error` for the author."""
+
+    status: str
+    reason: str | None
+    error: str | None
+    at: datetime
+
+
+def logs_of(
+    run_id: UUID, entered_at: datetime, steps: Iterable[RowMapping], ending: Ending | None
+) -> list[Log]:
     """The log of one run, oldest first: it entered, took its steps, and ended or got stuck."""
-    entered = Log(uuid5(state["id"], "entered"), None, None, "entered", None, state["created_at"])
-    logs = [entered]
+    logs = [Log(uuid5(run_id, "entered"), None, None, "entered", None, entered_at)]
     node: str | None = None
     for step in sorted(steps, key=lambda step: step["seq"]):
         logs.append(Log(step["id"], node, step["label"], step["kind"], _detail(step), step["opened_at"]))
         node = step["label"]
-    if state["status"] in ("completed", "exited", "failed", "blocked"):
-        reason = {"reason": state["ended_reason"]} | ({"error": state["error"]} if state["error"] else {})
-        at = state["ended_at"] or state["updated_at"]
-        logs.append(Log(uuid5(state["id"], "ended"), node, None, state["status"], reason, at))
+    if ending is not None:
+        detail = {"reason": ending.reason} | ({"error": ending.error} if ending.error else {})
+        logs.append(Log(uuid5(run_id, "ended"), node, None, ending.status, detail, ending.at))
     return logs
 
 

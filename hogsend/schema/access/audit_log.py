@@ -7,7 +7,6 @@ from typing import Annotated, ClassVar
 from uuid import UUID
 
 import strawberry
-from sqlalchemy import RowMapping
 from strawberry.scalars import JSON
 
 from hogsend.access.audit import Action, Outcome, Resource
@@ -18,7 +17,7 @@ from hogsend.graphql.connections import connection
 from hogsend.graphql.context import Info
 from hogsend.graphql.enums import described_enum
 from hogsend.graphql.fields import described, field
-from hogsend.graphql.node import TYPES, Node, link
+from hogsend.graphql.node import TYPES, Columns, Node, bare_uuid, link
 from hogsend.schema.access.collections import AUDIT
 from hogsend.schema.access.types import ApiKey
 from hogsend.storage.collections import Selection
@@ -83,6 +82,7 @@ _PREFIXES = {
 class AuditEntry(Node):
     prefix: ClassVar[str] = "audit"
     collection = AUDIT
+    columns: ClassVar[Columns] = {"action": Action, "resource": Resource, "outcome": Outcome}
 
     actor_key_id: strawberry.Private[UUID | None]
     created_at: datetime = strawberry.field(description="When.")
@@ -99,28 +99,7 @@ class AuditEntry(Node):
     ip_address: str | None = strawberry.field(description="Where it was asked from.")
     request_id: str | None = strawberry.field(description="The `X-Request-Id` of the request.")
 
-    @classmethod
-    def of(cls, row: RowMapping) -> AuditEntry:
-        return cls(
-            key=row["id"],
-            actor_key_id=row["actor_key_id"],
-            created_at=row["created_at"],
-            actor=row["actor"],
-            action=Action(row["action"]),
-            resource=Resource(row["resource"]),
-            resource_id=row["resource_id"],
-            outcome=Outcome(row["outcome"]),
-            detail=row["detail"],
-            before=row["before"],
-            after=row["after"],
-            ip_address=row["ip_address"],
-            request_id=row["request_id"],
-        )
-
-    @field("The bare UUID.")
-    def uuid(self) -> UUID:
-        assert isinstance(self.key, UUID)
-        return self.key
+    uuid = bare_uuid()
 
     @field("The bare UUID of the key that asked; null for ADMIN_API_KEY.")
     def key_uuid(self) -> UUID | None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated, ClassVar
-from uuid import UUID
 
 import strawberry
-from sqlalchemy import RowMapping
 
 from hogsend.access.caller import Scope
 from hogsend.graphql.connections import connection
-from hogsend.graphql.fields import described, field
-from hogsend.graphql.node import Node
+from hogsend.graphql.fields import described
+from hogsend.graphql.node import Columns, Node, bare_uuid
 from hogsend.schema.access.collections import KEYS
 from hogsend.schema.viewer import KeyScope
 from hogsend.storage.collections import Selection
@@ -22,6 +20,7 @@ from hogsend.storage.collections import Selection
 class ApiKey(Node):
     prefix: ClassVar[str] = "apikey"
     collection = KEYS
+    columns: ClassVar[Columns] = {"scopes": lambda scopes: [KeyScope(scope) for scope in scopes]}
     scope: ClassVar[Scope] = Scope.FULL_ADMIN
 
     name: str = strawberry.field(description="What it was called when it was made.")
@@ -34,23 +33,7 @@ class ApiKey(Node):
     )
     created_at: datetime = strawberry.field(description="When it was made.")
 
-    @classmethod
-    def of(cls, row: RowMapping) -> ApiKey:
-        return cls(
-            key=row["id"],
-            name=row["name"],
-            key_prefix=row["key_prefix"],
-            scopes=[KeyScope(scope) for scope in row["scopes"]],
-            expires_at=row["expires_at"],
-            revoked_at=row["revoked_at"],
-            last_used_at=row["last_used_at"],
-            created_at=row["created_at"],
-        )
-
-    @field("The bare UUID.")
-    def uuid(self) -> UUID:
-        assert isinstance(self.key, UUID)
-        return self.key
+    uuid = bare_uuid()
 
 
 @strawberry.type

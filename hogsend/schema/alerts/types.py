@@ -9,7 +9,6 @@ from typing import Annotated, ClassVar
 from uuid import UUID
 
 import strawberry
-from sqlalchemy import RowMapping
 from strawberry.scalars import JSON
 
 from hogsend.access.caller import Scope
@@ -20,7 +19,7 @@ from hogsend.graphql.connections import connection
 from hogsend.graphql.context import Context, Info
 from hogsend.graphql.enums import described_enum
 from hogsend.graphql.fields import described, field
-from hogsend.graphql.node import Node, by_key
+from hogsend.graphql.node import Columns, Node, bare_uuid, by_key
 from hogsend.schema.alerts.collections import ALERTS, RULES
 from hogsend.storage.collections import Selection
 from hogsend.tables.alerts import alerts
@@ -66,6 +65,7 @@ described_enum(
 class AlertRule(Node):
     prefix: ClassVar[str] = "rule"
     collection = RULES
+    columns: ClassVar[Columns] = {"type": AlertRuleType, "channel": AlertChannel}
 
     name: str = strawberry.field(description="What people call it.")
     type: AlertRuleType = strawberry.field(description="What it watches.")
@@ -81,27 +81,7 @@ class AlertRule(Node):
     updated_at: datetime = strawberry.field(description="When it last changed.")
     deleted_at: datetime | None = strawberry.field(description="When it was deleted; its history stays.")
 
-    @classmethod
-    def of(cls, row: RowMapping) -> AlertRule:
-        return cls(
-            key=row["id"],
-            name=row["name"],
-            type=AlertRuleType(row["type"]),
-            threshold=row["threshold"],
-            channel=AlertChannel(row["channel"]),
-            channel_config=row["channel_config"],
-            cooldown_minutes=row["cooldown_minutes"],
-            enabled=row["enabled"],
-            last_triggered_at=row["last_triggered_at"],
-            created_at=row["created_at"],
-            updated_at=row["updated_at"],
-            deleted_at=row["deleted_at"],
-        )
-
-    @field("The bare UUID.")
-    def uuid(self) -> UUID:
-        assert isinstance(self.key, UUID)
-        return self.key
+    uuid = bare_uuid()
 
     @connection("alert", description="What it fired, newest first.")
     def alerts(self) -> Selection:
@@ -127,6 +107,7 @@ async def _current_value(context: Context, kind: str) -> float | None:
 class Alert(Node):
     prefix: ClassVar[str] = "alert"
     collection = ALERTS
+    columns: ClassVar[Columns] = {"rule_key": "rule_id", "type": AlertRuleType, "channel": AlertChannel}
 
     rule_key: strawberry.Private[UUID]
     rule_name: str = strawberry.field(description="What the rule was called.")
@@ -138,25 +119,7 @@ class Alert(Node):
     error: str | None = strawberry.field(description="Why the channel did not.")
     triggered_at: datetime = strawberry.field(description="When it fired.")
 
-    @classmethod
-    def of(cls, row: RowMapping) -> Alert:
-        return cls(
-            key=row["id"],
-            rule_key=row["rule_id"],
-            rule_name=row["rule_name"],
-            type=AlertRuleType(row["type"]),
-            current_value=row["current_value"],
-            threshold=row["threshold"],
-            channel=AlertChannel(row["channel"]),
-            delivered=row["delivered"],
-            error=row["error"],
-            triggered_at=row["triggered_at"],
-        )
-
-    @field("The bare UUID.")
-    def uuid(self) -> UUID:
-        assert isinstance(self.key, UUID)
-        return self.key
+    uuid = bare_uuid()
 
     @field("The bare UUID of the rule.")
     def rule_uuid(self) -> UUID:

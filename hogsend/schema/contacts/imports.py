@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum
 from typing import Annotated, Any, ClassVar
-from uuid import UUID
 
 import strawberry
 from sqlalchemy import RowMapping
@@ -17,8 +16,8 @@ from hogsend.graphql import ids
 from hogsend.graphql.connections import connection
 from hogsend.graphql.context import Context, Info
 from hogsend.graphql.enums import described_enum
-from hogsend.graphql.fields import described, field, query
-from hogsend.graphql.node import Node
+from hogsend.graphql.fields import described, query
+from hogsend.graphql.node import Columns, Node, bare_uuid
 from hogsend.schema.contacts.collections import IMPORT_ERRORS, IMPORT_JOBS
 from hogsend.storage.collections import Selection
 from hogsend.tables.contacts import import_errors
@@ -87,6 +86,7 @@ class ImportRowError(Node):
 class ImportJob(Node):
     prefix: ClassVar[str] = "import"
     collection = IMPORT_JOBS
+    columns: ClassVar[Columns] = {"status": ImportStatus, "format": ImportFormat}
 
     status: ImportStatus = strawberry.field(description="How far it is.")
     format: ImportFormat = strawberry.field(description="How the file is written.")
@@ -100,27 +100,7 @@ class ImportJob(Node):
     updated_at: datetime = strawberry.field(description="When it last moved.")
     completed_at: datetime | None = strawberry.field(description="When it ended.")
 
-    @classmethod
-    def of(cls, row: RowMapping) -> ImportJob:
-        return cls(
-            key=row["id"],
-            status=ImportStatus(row["status"]),
-            format=ImportFormat(row["format"]),
-            file_name=row["file_name"],
-            total_rows=row["total_rows"],
-            processed_rows=row["processed_rows"],
-            failed_rows=row["failed_rows"],
-            error=row["error"],
-            actor=row["actor"],
-            created_at=row["created_at"],
-            updated_at=row["updated_at"],
-            completed_at=row["completed_at"],
-        )
-
-    @field("The bare UUID.")
-    def uuid(self) -> UUID:
-        assert isinstance(self.key, UUID)
-        return self.key
+    uuid = bare_uuid()
 
     @connection("importerror", description="The bad rows and their reasons, in the order of the file.")
     def errors(self) -> Selection:

@@ -19,7 +19,7 @@ from hogsend.graphql.context import Context, Info
 from hogsend.graphql.enums import described_enum
 from hogsend.graphql.fields import described, field, query
 from hogsend.graphql.links import row_by_key
-from hogsend.graphql.node import Node
+from hogsend.graphql.node import Node, bare_uuid
 from hogsend.graphql.sorting import SortOrder
 from hogsend.schema.contacts.collections import CONTACTS, PREFERENCES
 from hogsend.schema.contacts.timeline import TimelineKind, timeline_of
@@ -80,26 +80,7 @@ class ContactPreferences(Node):
     created_at: datetime = strawberry.field(description="When something was first noted here.")
     updated_at: datetime = strawberry.field(description="When something last changed here.")
 
-    @classmethod
-    def of(cls, row: RowMapping) -> ContactPreferences:
-        return cls(
-            key=row["id"],
-            contact_id=row["contact_id"],
-            email=row["email"],
-            unsubscribed_all=row["unsubscribed_all"],
-            suppressed=row["suppressed"],
-            bounce_count=row["bounce_count"],
-            categories=row["categories"],
-            suppressed_at=row["suppressed_at"],
-            last_bounce_at=row["last_bounce_at"],
-            created_at=row["created_at"],
-            updated_at=row["updated_at"],
-        )
-
-    @field("The bare UUID.")
-    def uuid(self) -> UUID:
-        assert isinstance(self.key, UUID)
-        return self.key
+    uuid = bare_uuid()
 
     @field("The contact's externalId, or its UUID where it has none.")
     async def user_id(self, info: Info) -> str:
@@ -129,29 +110,11 @@ class Contact(Node):
     created_at: datetime = strawberry.field(description="When it was made.")
     updated_at: datetime = strawberry.field(description="When it last changed.")
 
-    @classmethod
-    def of(cls, row: RowMapping) -> Contact:
-        return cls(
-            key=row["id"],
-            deleted_at=row["deleted_at"],
-            external_id=row["external_id"],
-            email=row["email"],
-            anonymous_id=row["anonymous_id"],
-            properties=row["properties"],
-            first_seen_at=row["first_seen_at"],
-            last_seen_at=row["last_seen_at"],
-            created_at=row["created_at"],
-            updated_at=row["updated_at"],
-        )
-
     @property
     def shown(self) -> bool:
         return self.deleted_at is None
 
-    @field("The bare UUID.")
-    def uuid(self) -> UUID:
-        assert isinstance(self.key, UUID)
-        return self.key
+    uuid = bare_uuid()
 
     @field("Its externalId, or its UUID where it has none.")
     def user_id(self) -> str:

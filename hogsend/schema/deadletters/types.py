@@ -5,10 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from enum import Enum
 from typing import Annotated, ClassVar
-from uuid import UUID
 
 import strawberry
-from sqlalchemy import RowMapping
 from strawberry.scalars import JSON
 
 from hogsend.access.caller import Scope
@@ -16,7 +14,7 @@ from hogsend.graphql.connections import connection
 from hogsend.graphql.context import Info
 from hogsend.graphql.enums import described_enum
 from hogsend.graphql.fields import described, field
-from hogsend.graphql.node import TYPES, Node
+from hogsend.graphql.node import TYPES, Columns, Node, bare_uuid
 from hogsend.schema.deadletters.collections import DEAD_LETTERS, JOBS
 from hogsend.storage.collections import Selection
 
@@ -84,6 +82,7 @@ _SUBJECTS = {
 class Job(Node):
     prefix: ClassVar[str] = "job"
     collection = JOBS
+    columns: ClassVar[Columns] = {"status": JobStatus}
 
     kind: str = strawberry.field(description="What is to be done.")
     status: JobStatus = strawberry.field(description="How far it is.")
@@ -93,29 +92,14 @@ class Job(Node):
     error: str | None = strawberry.field(description="How it last failed.")
     created_at: datetime = strawberry.field(description="When it was queued, in real time.")
 
-    @classmethod
-    def of(cls, row: RowMapping) -> Job:
-        return cls(
-            key=row["id"],
-            kind=row["kind"],
-            status=JobStatus(row["status"]),
-            attempts=row["attempts"],
-            max_attempts=row["max_attempts"],
-            run_at=row["run_at"],
-            error=row["error"],
-            created_at=row["created_at"],
-        )
-
-    @field("The bare UUID.")
-    def uuid(self) -> UUID:
-        assert isinstance(self.key, UUID)
-        return self.key
+    uuid = bare_uuid()
 
 
 @strawberry.type(description="What could not be done, kept for a person to settle.")
 class DeadLetter(Node):
     prefix: ClassVar[str] = "deadletter"
     collection = DEAD_LETTERS
+    columns: ClassVar[Columns] = {"source": DeadLetterSource, "status": DeadLetterStatus}
 
     source: DeadLetterSource = strawberry.field(description="What kind of thing failed.")
     source_id: str | None = strawberry.field(description="Which: the bare UUID of the email, run or job.")
@@ -127,25 +111,7 @@ class DeadLetter(Node):
     created_at: datetime = strawberry.field(description="When it first failed.")
     updated_at: datetime = strawberry.field(description="When it last failed or was settled.")
 
-    @classmethod
-    def of(cls, row: RowMapping) -> DeadLetter:
-        return cls(
-            key=row["id"],
-            source=DeadLetterSource(row["source"]),
-            source_id=row["source_id"],
-            payload=row["payload"],
-            error=row["error"],
-            retry_count=row["retry_count"],
-            status=DeadLetterStatus(row["status"]),
-            retried_at=row["retried_at"],
-            created_at=row["created_at"],
-            updated_at=row["updated_at"],
-        )
-
-    @field("The bare UUID.")
-    def uuid(self) -> UUID:
-        assert isinstance(self.key, UUID)
-        return self.key
+    uuid = bare_uuid()
 
     @field("The email, run or job that it stands for; null where that is gone.")
     async def subject(self, info: Info) -> Node | None:

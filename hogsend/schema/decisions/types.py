@@ -7,7 +7,6 @@ from typing import Annotated, ClassVar
 from uuid import UUID
 
 import strawberry
-from sqlalchemy import RowMapping
 from strawberry.scalars import JSON
 
 from hogsend.access.caller import Scope
@@ -15,7 +14,7 @@ from hogsend.graphql import ids
 from hogsend.graphql.connections import connection
 from hogsend.graphql.context import Info
 from hogsend.graphql.fields import described, field
-from hogsend.graphql.node import Node, link
+from hogsend.graphql.node import Columns, Node, bare_uuid, link
 from hogsend.schema.decisions.collections import DECISIONS
 from hogsend.schema.decisions.enums import Kind, Reason
 from hogsend.schema.refs import ContactRef, EmailRef, EventRef, JourneyRef, StateRef, journey_named
@@ -26,6 +25,7 @@ from hogsend.storage.collections import Selection
 class Decision(Node):
     prefix: ClassVar[str] = "decision"
     collection = DECISIONS
+    columns: ClassVar[Columns] = {"kind": Kind, "reason": Reason}
 
     contact_id: strawberry.Private[UUID | None]
     state_id: strawberry.Private[UUID | None]
@@ -37,25 +37,7 @@ class Decision(Node):
     detail: JSON = strawberry.field(description="What it rested on: the guards, the step, until when.")
     journey_id: str | None = strawberry.field(description="The author's id of the journey that it is about.")
 
-    @classmethod
-    def of(cls, row: RowMapping) -> Decision:
-        return cls(
-            key=row["id"],
-            contact_id=row["contact_id"],
-            state_id=row["state_id"],
-            event_id=row["event_id"],
-            email_id=row["email_id"],
-            at=row["at"],
-            kind=Kind(row["kind"]),
-            reason=Reason(row["reason"]),
-            detail=row["detail"],
-            journey_id=row["journey_id"],
-        )
-
-    @field("The bare UUID.")
-    def uuid(self) -> UUID:
-        assert isinstance(self.key, UUID)
-        return self.key
+    uuid = bare_uuid()
 
     @field("Whom it is about.")
     async def contact(self, info: Info) -> ContactRef | None:

@@ -7,14 +7,13 @@ from typing import Annotated, ClassVar
 from uuid import UUID
 
 import strawberry
-from sqlalchemy import RowMapping
 
 from hogsend.access.caller import Scope
 from hogsend.graphql import ids
 from hogsend.graphql.connections import connection
 from hogsend.graphql.context import Info
 from hogsend.graphql.fields import described, field, query
-from hogsend.graphql.node import Node, link
+from hogsend.graphql.node import Columns, Node, bare_uuid, link
 from hogsend.graphql.sorting import SortOrder
 from hogsend.schema.contacts.types import user_id as user_id_of
 from hogsend.schema.decisions.collections import DECISIONS
@@ -32,6 +31,7 @@ from hogsend.tables.emails import email_events, email_links
 class EmailEvent(Node):
     prefix: ClassVar[str] = "activity"
     collection = HISTORY
+    columns: ClassVar[Columns] = {"type": EmailFact}
 
     type: EmailFact = strawberry.field(description="What became of it.")
     at: datetime = strawberry.field(description="When.")
@@ -40,59 +40,30 @@ class EmailEvent(Node):
     user_agent: str | None = strawberry.field(description="What an open or a click was made with.")
     detail: str | None = strawberry.field(description="What the provider said about it.")
 
-    @classmethod
-    def of(cls, row: RowMapping) -> EmailEvent:
-        return cls(
-            key=row["id"],
-            type=EmailFact(row["type"]),
-            at=row["at"],
-            url=row["url"],
-            ip_address=row["ip_address"],
-            user_agent=row["user_agent"],
-            detail=row["detail"],
-        )
-
 
 @strawberry.type(description="One click on a link of an email.")
 class EmailClick(Node):
     prefix: ClassVar[str] = "click"
     collection = CLICKS
+    columns: ClassVar[Columns] = {"clicked_at": "at"}
 
     clicked_at: datetime = strawberry.field(description="When.")
     ip_address: str | None = strawberry.field(description="Where it came from.")
     user_agent: str | None = strawberry.field(description="What it was made with.")
 
-    @classmethod
-    def of(cls, row: RowMapping) -> EmailClick:
-        return cls(
-            key=row["id"],
-            clicked_at=row["at"],
-            ip_address=row["ip_address"],
-            user_agent=row["user_agent"],
-        )
-
-    @field("The bare UUID.")
-    def uuid(self) -> UUID:
-        assert isinstance(self.key, UUID)
-        return self.key
+    uuid = bare_uuid()
 
 
 @strawberry.type(description="A link of an email whose clicks are counted.")
 class EmailLink(Node):
     prefix: ClassVar[str] = "link"
     collection = LINKS
+    columns: ClassVar[Columns] = {"original_url": "url"}
 
     position: int = strawberry.field(description="Its place among the email's links, from 0.")
     original_url: str = strawberry.field(description="Where it leads.")
 
-    @classmethod
-    def of(cls, row: RowMapping) -> EmailLink:
-        return cls(key=row["id"], position=row["position"], original_url=row["url"])
-
-    @field("The bare UUID.")
-    def uuid(self) -> UUID:
-        assert isinstance(self.key, UUID)
-        return self.key
+    uuid = bare_uuid()
 
     @connection("click", description="The clicks on it, oldest first; `totalCount` says how many.")
     def clicks(self) -> Selection:
@@ -103,6 +74,7 @@ class EmailLink(Node):
 class Email(Node):
     prefix: ClassVar[str] = "email"
     collection = EMAILS
+    columns: ClassVar[Columns] = {"resend_of_id": "resend_of", "status": EmailStatus, "refusal": Reason}
 
     contact_id: strawberry.Private[UUID | None]
     state_id: strawberry.Private[UUID | None]
@@ -133,21 +105,7 @@ class Email(Node):
     created_at: datetime = strawberry.field(description="When it was asked for.")
     updated_at: datetime = strawberry.field(description="When something last became of it.")
 
-    @classmethod
-    def of(cls, row: RowMapping) -> Email:
-        same = {name: row[name] for name in _SAME}
-        return cls(
-            key=row["id"],
-            resend_of_id=row["resend_of"],
-            status=EmailStatus(row["status"]),
-            refusal=None if row["refusal"] is None else Reason(row["refusal"]),
-            **same,
-        )
-
-    @field("The bare UUID.")
-    def uuid(self) -> UUID:
-        assert isinstance(self.key, UUID)
-        return self.key
+    uuid = bare_uuid()
 
     @field("The UUID of the run that sent it.")
     def journey_state_id(self) -> UUID | None:
@@ -195,54 +153,17 @@ class Email(Node):
         return DECISIONS.under(decisions.c.email_id, self.key).sorted("recorded", descending=False)
 
 
-_SAME = (
-    "contact_id",
-    "state_id",
-    "event_id",
-    "template_key",
-    "journey_id",
-    "message_id",
-    "provider",
-    "from_email",
-    "to_email",
-    "reply_to",
-    "subject",
-    "category",
-    "error",
-    "outcome_unknown",
-    "attempts",
-    "sent_at",
-    "delivered_at",
-    "opened_at",
-    "clicked_at",
-    "bounced_at",
-    "complained_at",
-    "created_at",
-    "updated_at",
-)
-
-
 @strawberry.type(description="An address that is not written to, whoever holds it.")
 class Suppression(Node):
     prefix: ClassVar[str] = "suppression"
     collection = SUPPRESSIONS
+    columns: ClassVar[Columns] = {"address": "email", "type": SuppressionType}
 
     email_id: strawberry.Private[UUID | None]
     address: str = strawberry.field(description="The address.")
     type: SuppressionType = strawberry.field(description="Why it is not written to.")
     detail: str | None = strawberry.field(description="What was said about it.")
     created_at: datetime = strawberry.field(description="Since when.")
-
-    @classmethod
-    def of(cls, row: RowMapping) -> Suppression:
-        return cls(
-            key=row["id"],
-            email_id=row["email_id"],
-            address=row["email"],
-            type=SuppressionType(row["type"]),
-            detail=row["detail"],
-            created_at=row["created_at"],
-        )
 
     @field("The email that bounced or was complained about.")
     async def email(self, info: Info) -> Email | None:

@@ -7,14 +7,13 @@ from typing import Annotated, ClassVar
 from uuid import UUID
 
 import strawberry
-from sqlalchemy import RowMapping
 from strawberry.scalars import JSON
 
 from hogsend.access.caller import Scope
 from hogsend.graphql.connections import connection
 from hogsend.graphql.context import Context, Info
 from hogsend.graphql.fields import described, field, query
-from hogsend.graphql.node import Node, link
+from hogsend.graphql.node import Node, bare_uuid, link
 from hogsend.schema.contacts.types import Contact, user_id
 from hogsend.schema.decisions.collections import DECISIONS
 from hogsend.schema.emails.collections import EMAILS
@@ -38,22 +37,7 @@ class Event(Node):
     received_at: datetime = strawberry.field(description="When Hogsend heard of it.")
     source: str = strawberry.field(description="Where it came from: `api`, `posthog`, `journey`, `enroll` …")
 
-    @classmethod
-    def of(cls, row: RowMapping) -> Event:
-        return cls(
-            key=row["id"],
-            contact_id=row["contact_id"],
-            name=row["name"],
-            properties=row["properties"],
-            occurred_at=row["occurred_at"],
-            received_at=row["received_at"],
-            source=row["source"],
-        )
-
-    @field("The bare UUID.")
-    def uuid(self) -> UUID:
-        assert isinstance(self.key, UUID)
-        return self.key
+    uuid = bare_uuid()
 
     @field("The contact's externalId, or its UUID where it has none.")
     async def user_id(self, info: Info) -> str | None:

@@ -8,7 +8,6 @@ from typing import Annotated, ClassVar
 from uuid import UUID
 
 import strawberry
-from sqlalchemy import RowMapping
 from strawberry.scalars import JSON
 
 from hogsend.access.caller import Scope
@@ -18,8 +17,8 @@ from hogsend.graphql.context import Info
 from hogsend.graphql.enums import described_enum
 from hogsend.graphql.fields import described, field, query
 from hogsend.graphql.links import row_by_key, rows_by_key
-from hogsend.graphql.node import Node, link
-from hogsend.runs.logs import Log, logs_of
+from hogsend.graphql.node import Column, Columns, Node, bare_uuid, link
+from hogsend.runs.logs import Ending, Log, logs_of
 from hogsend.schema.contacts.types import Contact, user_id
 from hogsend.schema.decisions.collections import DECISIONS
 from hogsend.schema.decisions.enums import Reason
@@ -30,7 +29,7 @@ from hogsend.schema.refs import JourneyRef, journey_named
 from hogsend.storage.collections import Selection
 from hogsend.tables.decisions import decisions
 from hogsend.tables.emails import email_sends
-from hogsend.tables.journeys import journey_steps
+from hogsend.tables.journeys import DRIVEN_STATUSES, journey_steps
 
 
 class JourneyStateStatus(Enum):
@@ -90,8 +89,21 @@ class JourneyLog:
 class JourneyState(Node):
     prefix: ClassVar[str] = "state"
     collection = STATES
+    columns: ClassVar[Columns] = {
+        "user_email": "email",
+        "current_node_id": "current_node",
+        "status": lambda status: JourneyStateStatus(STANDS_FOR[status]),
+        "stored_status": "status",
+        "blocked": Column("status", lambda status: status == "blocked"),
+        "ended_reason": Reason,
+        "error_message": "error",
+    }
 
-    row: strawberry.Private[RowMapping]
+    contact_id: strawberry.Private[UUID]
+    trigger_event_id: strawberry.Private[UUID | None]
+    wake_at: strawberry.Private[datetime | None]
+    ended_at: strawberry.Private[datetime | None]
+    stored_status: strawberry.Private[str]
     journey_id: str = strawberry.field(description="The author's id of the journey.")
     user_email: str = strawberry.field(description="The person's address when it began.")
     current_node_id: str | None = strawberry.field(description="The step that it is at, or was at last.")
@@ -112,40 +124,15 @@ class JourneyState(Node):
     created_at: datetime = strawberry.field(description="When it began.")
     updated_at: datetime = strawberry.field(description="When it last moved.")
 
-    @classmethod
-    def of(cls, row: RowMapping) -> JourneyState:
-        return cls(
-            key=row["id"],
-            row=row,
-            journey_id=row["journey_id"],
-            user_email=row["email"],
-            current_node_id=row["current_node"],
-            status=JourneyStateStatus(STANDS_FOR[row["status"]]),
-            blocked=row["status"] == "blocked",
-            ended_reason=None if row["ended_reason"] is None else Reason(row["ended_reason"]),
-            error_message=row["error"],
-            context=row["context"],
-            entry_count=row["entry_count"],
-            version=row["version"],
-            engine_run_id=row["engine_run_id"],
-            completed_at=row["completed_at"],
-            exited_at=row["exited_at"],
-            created_at=row["created_at"],
-            updated_at=row["updated_at"],
-        )
-
-    @field("The bare UUID.")
-    def uuid(self) -> UUID:
-        assert isinstance(self.key, UUID)
-        return self.key
+    uuid = bare_uuid()
 
     @field("The contact's externalId, or its UUID where it has none.")
     async def user_id(self, info: Info) -> str | None:
-        return await user_id(info.context, self.row["contact_id"])
+        return await user_id(info.context, self.contact_id)
 
     @field("Whose run it is; null where the contact was deleted.")
     async def contact(self, info: Info) -> Contact | None:
-        return await link(info.context, "contact", self.row["contact_id"])  # type: ignore[no-any-return]
+        return await link(info.context, "contact", self.contact_id)  # type: ignore[no-any-return]
 
     @field("The journey; null where this deployment has it no more.")
     def journey(self, info: Info) -> JourneyRef | None:
@@ -153,7 +140,14 @@ class JourneyState(Node):
 
     @field("The event that began it.")
     async def trigger_event(self, info: Info) -> Event | None:
-        return await link(info.context, "event", self.row["trigger_event_id"])  # type: ignore[no-any-return]
+        return await link(info.context, "event", self.trigger_event_id)  # type: ignore[no-any-return]
+
+    def _ending(self) -> Ending | None:
+        if self.stored_status in DRIVEN_STATUSES:
+            return None
+        reason = None if self.ended_reason is None else self.ended_reason.value
+        at = self.ended_at or self.updated_at
+        return Ending(self.stored_status, reason, self.error_message, at)
 
     @field("What it waits for; null where it does not wait.")
     async def waiting_for(self, info: Info) -> WaitingFor | None:
@@ -161,13 +155,16 @@ class JourneyState(Node):
             return None
         wait = await row_by_key(info.context, WAITS, self.key)
         if wait is None:
-            return WaitingFor(event=None, until=self.row["wake_at"])
+            return WaitingFor(event=None, until=self.wake_at)
         return WaitingFor(event=wait["event"], until=wait["deadline"])
 
     @connection(JourneyLog, description="Its steps, oldest first, from its journal.")
     async def logs(self, info: Info) -> Listed:
         steps = await rows_by_key(info.context, STEPS, self.key, journey_steps.c.state_id)
-        logs = [JourneyLog.showing(log) for log in logs_of(self.row, steps)]
+        logs = [
+            JourneyLog.showing(log)
+            for log in logs_of(UUID(str(self.key)), self.created_at, steps, self._ending())
+        ]
         return Listed("logs", logs, lambda log: str(log.uuid))
 
     @connection("email", description="What it sent, or was kept from sending, newest first.")

@@ -6,11 +6,10 @@ from datetime import datetime
 from uuid import UUID
 
 import strawberry
-from sqlalchemy import RowMapping
 
 from hogsend.graphql.context import Context, Info
 from hogsend.graphql.fields import field
-from hogsend.graphql.node import link
+from hogsend.graphql.node import from_row, link
 from hogsend.operations.versions import by_version
 from hogsend.schema.refs import StateRef
 
@@ -34,18 +33,6 @@ class JourneyVersion:
     async def breaking_run(self, info: Info) -> StateRef | None:
         return await link(info.context, "state", self.breaking_run_id)  # type: ignore[no-any-return]
 
-    @classmethod
-    def of(cls, row: RowMapping) -> JourneyVersion:
-        return cls(
-            version=row["version"],
-            first_seen_at=row["first_seen_at"],
-            live_runs=row["live_runs"],
-            checked_runs=row["checked_runs"],
-            breaking_runs=row["breaking_runs"],
-            first_mismatch=row["first_mismatch"],
-            breaking_run_id=row["breaking_run_id"],
-        )
-
 
 async def versions(context: Context, journey_id: str) -> list[JourneyVersion]:
     """The newest first. One statement for all journeys that ask."""
@@ -53,7 +40,7 @@ async def versions(context: Context, journey_id: str) -> list[JourneyVersion]:
     async def load(journey_ids: list[str]) -> list[list[JourneyVersion]]:
         found: dict[str, list[JourneyVersion]] = {one: [] for one in journey_ids}
         for row in await context.rows(by_version(journey_ids)):
-            found[row["journey_id"]].append(JourneyVersion.of(row))
+            found[row["journey_id"]].append(from_row(JourneyVersion, row))
         return [found[one] for one in journey_ids]
 
     return await context.loader("journey versions", load).load(journey_id)
