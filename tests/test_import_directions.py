@@ -15,6 +15,7 @@ FLOORS = (
     "errors",  # what a person can get wrong
     "validation",  # what text, addresses and properties must look like
     "clock",  # the two times
+    "backoff",  # pauses between attempts
     "settings",
     "logs",
     "storage",  # database, locks, collections, cursors, the embedded servers

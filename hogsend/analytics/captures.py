@@ -16,6 +16,7 @@ import structlog
 from sqlalchemy import RowMapping, select, update
 
 from hogsend.analytics.person import distinct_id, event_properties
+from hogsend.backoff import backoff
 from hogsend.runtime import Runtime
 from hogsend.tables.contacts import contacts
 from hogsend.tables.engine import CAPTURED_ASIDE, outbox
@@ -83,7 +84,7 @@ class Captures:
             await self._refused(rows, str(error))
         except Unavailable as error:
             self._failures += 1
-            pause = min(timedelta(seconds=2 ** min(self._failures, 10)), LONGEST_BACKOFF)
+            pause = backoff(self._failures + 1, longest=LONGEST_BACKOFF)
             self._again_at = self._runtime.clock.wall() + pause
             await self._mark(rows, available_at=self._runtime.clock.wall(), error=str(error))
             raise

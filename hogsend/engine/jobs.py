@@ -11,8 +11,11 @@ from uuid import UUID
 import structlog
 from sqlalchemy import RowMapping, and_, or_, select, update
 
+from hogsend.backoff import backoff
 from hogsend.runtime import Runtime
 from hogsend.tables.engine import jobs
+
+LONGEST_PAUSE = timedelta(minutes=10)
 
 log = structlog.get_logger(__name__)
 
@@ -104,7 +107,7 @@ async def _claim(runtime: Runtime, job_id: UUID, owner: str) -> RowMapping | Non
 
 async def _retry_or_bury(runtime: Runtime, work: Work, job: RowMapping, error: str) -> None:
     if job["attempts"] < job["max_attempts"]:
-        delay = timedelta(seconds=min(2 ** job["attempts"], 600))
+        delay = backoff(job["attempts"] + 1, longest=LONGEST_PAUSE)
         await _reschedule(runtime, job, delay, job["attempts"], error)
         return
     await work.add_dead_letter(runtime, job, error)

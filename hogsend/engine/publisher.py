@@ -11,10 +11,13 @@ import structlog
 from sqlalchemy import RowMapping, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hogsend.backoff import backoff
 from hogsend.engine.outbox import JOB, RUN_CANCEL, RUN_START, RUN_WAKE
 from hogsend.engine.port import Engine, EngineDown
 from hogsend.runtime import Runtime
 from hogsend.tables.engine import PUBLISHED_AT_ONCE, outbox
+
+LONGEST_PAUSE = timedelta(minutes=5)
 
 log = structlog.get_logger(__name__)
 
@@ -97,7 +100,7 @@ class Publisher:
         try:
             await self._hand_over(conn, row["topic"], row["payload"])
         except Exception as error:
-            delay = timedelta(seconds=min(2 ** min(row["attempts"], 8), 300))
+            delay = backoff(row["attempts"] + 1, longest=LONGEST_PAUSE)
             known = isinstance(error, EngineDown)
             log.warning("outbox_row_pushed_back", topic=row["topic"], id=row["id"], exc_info=not known)
             await conn.execute(

@@ -1,4 +1,4 @@
-"""One plant for each engine, for all tests of this folder. Hatchet's SDK takes seconds to start: `make test-all`."""
+"""One plant for each engine, for all tests of this folder."""
 
 from __future__ import annotations
 
@@ -8,17 +8,13 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from tests.engine.plant import EMBEDDED, HATCHETS, Plant, open_plant
+from tests.engine.plant import ENGINES, Plant, open_plant
 from tests.servers import create_database
 
-EVERY_DAY_EMBEDDED = [
-    EMBEDDED,
-    *(pytest.param(*one.values, marks=[*one.marks, pytest.mark.slow]) for one in HATCHETS),
-]
 JOURNEYS = ["tests.faults.engines.journeys"]
 
 
-@pytest_asyncio.fixture(scope="package", loop_scope="package", params=EVERY_DAY_EMBEDDED)
+@pytest_asyncio.fixture(scope="package", loop_scope="package", params=ENGINES)
 async def shared_plant(
     request: pytest.FixtureRequest, postgres_url: str, redis_url: str
 ) -> AsyncIterator[Plant]:
