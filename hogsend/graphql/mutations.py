@@ -18,8 +18,8 @@ from strawberry.utils.str_converters import to_camel_case
 from hogsend.access.audit import Action, AuditAction, Origin, Resource, audited
 from hogsend.access.caller import Scope
 from hogsend.access.idempotency import Claim, once
-from hogsend.errors import Refusal
-from hogsend.graphql.codes import IDEMPOTENCY, error_codes
+from hogsend.errors import Conflict, Refusal
+from hogsend.graphql.codes import CONFLICTS, IDEMPOTENCY, error_codes
 from hogsend.graphql.context import Info
 from hogsend.graphql.fields import root_description, root_metadata
 
@@ -27,6 +27,7 @@ C = TypeVar("C", bound=Enum)
 T = TypeVar("T")
 
 AUDIT_ACTION = "audit_action"
+ERROR_CODES = "error_codes"
 CODES = "__error_codes__"
 
 Answer = Mapping[str, Any]
@@ -145,7 +146,8 @@ def mutation(
         return strawberry.field(
             resolver=resolver,
             description=root_description(description, scope, cost),
-            metadata=root_metadata(scope, cost) | {AUDIT_ACTION: audits},
+            metadata=root_metadata(scope, cost)
+            | {AUDIT_ACTION: audits, ERROR_CODES: frozenset(codes.__members__)},
         )
 
     return declare
@@ -170,12 +172,14 @@ def _check_declaration(
 
 
 def _refused(answers: type, codes: type[Enum], error: Refusal) -> Any:
-    try:
-        code = codes[error.code]
-    except KeyError:
+    if error.code not in codes.__members__:
         raise LookupError(f"{answers.__name__} declares no error {error.code}") from error
+    if isinstance(error, Conflict) != (error.code in CONFLICTS):
+        raise LookupError(f"{error.code} stands in the wrong list of hogsend.graphql.codes") from error
     blank = {one.name: None for one in fields(answers) if one.init and one.default is not MISSING}
-    return answers(**blank, user_errors=[UserError(field=_path(error), message=error.message, code=code)])
+    return answers(
+        **blank, user_errors=[UserError(field=_path(error), message=error.message, code=codes[error.code])]
+    )
 
 
 def _path(error: Refusal) -> list[str]:
