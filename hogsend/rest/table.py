@@ -93,8 +93,7 @@ def ready(row: Row, executor: Executor) -> Ready:
     assert executor.schema.mutation_type is not None, "validated: there are mutations"
     root: Any = prepared.operation.selection_set.selections[0]
     definition = executor.schema.mutation_type.fields[root.name.value].extensions["strawberry-definition"]
-    audit_action = AuditAction(*definition.metadata[AUDIT_ACTION])
-    return Ready(row, prepared, audit_action, definition.metadata[ERROR_CODES])
+    return Ready(row, prepared, definition.metadata[AUDIT_ACTION], definition.metadata[ERROR_CODES])
 
 
 def scope_of(prepared: Prepared) -> Scope | None:
