@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from hogsend.access.audit import audit
-from hogsend.access.idempotency import Claim, once
 from hogsend.alerts.actions import find_rule
 from hogsend.alerts.channels import DeliveryFailed, Notice, tell
 from hogsend.alerts.measures import current_values
@@ -24,17 +21,12 @@ class Trial:
     error: str | None
 
 
-async def try_out(runtime: Runtime, rule_id: UUID, *, idempotency_key: str | None = None) -> Trial:
+async def try_out(runtime: Runtime, rule_id: UUID) -> Trial:
     """Send one test through the rule's channel, also where the rule is disabled. Raises `NotFound`."""
-
-    async def effect(_claim: Claim | None) -> Mapping[str, Any]:
-        trial = await _tell(runtime, rule_id)
-        async with runtime.database.transaction() as conn:
-            await audit(conn, resource_id=rule_id, detail={"delivered": trial.delivered})
-        return {"delivered": trial.delivered, "error": trial.error}
-
-    answer = await once(runtime, "alertRuleTest", idempotency_key, {"id": str(rule_id)}, effect)
-    return Trial(answer["delivered"], answer["error"])
+    trial = await _tell(runtime, rule_id)
+    async with runtime.database.transaction() as conn:
+        await audit(conn, resource_id=rule_id, detail={"delivered": trial.delivered})
+    return trial
 
 
 async def _tell(runtime: Runtime, rule_id: UUID) -> Trial:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from hogsend.errors import NotFound
+
 
 def encode(prefix: str, key: object) -> str:
     return f"{prefix}_{key}"
@@ -24,6 +26,14 @@ def uuid_of(value: str, prefix: str) -> UUID | None:
         return UUID(text)
     except ValueError:
         return None
+
+
+def key_of(value: str, prefix: str, thing: str) -> UUID:
+    """The UUID as `uuid_of` reads it. Raises `NotFound` where it is none: there is no such `thing`."""
+    key = uuid_of(value, prefix)
+    if key is None:
+        raise NotFound(thing)
+    return key
 
 
 def name_of(value: str, prefix: str) -> str:

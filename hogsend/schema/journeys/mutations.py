@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import strawberry
+from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.access.audit import Action, Resource, audit
 from hogsend.access.caller import Scope
 from hogsend.access.idempotency import Claim
 from hogsend.contacts.identity import find
-from hogsend.errors import InvalidInput, NotFound
+from hogsend.errors import InvalidInput
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context, Info
-from hogsend.graphql.mutations import Answer, idempotency_key, mutation, part, payload
+from hogsend.graphql.mutations import Answer, by_fields, by_id, idempotency_key, mutation, part, payload
 from hogsend.graphql.node import by_key
 from hogsend.operations.cancel import cancel_in, live_states
 from hogsend.operations.stuck_runs import resume_in, skip_in
@@ -24,7 +26,6 @@ from hogsend.operations.switch import find_journey, set_enabled
 from hogsend.runtime import Runtime
 from hogsend.schema.journeys.runs import JourneyState
 from hogsend.schema.journeys.types import Journey
-from hogsend.storage.database import Record
 
 _JOURNEY = "The journey's id, or the one that its author gave it."
 _RUN = "The run's id, or its bare UUID."
@@ -32,7 +33,7 @@ MOST_AT_ONCE = 10_000
 BATCH = 100
 SAMPLE = 10
 
-TransitionRun = Callable[[AsyncConnection, Runtime, UUID], Awaitable[None]]
+ChangeRun = Callable[[AsyncConnection, Runtime, UUID], Awaitable[RowMapping]]
 
 
 @strawberry.input(description="Which journey to enable.")
@@ -123,8 +124,7 @@ class SwitchMutation:
     @mutation(
         JourneyEnablePayload,
         scope=Scope.JOURNEY_ADMIN,
-        audits=(Action.UPDATE, Resource.JOURNEY),
-        named=lambda given: ids.name_of(given.id, "journey"),
+        audits=(Action.UPDATE, Resource.JOURNEY, by_id(Journey.prefix)),
         description="Let people in again, whatever the code says. Runs that are under way are not touched.",
     )
     async def journey_enable(self, info: Info, input: JourneyEnableInput) -> JourneyEnablePayload:
@@ -133,103 +133,11 @@ class SwitchMutation:
     @mutation(
         JourneyDisablePayload,
         scope=Scope.JOURNEY_ADMIN,
-        audits=(Action.UPDATE, Resource.JOURNEY),
-        named=lambda given: ids.name_of(given.id, "journey"),
+        audits=(Action.UPDATE, Resource.JOURNEY, by_id(Journey.prefix)),
         description="Let nobody in, whatever the code says. Runs that are under way go on.",
     )
     async def journey_disable(self, info: Info, input: JourneyDisableInput) -> JourneyDisablePayload:
         return JourneyDisablePayload(journey=await _switch(info.context, input.id, enabled=False))
-
-
-@strawberry.type
-class RunMutation:
-    @mutation(
-        JourneyStateCancelPayload,
-        scope=Scope.JOURNEY_ADMIN,
-        audits=(Action.CANCEL, Resource.JOURNEY),
-        named=lambda given: given.id,
-        description="End a run for good. Whatever drives it is fenced at its next touch: nothing more is sent.",
-    )
-    async def journey_state_cancel(
-        self, info: Info, input: JourneyStateCancelInput
-    ) -> JourneyStateCancelPayload:
-        runtime = info.context.runtime
-        state_id = _state_id(input.id)
-        journey_id = None if input.journey_id is None else ids.name_of(input.journey_id, "journey")
-        async with runtime.database.transaction() as conn:
-            before = await cancel_in(conn, runtime, state_id, journey_id)
-            await audit(conn, resource_id=state_id, before=_shown(before), after={"status": "exited"})
-        stopped = await runtime.engine.cancel_run(state_id, before["engine_run_id"])
-        return JourneyStateCancelPayload(
-            state=await by_key(info.context, JourneyState, state_id), cancelled_in_engine=stopped
-        )
-
-    @mutation(
-        JourneyStateResumePayload,
-        scope=Scope.JOURNEY_ADMIN,
-        audits=(Action.RETRY, Resource.JOURNEY),
-        named=lambda given: given.id,
-        description="Let a blocked or failed run go on from its journal. A send whose outcome nobody knows is "
-        "sent again: resume it only when you know that it did not arrive.",
-    )
-    async def journey_state_resume(
-        self, info: Info, input: JourneyStateResumeInput
-    ) -> JourneyStateResumePayload:
-        return JourneyStateResumePayload(state=await _transition(info.context, input.id, resume_in))
-
-    @mutation(
-        JourneyStateSkipPayload,
-        scope=Scope.JOURNEY_ADMIN,
-        audits=(Action.UPDATE, Resource.JOURNEY),
-        named=lambda given: given.id,
-        description="Take the step in which a run is stuck as done and go on behind it: a send counts as failed, "
-        "a wait as timed out. Where the code changed, its journal is forgotten from the first step that does not fit, "
-        "and the new code decides; a send that it asks for again is not sent twice.",
-    )
-    async def journey_state_skip(self, info: Info, input: JourneyStateSkipInput) -> JourneyStateSkipPayload:
-        return JourneyStateSkipPayload(state=await _transition(info.context, input.id, skip_in))
-
-    @mutation(
-        JourneyStatesCancelPayload,
-        scope=Scope.JOURNEY_ADMIN,
-        audits=(Action.CANCEL, Resource.JOURNEY),
-        named=lambda given: given.journey_id,
-        description="End many live runs. A dry run counts them and shows some.",
-        cost=100,
-    )
-    async def journey_states_cancel(
-        self, info: Info, input: JourneyStatesCancelInput, claim: Claim | None
-    ) -> Answer:
-        chosen = await _chosen(info.context, input)
-        cancelled = 0 if input.dry_run else await _cancel_all(info.context, chosen)
-        sample = [str(state_id) for state_id in chosen[:SAMPLE]]
-        return {"matched": len(chosen), "cancelled": cancelled, "sample": sample}
-
-
-async def _switch(context: Context, id: str, *, enabled: bool) -> Journey | None:
-    journey_id = ids.name_of(id, "journey")
-    runtime = context.runtime
-    before = await Journey(key=journey_id, definition=find_journey(runtime, journey_id)).is_enabled(context)
-    context.forget()
-    async with runtime.database.transaction() as conn:
-        await set_enabled(conn, runtime, journey_id, enabled=enabled)
-        await audit(conn, resource_id=journey_id, before={"enabled": before}, after={"enabled": enabled})
-    return Journey.named(context, journey_id)
-
-
-def _state_id(id: str) -> UUID:
-    state_id = ids.uuid_of(id, "state")
-    if state_id is None:
-        raise NotFound("Journey state")
-    return state_id
-
-
-async def _transition(context: Context, id: str, transition: TransitionRun) -> JourneyState | None:
-    state_id = _state_id(id)
-    async with context.runtime.database.transaction() as conn:
-        await transition(conn, context.runtime, state_id)
-        await audit(conn, resource_id=state_id, after={"status": "waiting"})
-    return await by_key(context, JourneyState, state_id)
 
 
 async def _chosen(context: Context, input: JourneyStatesCancelInput) -> list[UUID]:
@@ -254,6 +162,100 @@ async def _chosen(context: Context, input: JourneyStatesCancelInput) -> list[UUI
         )
 
 
+def _kept(chosen: list[UUID], cancelled: int) -> Answer:
+    sample = [str(state_id) for state_id in chosen[:SAMPLE]]
+    return {"matched": len(chosen), "cancelled": cancelled, "sample": sample}
+
+
+async def _would_cancel(info: Info, input: JourneyStatesCancelInput) -> Answer:
+    return _kept(await _chosen(info.context, input), 0)
+
+
+@strawberry.type
+class RunMutation:
+    @mutation(
+        JourneyStateCancelPayload,
+        scope=Scope.JOURNEY_ADMIN,
+        audits=(Action.CANCEL, Resource.JOURNEY, by_id(JourneyState.prefix)),
+        description="End a run for good. Whatever drives it is fenced at its next touch: nothing more is sent.",
+    )
+    async def journey_state_cancel(
+        self, info: Info, input: JourneyStateCancelInput
+    ) -> JourneyStateCancelPayload:
+        journey_id = None if input.journey_id is None else ids.name_of(input.journey_id, "journey")
+        cancel = partial(cancel_in, journey_id=journey_id)
+        before = await _change_run(info.context, input.id, cancel, becomes="exited")
+        stopped = await info.context.runtime.engine.cancel_run(before["id"], before["engine_run_id"])
+        state = await by_key(info.context, JourneyState, before["id"])
+        return JourneyStateCancelPayload(state=state, cancelled_in_engine=stopped)
+
+    @mutation(
+        JourneyStateResumePayload,
+        scope=Scope.JOURNEY_ADMIN,
+        audits=(Action.RETRY, Resource.JOURNEY, by_id(JourneyState.prefix)),
+        description="Let a blocked or failed run go on from its journal. A send whose outcome nobody knows is "
+        "sent again: resume it only when you know that it did not arrive.",
+    )
+    async def journey_state_resume(
+        self, info: Info, input: JourneyStateResumeInput
+    ) -> JourneyStateResumePayload:
+        return JourneyStateResumePayload(state=await _go_on(info.context, input.id, resume_in))
+
+    @mutation(
+        JourneyStateSkipPayload,
+        scope=Scope.JOURNEY_ADMIN,
+        audits=(Action.UPDATE, Resource.JOURNEY, by_id(JourneyState.prefix)),
+        description="Take the step in which a run is stuck as done and go on behind it: a send counts as failed, "
+        "a wait as timed out. Where the code changed, its journal is forgotten from the first step that does not fit, "
+        "and the new code decides; a send that it asks for again is not sent twice.",
+    )
+    async def journey_state_skip(self, info: Info, input: JourneyStateSkipInput) -> JourneyStateSkipPayload:
+        return JourneyStateSkipPayload(state=await _go_on(info.context, input.id, skip_in))
+
+    @mutation(
+        JourneyStatesCancelPayload,
+        scope=Scope.JOURNEY_ADMIN,
+        audits=(Action.CANCEL, Resource.JOURNEY, by_fields("journey_id")),
+        description="End many live runs. A dry run counts them and shows some.",
+        cost=100,
+        preview=_would_cancel,
+    )
+    async def journey_states_cancel(
+        self, info: Info, input: JourneyStatesCancelInput, claim: Claim
+    ) -> Answer:
+        chosen = await _chosen(info.context, input)
+        return _kept(chosen, await _cancel_all(info.context, chosen))
+
+
+async def _switch(context: Context, id: str, *, enabled: bool) -> Journey | None:
+    journey_id = ids.name_of(id, "journey")
+    runtime = context.runtime
+    before = await Journey(key=journey_id, definition=find_journey(runtime, journey_id)).is_enabled(context)
+    context.forget()
+    async with runtime.database.transaction() as conn:
+        await set_enabled(conn, runtime, journey_id, enabled=enabled)
+        await audit(conn, resource_id=journey_id, before={"enabled": before}, after={"enabled": enabled})
+    return Journey.named(context, journey_id)
+
+
+async def _change_run(context: Context, id: str, change: ChangeRun, *, becomes: str) -> RowMapping:
+    """Cancel, resume or skip, with its audit row. Returns the run as it was before."""
+    state_id = ids.key_of(id, JourneyState.prefix, "Journey state")
+    async with context.runtime.database.transaction() as conn:
+        before = await change(conn, context.runtime, state_id)
+        await audit(conn, resource_id=state_id, before=_audit_view(before), after={"status": becomes})
+    return before
+
+
+async def _go_on(context: Context, id: str, change: ChangeRun) -> JourneyState | None:
+    before = await _change_run(context, id, change, becomes="waiting")
+    return await by_key(context, JourneyState, before["id"])
+
+
+def _audit_view(run: RowMapping) -> dict[str, Any]:
+    return {"status": run["status"], "journeyId": run["journey_id"], "currentNodeId": run["current_node"]}
+
+
 async def _cancel_all(context: Context, chosen: list[UUID]) -> int:
     """In batches, each its own transaction: a run that ended meanwhile is left as it is."""
     runtime = context.runtime
@@ -265,7 +267,3 @@ async def _cancel_all(context: Context, chosen: list[UUID]) -> int:
                 cancelled += 1
             await audit(conn, detail={"matched": len(chosen)})
     return cancelled
-
-
-def _shown(row: Record) -> dict[str, Any]:
-    return {"status": row["status"], "journeyId": row["journey_id"], "currentNodeId": row["current_node"]}
