@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import select, text
@@ -17,22 +17,30 @@ log = structlog.get_logger(__name__)
 LOCK_SPACE = 7_310
 HEARTBEAT = "heartbeat"
 ALIVE_WITHIN = timedelta(seconds=20)
+# As a part of `every`: a tick that comes a little early is not put off to the next one.
+EARLY = 0.9
+# While another process runs it for longer than its `every`.
+LOOK_AGAIN = timedelta(milliseconds=500)
 
 
 @dataclass(frozen=True)
 class Cron:
-    """`every` is real time. `run` must bear being called twice, or late."""
+    """A scheduled task. `every` is real time. `run` must bear being called twice, or late.
+
+    One that is due every few seconds and mostly finds nothing says with `wanted`, for one read, whether it would.
+    """
 
     name: str
     every: timedelta
     run: Callable[[Runtime], Awaitable[None]]
+    wanted: Callable[[Runtime], Awaitable[bool]] | None = None
 
 
 _CLAIM = text("""
 INSERT INTO crons (name, last_run_at) VALUES (:name, :wall)
 ON CONFLICT (name) DO UPDATE SET last_run_at = :wall
     WHERE crons.last_run_at IS NULL OR crons.last_run_at <= :before OR crons.last_run_at > :after
-RETURNING name
+RETURNING last_error
 """)
 
 
@@ -43,7 +51,7 @@ async def run_cron(runtime: Runtime, cron: Cron) -> bool:
     the dead until then.
     """
     wall = runtime.clock.wall()
-    async with runtime.database.engine.connect() as conn:
+    async with runtime.database.each_alone() as conn:
         locked = await conn.execute(
             text("SELECT pg_try_advisory_lock(:space, hashtext(:name))"),
             {"space": LOCK_SPACE, "name": cron.name},
@@ -56,22 +64,30 @@ async def run_cron(runtime: Runtime, cron: Cron) -> bool:
                 {
                     "name": cron.name,
                     "wall": wall,
-                    "before": wall - cron.every * 0.9,
+                    "before": wall - cron.every * EARLY,
                     "after": wall + cron.every,
                 },
             )
-            due = claimed.first() is not None
-            await conn.commit()
-            if due:
-                await _run(runtime, cron)
-            return due
+            claim = claimed.one_or_none()
+            if claim is not None:
+                await _run(runtime, cron, claim.last_error)
+            return claim is not None
         finally:
-            await conn.rollback()
             await conn.execute(
                 text("SELECT pg_advisory_unlock(:space, hashtext(:name))"),
                 {"space": LOCK_SPACE, "name": cron.name},
             )
-            await conn.commit()
+
+
+async def until_due(runtime: Runtime, cron: Cron) -> timedelta:
+    """Real time until `run_cron` would run what somebody else ran, or runs now; at most its `every`."""
+    async with runtime.database.each_alone() as conn:
+        ran: datetime | None = (
+            await conn.execute(select(crons.c.last_run_at).where(crons.c.name == cron.name))
+        ).scalar_one_or_none()
+    wall = runtime.clock.wall()
+    ahead = (ran or wall) + cron.every * EARLY - wall
+    return min(max(ahead, LOOK_AGAIN), cron.every)
 
 
 async def worker_lives(runtime: Runtime) -> bool:
@@ -83,13 +99,15 @@ async def worker_lives(runtime: Runtime) -> bool:
     return seen is not None and runtime.clock.wall() - seen < ALIVE_WITHIN
 
 
-async def _run(runtime: Runtime, cron: Cron) -> None:
+async def _run(runtime: Runtime, cron: Cron, last_error: str | None) -> None:
     error: str | None = None
     try:
         await cron.run(runtime)
     except Exception as failure:
         log.exception("cron_failed", cron=cron.name)
         error = f"{type(failure).__name__}: {failure}"
+    if error == last_error:
+        return
     async with runtime.database.transaction() as conn:
         await conn.execute(
             text("UPDATE crons SET last_error = :error WHERE name = :name"),
