@@ -11,7 +11,7 @@ from sqlalchemy import RowMapping, delete, select
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.contacts.identity import lock_person
+from hogsend.contacts.lookup import lock_person
 from hogsend.decisions.reasons import Kind, Reason
 from hogsend.events.event import NewEvent
 from hogsend.execution import lookups as questions

@@ -12,7 +12,7 @@ from sqlalchemy import RowMapping
 from strawberry.scalars import JSON
 
 from hogsend.access.caller import Scope
-from hogsend.contacts.identity import find, find_by
+from hogsend.contacts.lookup import find, find_by
 from hogsend.graphql import ids
 from hogsend.graphql.connections import connection
 from hogsend.graphql.context import Context, Info
