@@ -12,7 +12,7 @@ import strawberry
 from strawberry.scalars import JSON
 
 from hogsend.access.caller import Scope
-from hogsend.alerts.measures import current_values
+from hogsend.alerts.rule_types import RULE_TYPES, AlertRuleType, current_values
 from hogsend.errors import InvalidInput
 from hogsend.graphql import ids
 from hogsend.graphql.connections import connection
@@ -25,13 +25,6 @@ from hogsend.storage.collections import Selection
 from hogsend.tables.alerts import alerts
 
 
-class AlertRuleType(Enum):
-    BOUNCE_RATE_EXCEEDED = "bounce_rate_exceeded"
-    JOURNEY_FAILURE_SPIKE = "journey_failure_spike"
-    DELIVERY_ISSUE = "delivery_issue"
-    HIGH_COMPLAINT_RATE = "high_complaint_rate"
-
-
 class AlertChannel(Enum):
     SLACK = "slack"
     WEBHOOK = "webhook"
@@ -42,12 +35,7 @@ described_enum(
     AlertRuleType,
     "AlertRuleType",
     "What a rule watches.",
-    {
-        AlertRuleType.BOUNCE_RATE_EXCEEDED: "The bounce rate of the last 30 days is above the threshold.",
-        AlertRuleType.JOURNEY_FAILURE_SPIKE: "More runs failed in the last hour than the threshold.",
-        AlertRuleType.DELIVERY_ISSUE: "The delivery rate of the last 30 days is below the threshold.",
-        AlertRuleType.HIGH_COMPLAINT_RATE: "The complaint rate of the last 30 days is above the threshold.",
-    },
+    {rule_type: of_type.description for rule_type, of_type in RULE_TYPES.items()},
 )
 described_enum(
     AlertChannel,
