@@ -40,12 +40,12 @@ from hogsend.schema.journeys.enroll_mutations import EnrollMutation
 from hogsend.schema.journeys.mutations import RunMutation, SwitchMutation
 from hogsend.schema.journeys.runs import JourneyStateQuery
 from hogsend.schema.journeys.types import JourneyQuery
-from hogsend.schema.metrics import MetricsQuery
+from hogsend.schema.metrics.query import MetricsQuery
 from hogsend.schema.node import NodeQuery
 from hogsend.schema.viewer import ViewerQuery
 
 
-@strawberry.type(description="Read everything.")
+@strawberry.type(description="Queries: read anything.")
 class Query(
     ViewerQuery,
     HealthQuery,
@@ -67,7 +67,9 @@ class Query(
     """One mixin a feature."""
 
 
-@strawberry.type(description="Change something. What the sender got wrong is in the payload's `userErrors`.")
+@strawberry.type(
+    description="Mutations: change something. Mistakes in the input are in the payload's `userErrors`."
+)
 class Mutation(
     ContactMutation,
     ImportMutation,
@@ -83,7 +85,7 @@ class Mutation(
     """One mixin a feature."""
 
 
-@strawberry.type(description="Follow what happens.")
+@strawberry.type(description="Subscriptions: follow what happens, live.")
 class Subscription(ContactSubscription, DecisionSubscription, EmailSubscription, EventSubscription):
     """One mixin a feature."""
 
