@@ -53,14 +53,14 @@ class Argument:
 class RowList:
     """A list of rows: whose, in which order, and what its arguments do.
 
-    `column` holds the key of the object that the list is of; None for a root field. `filter` is the type of the
-    argument `filter`, `sorts` the enum of `sort`: its members are the names of the collection's sorts.
+    `column` holds the key of the object that the list is of; None for a root field. `ascending` is the sort to list by,
+    lowest first, where it is not the collection's default. `filter` is the type of the argument `filter`, `sorts` the
+    enum of the argument `sort`: its members are the names of the collection's sorts.
     """
 
     collection: Collection
     column: ColumnElement[Any] | None = None
-    sort: str | None = None
-    descending: bool | None = None
+    ascending: str | None = None
     filter: type[Filter] | None = None
     sorts: type[WireEnum] | None = None
     arguments: Mapping[str, Argument] = field(default_factory=dict)
@@ -80,8 +80,8 @@ class RowList:
             rows = given["filter"].narrow(rows)
         if self.sorts is not None:
             rows = rows.sorted(given["sort"].value, descending=given["order"] is SortOrder.DESC)
-        elif self.sort is not None:
-            rows = rows.sorted(self.sort, descending=self.descending)
+        elif self.ascending is not None:
+            rows = rows.sorted(self.ascending, descending=False)
         return narrow(rows, self.plan, given)
 
 
@@ -121,14 +121,13 @@ def rows(
     *,
     description: str,
     scope: Scope | None = None,
-    sort: str | None = None,
-    descending: bool | None = None,
+    ascending: str | None = None,
     filter: type[Filter] | None = None,
     sorts: type[WireEnum] | None = None,
     arguments: Mapping[str, Argument] = {},
 ) -> Any:
     """Declare a paginated list of rows: those whose `column` is the object's key, or, with a `scope`, a root field."""
-    declared = RowList(collection, column, sort, descending, filter, sorts, arguments)
+    declared = RowList(collection, column, ascending, filter, sorts, arguments)
     made = paged_field(_is_paged, PagedRows(declared), description, scope)
     made.metadata = {**made.metadata, ROWS: declared}
     return made

@@ -9,7 +9,7 @@ import strawberry
 
 from hogsend.graphql.context import Info
 from hogsend.graphql.enums import WireEnum, wire_enum
-from hogsend.graphql.fields import query
+from hogsend.graphql.fields import attribute, query, wire_type
 from hogsend.graphql.mapping import FieldMap, from_object
 from hogsend.health import check_health
 
@@ -24,33 +24,33 @@ class HealthStatus(WireEnum):
     )
 
 
-@strawberry.type(description="Health of one component.")
+@wire_type("Health of one component.")
 class HealthComponent:
-    up: bool = strawberry.field(description="Whether it answers.")
-    latency_ms: float = strawberry.field(description="Milliseconds of one round trip; 0 where it is down.")
+    up: bool = attribute("Whether it answers.")
+    latency_ms: float = attribute("Milliseconds of one round trip; 0 where it is down.")
 
 
-@strawberry.type(description="Schema revision of the database, compared with the code's.")
+@wire_type("Schema revision of the database, compared with the code's.")
 class HealthSchema:
-    required: str = strawberry.field(description="Revision that the code needs.")
-    applied: str | None = strawberry.field(description="Revision that the database has.")
-    in_sync: bool = strawberry.field(description="Whether the two are the same.")
-    pending: list[str] = strawberry.field(description="Revisions to apply, in order.")
+    required: str = attribute("Revision that the code needs.")
+    applied: str | None = attribute("Revision that the database has.")
+    in_sync: bool = attribute("Whether the two are the same.")
+    pending: list[str] = attribute("Revisions to apply, in order.")
 
 
-@strawberry.type(description="Health of the system and of its components.")
+@wire_type("Health of the system and of its components.")
 class HealthReport:
     columns: ClassVar[FieldMap] = {"timestamp": "at"}
 
-    status: HealthStatus = strawberry.field(description="Overall health.")
-    uptime: timedelta = strawberry.field(description="Time since this process began to serve.")
-    timestamp: datetime = strawberry.field(description="When health was checked.")
-    version: str = strawberry.field(description="Version of Hogsend.")
-    database: HealthComponent = strawberry.field(description="Postgres.")
-    redis: HealthComponent = strawberry.field(description="Redis.")
-    engine: HealthComponent = strawberry.field(description="The engine that drives journeys.")
-    schema: HealthSchema | None = strawberry.field(
-        description="Schema revision of the database; null where the database does not answer."
+    status: HealthStatus = attribute("Overall health.")
+    uptime: timedelta = attribute("Time since this process began to serve.")
+    timestamp: datetime = attribute("When health was checked.")
+    version: str = attribute("Version of Hogsend.")
+    database: HealthComponent = attribute("Postgres.")
+    redis: HealthComponent = attribute("Redis.")
+    engine: HealthComponent = attribute("The engine that drives journeys.")
+    schema: HealthSchema | None = attribute(
+        "Schema revision of the database; null where the database does not answer."
     )
 
 

@@ -12,6 +12,7 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.name_converter import NameConverter
 from strawberry.types.base import StrawberryObjectDefinition, StrawberryType
 
+from hogsend.graphql.fields import wire_type
 from hogsend.graphql.scalars import SCALARS
 from hogsend.schema.access.audit_log import AuditQuery
 from hogsend.schema.access.mutations import ApiKeyMutation
@@ -45,7 +46,7 @@ from hogsend.schema.node import NodeQuery
 from hogsend.schema.viewer import ViewerQuery
 
 
-@strawberry.type(description="Queries: read anything.")
+@wire_type("Queries: read anything.")
 class Query(
     ViewerQuery,
     HealthQuery,
@@ -67,9 +68,7 @@ class Query(
     """One mixin a feature."""
 
 
-@strawberry.type(
-    description="Mutations: change something. Mistakes in the input are in the payload's `userErrors`."
-)
+@wire_type("Mutations: change something. Mistakes in the input are in the payload's `userErrors`.")
 class Mutation(
     ContactMutation,
     ImportMutation,
@@ -85,7 +84,7 @@ class Mutation(
     """One mixin a feature."""
 
 
-@strawberry.type(description="Subscriptions: follow what happens, live.")
+@wire_type("Subscriptions: follow what happens, live.")
 class Subscription(ContactSubscription, DecisionSubscription, EmailSubscription, EventSubscription):
     """One mixin a feature."""
 

@@ -10,7 +10,7 @@ import strawberry
 from hogsend.access.caller import Scope
 from hogsend.graphql.context import Info
 from hogsend.graphql.enums import WireEnum, wire_enum
-from hogsend.graphql.fields import query
+from hogsend.graphql.fields import attribute, query, wire_type
 from hogsend.graphql.mapping import from_object
 
 
@@ -22,19 +22,19 @@ class KeyScope(WireEnum):
     INGEST = Scope.INGEST.value, "The data plane (events, emails) only."
 
 
-@strawberry.type(description="Rate limit of an API key.")
+@wire_type("Rate limit of an API key.")
 class RateLimit:
-    limit: int = strawberry.field(description="Requests per minute.")
-    remaining: int = strawberry.field(description="Requests left now.")
-    reset_at: datetime = strawberry.field(description="When the oldest counted request no longer counts.")
+    limit: int = attribute("Requests per minute.")
+    remaining: int = attribute("Requests left now.")
+    reset_at: datetime = attribute("When the oldest counted request no longer counts.")
 
 
-@strawberry.type(description="The API key that is calling.")
+@wire_type("The API key that is calling.")
 class Viewer:
-    uuid: UUID | None = strawberry.field(description="Bare UUID of the key; null for ADMIN_API_KEY.")
-    name: str = strawberry.field(description="Name of the key; `legacy` for ADMIN_API_KEY.")
-    scopes: list[KeyScope] = strawberry.field(description="Scopes that the key grants.")
-    rate_limit: RateLimit | None = strawberry.field(description="Its rate limit; null on a socket.")
+    uuid: UUID | None = attribute("Bare UUID of the key; null for ADMIN_API_KEY.")
+    name: str = attribute("Name of the key; `legacy` for ADMIN_API_KEY.")
+    scopes: list[KeyScope] = attribute("Scopes that the key grants.")
+    rate_limit: RateLimit | None = attribute("Its rate limit; null on a socket.")
 
 
 @strawberry.type

@@ -65,12 +65,17 @@ class Collection:
         node: str,
         table: Table,
         *,
-        sorts: Mapping[str, Column[Any]],
+        sorts: Column[Any] | Mapping[str, Column[Any]],
         key: Column[Any] | None = None,
         leaving_out: Sequence[Column[Any]] = (),
         **options: Any,
     ) -> Collection:
-        """A collection of a table's rows: all columns but those left out, and the key `id` unless told."""
+        """A collection of a table's rows: all columns but those left out, and the key `id` unless told.
+
+        A column alone for `sorts` is the only one, under its own name.
+        """
+        if isinstance(sorts, Column):
+            sorts = {sorts.key: sorts}
         return cls(
             name,
             node,

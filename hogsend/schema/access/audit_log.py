@@ -15,7 +15,7 @@ from hogsend.errors import InvalidInput
 from hogsend.graphql import ids
 from hogsend.graphql.context import Info
 from hogsend.graphql.enums import described_enum
-from hogsend.graphql.fields import field
+from hogsend.graphql.fields import attribute, field, optional, wire_type
 from hogsend.graphql.mapping import FieldMap, Filter, Mapped
 from hogsend.graphql.node import TYPES, Node, bare_uuid
 from hogsend.graphql.rows import rows, to_one
@@ -78,26 +78,20 @@ _PREFIXES = {
 }
 
 
-@strawberry.type(
-    description="An audit log entry: one mutation of the admin API, refused and failed ones included."
-)
+@wire_type("An audit log entry: one mutation of the admin API, refused and failed ones included.")
 class AuditEntry(Node, collection=AUDIT):
     actor_key_id: strawberry.Private[UUID | None]
-    created_at: datetime = strawberry.field(description="When the mutation ran.")
-    actor: str = strawberry.field(description="Name of the calling API key; `legacy` for ADMIN_API_KEY.")
-    action: Action = strawberry.field(description="What the mutation does.")
-    resource: Resource = strawberry.field(description="Kind of thing that it acts on.")
-    resource_id: str | None = strawberry.field(
-        description="Key of the thing that it acts on; null where it is not one thing."
-    )
-    outcome: Outcome = strawberry.field(description="How it ended.")
-    detail: JSON | None = strawberry.field(
-        description="Name of the mutation, its errors, and how many things it touched."
-    )
-    before: JSON | None = strawberry.field(description="The thing before the mutation.")
-    after: JSON | None = strawberry.field(description="The thing after the mutation.")
-    ip_address: str | None = strawberry.field(description="IP address of the caller.")
-    request_id: str | None = strawberry.field(description="`X-Request-Id` of the request.")
+    created_at: datetime = attribute("When the mutation ran.")
+    actor: str = attribute("Name of the calling API key; `legacy` for ADMIN_API_KEY.")
+    action: Action = attribute("What the mutation does.")
+    resource: Resource = attribute("Kind of thing that it acts on.")
+    resource_id: str | None = attribute("Key of the thing that it acts on; null where it is not one thing.")
+    outcome: Outcome = attribute("How it ended.")
+    detail: JSON | None = attribute("Name of the mutation, its errors, and how many things it touched.")
+    before: JSON | None = attribute("The thing before the mutation.")
+    after: JSON | None = attribute("The thing after the mutation.")
+    ip_address: str | None = attribute("IP address of the caller.")
+    request_id: str | None = attribute("`X-Request-Id` of the request.")
 
     uuid = bare_uuid()
 
@@ -128,20 +122,14 @@ def _key_id(value: str) -> UUID:
 class AuditFilter(Filter):
     filters: ClassVar[FieldMap] = {"key_id": Mapped("actor_key_id", _key_id)}
 
-    actor: str | None = strawberry.field(default=None, description="Only entries of API keys with this name.")
-    key_id: strawberry.ID | None = strawberry.field(default=None, description="Only entries of this API key.")
-    action: Action | None = strawberry.field(default=None, description="Only entries with this action.")
-    resource: Resource | None = strawberry.field(
-        default=None, description="Only entries about this kind of thing."
-    )
-    resource_id: str | None = strawberry.field(default=None, description="Only entries about this thing.")
-    outcome: Outcome | None = strawberry.field(default=None, description="Only entries with this outcome.")
-    from_: datetime | None = strawberry.field(
-        default=None, name="from", description="Only entries at or after this instant."
-    )
-    to: datetime | None = strawberry.field(
-        default=None, description="Only entries at or before this instant."
-    )
+    actor: str | None = optional("Only entries of API keys with this name.")
+    key_id: strawberry.ID | None = optional("Only entries of this API key.")
+    action: Action | None = optional("Only entries with this action.")
+    resource: Resource | None = optional("Only entries about this kind of thing.")
+    resource_id: str | None = optional("Only entries about this thing.")
+    outcome: Outcome | None = optional("Only entries with this outcome.")
+    from_: datetime | None = optional("Only entries at or after this instant.", name="from")
+    to: datetime | None = optional("Only entries at or before this instant.")
 
 
 @strawberry.type

@@ -7,23 +7,22 @@ from datetime import datetime
 import strawberry
 
 from hogsend.access.caller import Scope
+from hogsend.graphql.fields import attribute, wire_type
 from hogsend.graphql.node import Node, bare_uuid
 from hogsend.graphql.rows import Argument, rows
 from hogsend.schema.access.collections import KEYS
 from hogsend.schema.viewer import KeyScope
 
 
-@strawberry.type(description="An API key. Its secret was shown once, when it was created, and is not stored.")
+@wire_type("An API key. Its secret was shown once, when it was created, and is not stored.")
 class ApiKey(Node, collection=KEYS, scope=Scope.FULL_ADMIN):
-    name: str = strawberry.field(description="Name that it was created with.")
-    key_prefix: str = strawberry.field(description="First 8 characters of the secret, to tell keys apart.")
-    scopes: list[KeyScope] = strawberry.field(description="Scopes that it grants.")
-    expires_at: datetime | None = strawberry.field(description="When it expires; null for never.")
-    revoked_at: datetime | None = strawberry.field(description="When it was revoked.")
-    last_used_at: datetime | None = strawberry.field(
-        description="When it was last used, to within two seconds."
-    )
-    created_at: datetime = strawberry.field(description="When it was created.")
+    name: str = attribute("Name that it was created with.")
+    key_prefix: str = attribute("First 8 characters of the secret, to tell keys apart.")
+    scopes: list[KeyScope] = attribute("Scopes that it grants.")
+    expires_at: datetime | None = attribute("When it expires; null for never.")
+    revoked_at: datetime | None = attribute("When it was revoked.")
+    last_used_at: datetime | None = attribute("When it was last used, to within two seconds.")
+    created_at: datetime = attribute("When it was created.")
 
     uuid = bare_uuid()
 

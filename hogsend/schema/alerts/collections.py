@@ -9,13 +9,13 @@ RULES = Collection.of(
     "alert_rules",
     "rule",
     alert_rules,
-    sorts={"created_at": alert_rules.c.created_at},
+    sorts=alert_rules.c.created_at,
     where=(alert_rules.c.deleted_at.is_(None),),
 )
 ALERTS = Collection.of(
     "alerts",
     "alert",
     alerts,
-    sorts={"triggered_at": alerts.c.triggered_at},
+    sorts=alerts.c.triggered_at,
     filters=equals(alerts.c.rule_id),
 )

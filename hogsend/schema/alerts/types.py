@@ -15,7 +15,7 @@ from hogsend.errors import InvalidInput
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context, Info
 from hogsend.graphql.enums import WireEnum, wire_enum
-from hogsend.graphql.fields import field
+from hogsend.graphql.fields import attribute, field, wire_type
 from hogsend.graphql.node import Node, bare_uuid
 from hogsend.graphql.rows import Argument, rows, to_one
 from hogsend.schema.alerts.collections import ALERTS, RULES
@@ -49,25 +49,19 @@ class AlertChannel(WireEnum):
     EMAIL = "email", "An email. `channelConfig`: `{to}`."
 
 
-@strawberry.type(
-    description="An alert rule: a measure, the threshold at which it fires, and whom it notifies."
-)
+@wire_type("An alert rule: a measure, the threshold at which it fires, and whom it notifies.")
 class AlertRule(Node, collection=RULES):
-    name: str = strawberry.field(description="Display name.")
-    type: AlertRuleType = strawberry.field(description="Measure that it watches.")
-    threshold: float = strawberry.field(
-        description="Value past which it fires: a rate from 0 to 1, or a number of failures."
-    )
-    channel: AlertChannel = strawberry.field(description="Channel that its alerts are sent through.")
-    channel_config: JSON = strawberry.field(description="Configuration of the channel; see `AlertChannel`.")
-    cooldown_minutes: int = strawberry.field(
-        description="Minutes after an alert in which it does not fire again."
-    )
-    enabled: bool = strawberry.field(description="Whether it is evaluated.")
-    last_triggered_at: datetime | None = strawberry.field(description="When it last fired.")
-    created_at: datetime = strawberry.field(description="When it was created.")
-    updated_at: datetime = strawberry.field(description="When it last changed.")
-    deleted_at: datetime | None = strawberry.field(description="When it was deleted; its alerts are kept.")
+    name: str = attribute("Display name.")
+    type: AlertRuleType = attribute("Measure that it watches.")
+    threshold: float = attribute("Value past which it fires: a rate from 0 to 1, or a number of failures.")
+    channel: AlertChannel = attribute("Channel that its alerts are sent through.")
+    channel_config: JSON = attribute("Configuration of the channel; see `AlertChannel`.")
+    cooldown_minutes: int = attribute("Minutes after an alert in which it does not fire again.")
+    enabled: bool = attribute("Whether it is evaluated.")
+    last_triggered_at: datetime | None = attribute("When it last fired.")
+    created_at: datetime = attribute("When it was created.")
+    updated_at: datetime = attribute("When it last changed.")
+    deleted_at: datetime | None = attribute("When it was deleted; its alerts are kept.")
 
     uuid = bare_uuid()
     alerts = rows(ALERTS, alerts.c.rule_id, description="Alerts that it fired, newest first.")
@@ -88,17 +82,17 @@ async def _current_value(context: Context, kind: str) -> float | None:
     return await context.loader("alert_values", load).load(kind)
 
 
-@strawberry.type(description="An alert: one firing of a rule, with the rule as it was then.")
+@wire_type("An alert: one firing of a rule, with the rule as it was then.")
 class Alert(Node, collection=ALERTS, columns={"rule_key": "rule_id"}):
     rule_key: strawberry.Private[UUID]
-    rule_name: str = strawberry.field(description="Name of the rule.")
-    type: AlertRuleType = strawberry.field(description="Measure that the rule watched.")
-    current_value: float = strawberry.field(description="Value of the measure.")
-    threshold: float = strawberry.field(description="Threshold of the rule.")
-    channel: AlertChannel = strawberry.field(description="Channel that it was sent through.")
-    delivered: bool = strawberry.field(description="Whether the channel accepted it.")
-    error: str | None = strawberry.field(description="Why the channel did not accept it.")
-    triggered_at: datetime = strawberry.field(description="When it fired.")
+    rule_name: str = attribute("Name of the rule.")
+    type: AlertRuleType = attribute("Measure that the rule watched.")
+    current_value: float = attribute("Value of the measure.")
+    threshold: float = attribute("Threshold of the rule.")
+    channel: AlertChannel = attribute("Channel that it was sent through.")
+    delivered: bool = attribute("Whether the channel accepted it.")
+    error: str | None = attribute("Why the channel did not accept it.")
+    triggered_at: datetime = attribute("When it fired.")
 
     uuid = bare_uuid()
 

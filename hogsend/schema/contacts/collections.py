@@ -45,10 +45,7 @@ CONTACTS = Collection(
 )
 
 PREFERENCES = Collection.of(
-    "preferences",
-    "preferences",
-    contact_preferences,
-    sorts={"created_at": contact_preferences.c.created_at},
+    "preferences", "preferences", contact_preferences, sorts=contact_preferences.c.created_at
 )
 
 
@@ -81,14 +78,12 @@ TIMELINE = Collection(
     filters={"kinds": lambda kinds: _a.kind.in_(kinds), "first_only": _first_of_each},
 )
 
-IMPORT_JOBS = Collection.of(
-    "import_jobs", "import", import_jobs, sorts={"created_at": import_jobs.c.created_at}
-)
+IMPORT_JOBS = Collection.of("import_jobs", "import", import_jobs, sorts=import_jobs.c.created_at)
 IMPORT_ERRORS = Collection.of(
     "import_errors",
     "importerror",
     import_errors,
     key=import_errors.c.row,
-    sorts={"row": import_errors.c.row},
+    sorts=import_errors.c.row,
     descending=False,
 )

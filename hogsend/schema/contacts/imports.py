@@ -13,6 +13,7 @@ from hogsend.contacts.imports import Preview
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context
 from hogsend.graphql.enums import WireEnum, wire_enum
+from hogsend.graphql.fields import attribute, wire_type
 from hogsend.graphql.mapping import FieldMap, from_object
 from hogsend.graphql.node import Node, bare_uuid
 from hogsend.graphql.rows import by_id, rows
@@ -34,10 +35,10 @@ class ImportStatus(WireEnum):
     FAILED = "failed", "Given up; the rows counted as processed were taken in."
 
 
-@strawberry.type(description="A rejected row of an import.")
+@wire_type("A rejected row of an import.")
 class ImportRowError(Node, collection=IMPORT_ERRORS):
-    row: int = strawberry.field(description="Row number, from 1, without the header.")
-    error: str = strawberry.field(description="Why it was rejected.")
+    row: int = attribute("Row number, from 1, without the header.")
+    error: str = attribute("Why it was rejected.")
 
     @classmethod
     def of(cls, row: RowMapping) -> ImportRowError:
@@ -54,19 +55,19 @@ class ImportRowError(Node, collection=IMPORT_ERRORS):
         return cls.of(rows[0]) if rows else None
 
 
-@strawberry.type(description="An import: a file of contacts that a worker takes in.")
+@wire_type("An import: a file of contacts that a worker takes in.")
 class ImportJob(Node, collection=IMPORT_JOBS):
-    status: ImportStatus = strawberry.field(description="Its status.")
-    format: ImportFormat = strawberry.field(description="Format of the file.")
-    file_name: str | None = strawberry.field(description="Name of the file.")
-    total_rows: int = strawberry.field(description="Number of rows in the file, without the header.")
-    processed_rows: int = strawberry.field(description="Number of rows processed, rejected ones included.")
-    failed_rows: int = strawberry.field(description="Number of rows rejected.")
-    error: str | None = strawberry.field(description="Why the whole import failed.")
-    actor: str | None = strawberry.field(description="Name of the API key that requested it.")
-    created_at: datetime = strawberry.field(description="When it was requested.")
-    updated_at: datetime = strawberry.field(description="When it last progressed.")
-    completed_at: datetime | None = strawberry.field(description="When it completed or failed.")
+    status: ImportStatus = attribute("Its status.")
+    format: ImportFormat = attribute("Format of the file.")
+    file_name: str | None = attribute("Name of the file.")
+    total_rows: int = attribute("Number of rows in the file, without the header.")
+    processed_rows: int = attribute("Number of rows processed, rejected ones included.")
+    failed_rows: int = attribute("Number of rows rejected.")
+    error: str | None = attribute("Why the whole import failed.")
+    actor: str | None = attribute("Name of the API key that requested it.")
+    created_at: datetime = attribute("When it was requested.")
+    updated_at: datetime = attribute("When it last progressed.")
+    completed_at: datetime | None = attribute("When it completed or failed.")
 
     uuid = bare_uuid()
     errors = rows(
@@ -74,21 +75,21 @@ class ImportJob(Node, collection=IMPORT_JOBS):
     )
 
 
-@strawberry.type(description="A contact that an import would create.")
+@wire_type("A contact that an import would create.")
 class ImportSample:
-    row: int = strawberry.field(description="Row number, from 1, without the header.")
-    external_id: str = strawberry.field(description="externalId of the new contact.")
-    email: str | None = strawberry.field(description="Email address of the new contact.")
-    properties: JSON = strawberry.field(description="Properties of the new contact.")
+    row: int = attribute("Row number, from 1, without the header.")
+    external_id: str = attribute("externalId of the new contact.")
+    email: str | None = attribute("Email address of the new contact.")
+    properties: JSON = attribute("Properties of the new contact.")
 
 
-@strawberry.type(description="A row that an import would reject.")
+@wire_type("A row that an import would reject.")
 class ImportProblem:
-    row: int = strawberry.field(description="Row number, from 1, without the header.")
-    error: str = strawberry.field(description="Why it would be rejected.")
+    row: int = attribute("Row number, from 1, without the header.")
+    error: str = attribute("Why it would be rejected.")
 
 
-@strawberry.type(description="Preview of an import: what it would do.")
+@wire_type("Preview of an import: what it would do.")
 class ImportPreview:
     columns: ClassVar[FieldMap] = {
         "new_contacts": "new",
@@ -97,12 +98,12 @@ class ImportPreview:
         "errors": lambda errors: [ImportProblem(row=row, error=error) for row, error in errors],
     }
 
-    total_rows: int = strawberry.field(description="Number of rows in the file, without the header.")
-    new_contacts: int = strawberry.field(description="Number of contacts that it would create.")
-    updated_contacts: int = strawberry.field(description="Number of existing contacts that it would update.")
-    failed_rows: int = strawberry.field(description="Number of rows that it would reject.")
-    sample: list[ImportSample] = strawberry.field(description="First ten contacts that it would create.")
-    errors: list[ImportProblem] = strawberry.field(description="First ten rows that it would reject.")
+    total_rows: int = attribute("Number of rows in the file, without the header.")
+    new_contacts: int = attribute("Number of contacts that it would create.")
+    updated_contacts: int = attribute("Number of existing contacts that it would update.")
+    failed_rows: int = attribute("Number of rows that it would reject.")
+    sample: list[ImportSample] = attribute("First ten contacts that it would create.")
+    errors: list[ImportProblem] = attribute("First ten rows that it would reject.")
 
     @classmethod
     def of(cls, found: Preview) -> ImportPreview:

@@ -11,7 +11,7 @@ from sqlalchemy import RowMapping
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context
 from hogsend.graphql.enums import WireEnum, wire_enum
-from hogsend.graphql.fields import field
+from hogsend.graphql.fields import attribute, field, wire_type
 from hogsend.graphql.links import row_by_key
 from hogsend.graphql.mapping import Mapped, from_row
 from hogsend.graphql.node import Node
@@ -51,10 +51,10 @@ class TimelineEntry(
 ):
     ref_id: strawberry.Private[UUID]
     type: strawberry.Private[str]
-    at: datetime = strawberry.field(description="When it happened.")
-    kind: TimelineKind = strawberry.field(description="Kind of thing that happened.")
-    cursor: str = strawberry.field(
-        description="Position in the live stream: `contactTimeline(after:)` continues a list exactly where the list "
+    at: datetime = attribute("When it happened.")
+    kind: TimelineKind = attribute("Kind of thing that happened.")
+    cursor: str = attribute(
+        "Position in the live stream: `contactTimeline(after:)` continues a list exactly where the list "
         "was read, and a stream exactly behind this entry."
     )
 
@@ -83,12 +83,12 @@ class TimelineEntry(
         return None if row is None or row["kind"] not in _TYPES else cls.of(row)
 
 
-@strawberry.type(description="Timeline entry: an event was ingested.")
+@wire_type("Timeline entry: an event was ingested.")
 class EventReceived(TimelineEntry):
     event = to_one("event", "ref_id", "The event.")
 
 
-@strawberry.type(description="Timeline entry: a run of a journey began, ended or was blocked.")
+@wire_type("Timeline entry: a run of a journey began, ended or was blocked.")
 class JourneyProgress(TimelineEntry):
     state = to_one("state", "ref_id", "The run.")
 
@@ -97,7 +97,7 @@ class JourneyProgress(TimelineEntry):
         return Progress(self.type)
 
 
-@strawberry.type(description="Timeline entry: something happened to an email.")
+@wire_type("Timeline entry: something happened to an email.")
 class EmailActivity(TimelineEntry):
     email = to_one("email", "ref_id", "The email.")
 
@@ -106,7 +106,7 @@ class EmailActivity(TimelineEntry):
         return EmailFact(self.type)
 
 
-@strawberry.type(description="Timeline entry: a decision about the contact was recorded.")
+@wire_type("Timeline entry: a decision about the contact was recorded.")
 class DecisionMade(TimelineEntry):
     decision = to_one("decision", "ref_id", "The decision.")
 

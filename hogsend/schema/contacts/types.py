@@ -15,7 +15,7 @@ from hogsend.contacts.identity import find, find_by
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context, Info
 from hogsend.graphql.enums import WireEnum, wire_enum
-from hogsend.graphql.fields import described, field, query
+from hogsend.graphql.fields import attribute, described, field, optional, query, wire_type
 from hogsend.graphql.links import row_by_key
 from hogsend.graphql.mapping import FieldMap, Filter
 from hogsend.graphql.node import Node, bare_uuid
@@ -26,7 +26,7 @@ from hogsend.schema.decisions.collections import DECISIONS
 from hogsend.schema.emails.collections import EMAILS
 from hogsend.schema.events.collections import EVENTS
 from hogsend.schema.journeys.collections import STATES
-from hogsend.schema.journeys.enums import JourneyStateStatus
+from hogsend.schema.journeys.enums import STATUS_ARGUMENT
 from hogsend.tables.contacts import contact_preferences
 from hogsend.tables.decisions import decisions
 from hogsend.tables.emails import email_sends
@@ -37,10 +37,10 @@ from hogsend.tables.realtime import activity
 
 @strawberry.input(one_of=True, description="A contact by one of its keys: give exactly one field.")
 class ContactBy:
-    id: strawberry.Maybe[strawberry.ID] = strawberry.field(description="Global id, or bare UUID.")
-    external_id: strawberry.Maybe[str] = strawberry.field(description="externalId: the id in your product.")
-    email: strawberry.Maybe[str] = strawberry.field(description="Email address, in any case.")
-    ref: strawberry.Maybe[str] = strawberry.field(description="UUID or externalId, as REST paths take it.")
+    id: strawberry.Maybe[strawberry.ID] = attribute("Global id, or bare UUID.")
+    external_id: strawberry.Maybe[str] = attribute("externalId: the id in your product.")
+    email: strawberry.Maybe[str] = attribute("Email address, in any case.")
+    ref: strawberry.Maybe[str] = attribute("UUID or externalId, as REST paths take it.")
 
 
 async def find_contact(context: Context, by: ContactBy) -> RowMapping | None:
@@ -59,34 +59,6 @@ async def find_contact(context: Context, by: ContactBy) -> RowMapping | None:
     return found  # type: ignore[no-any-return]
 
 
-@strawberry.type(description="Email preferences of a contact, and whether its address is suppressed.")
-class ContactPreferences(Node, collection=PREFERENCES):
-    contact_id: strawberry.Private[UUID]
-    email: str = strawberry.field(description="Email address that they apply to.")
-    unsubscribed_all: bool = strawberry.field(
-        description="Whether the contact unsubscribed from all but transactional emails."
-    )
-    suppressed: bool = strawberry.field(
-        description="Whether the address is suppressed: not written to at all, whatever the contact agreed to."
-    )
-    bounce_count: int = strawberry.field(description="Number of emails to the address that bounced.")
-    categories: JSON = strawberry.field(
-        description="Subscription by category, `{category: subscribed}`; categories not named are subscribed."
-    )
-    suppressed_at: datetime | None = strawberry.field(description="When the address was suppressed.")
-    last_bounce_at: datetime | None = strawberry.field(
-        description="When an email to the address last bounced."
-    )
-    created_at: datetime = strawberry.field(description="When they were first recorded.")
-    updated_at: datetime = strawberry.field(description="When they last changed.")
-
-    uuid = bare_uuid()
-
-    @field("The contact's externalId, or its UUID where it has none.")
-    async def user_id(self, info: Info) -> str:
-        return await user_id(info.context, self.contact_id) or str(self.contact_id)
-
-
 async def user_id(context: Context, contact_id: UUID | None) -> str | None:
     """What the wire calls a contact: its externalId, or else its UUID; also where it was deleted."""
     if contact_id is None:
@@ -95,19 +67,49 @@ async def user_id(context: Context, contact_id: UUID | None) -> str | None:
     return (row["external_id"] if row is not None else None) or str(contact_id)
 
 
-@strawberry.type(description="A contact: a person that your product reported about.")
+def user_id_of_contact(kind: Any = str | None) -> Any:
+    """The field `user_id` of a type with a `contact_id`."""
+
+    async def resolver(self: Any, info: Info) -> Any:
+        return await user_id(info.context, self.contact_id)
+
+    resolver.__annotations__["return"] = kind
+    return field("The contact's externalId, or its UUID where it has none.")(resolver)
+
+
+@wire_type("Email preferences of a contact, and whether its address is suppressed.")
+class ContactPreferences(Node, collection=PREFERENCES):
+    contact_id: strawberry.Private[UUID]
+    email: str = attribute("Email address that they apply to.")
+    unsubscribed_all: bool = attribute("Whether the contact unsubscribed from all but transactional emails.")
+    suppressed: bool = attribute(
+        "Whether the address is suppressed: not written to at all, whatever the contact agreed to."
+    )
+    bounce_count: int = attribute("Number of emails to the address that bounced.")
+    categories: JSON = attribute(
+        "Subscription by category, `{category: subscribed}`; categories not named are subscribed."
+    )
+    suppressed_at: datetime | None = attribute("When the address was suppressed.")
+    last_bounce_at: datetime | None = attribute("When an email to the address last bounced.")
+    created_at: datetime = attribute("When they were first recorded.")
+    updated_at: datetime = attribute("When they last changed.")
+
+    uuid = bare_uuid()
+
+    user_id = user_id_of_contact(str)
+
+
+@wire_type("A contact: a person that your product reported about.")
 class Contact(Node, collection=CONTACTS):
     deleted_at: strawberry.Private[datetime | None]
-    external_id: str | None = strawberry.field(description="Id of the person in your product.")
-    email: str | None = strawberry.field(description="Email address, trimmed and lower-cased.")
-    anonymous_id: str | None = strawberry.field(description="Id from before the person was identified.")
-    properties: JSON = strawberry.field(description="Properties that your product reported.")
-    first_seen_at: datetime = strawberry.field(description="When it was first seen.")
-    last_seen_at: datetime = strawberry.field(
-        description="When it was last seen: the time of its latest event."
-    )
-    created_at: datetime = strawberry.field(description="When it was created.")
-    updated_at: datetime = strawberry.field(description="When it last changed.")
+    external_id: str | None = attribute("Id of the person in your product.")
+    email: str | None = attribute("Email address, trimmed and lower-cased.")
+    anonymous_id: str | None = attribute("Id from before the person was identified.")
+    properties: JSON = attribute("Properties that your product reported.")
+    first_seen_at: datetime = attribute("When it was first seen.")
+    last_seen_at: datetime = attribute("When it was last seen: the time of its latest event.")
+    created_at: datetime = attribute("When it was created.")
+    updated_at: datetime = attribute("When it last changed.")
 
     @property
     def shown(self) -> bool:
@@ -140,11 +142,7 @@ class Contact(Node, collection=CONTACTS):
         STATES,
         journey_states.c.contact_id,
         description="Its runs of journeys, newest first.",
-        arguments={
-            "status": Argument(
-                list[JourneyStateStatus] | None, "Only runs with one of these statuses.", by="statuses"
-            )
-        },
+        arguments={"status": STATUS_ARGUMENT},
     )
     emails = rows(
         EMAILS, email_sends.c.contact_id, description="Emails to it, sent or withheld, newest first."
@@ -156,9 +154,7 @@ class Contact(Node, collection=CONTACTS):
 class ContactFilter(Filter):
     filters: ClassVar[FieldMap] = {"search": lambda text: text or None}
 
-    search: str | None = strawberry.field(
-        default=None, description="Part of the email address or of the externalId, in any case."
-    )
+    search: str | None = optional("Part of the email address or of the externalId, in any case.")
 
 
 @wire_enum("Sort field of contacts.")

@@ -12,7 +12,7 @@ DEAD_LETTERS = Collection.of(
     "dead_letters",
     "deadletter",
     dead_letters,
-    sorts={"created_at": dead_letters.c.created_at},
+    sorts=dead_letters.c.created_at,
     filters=equals(dead_letters.c.source, dead_letters.c.status),
 )
 JOBS = Collection.of(
@@ -20,5 +20,5 @@ JOBS = Collection.of(
     "job",
     jobs,
     leaving_out=(_j.payload, _j.dedupe_key, _j.lease_until, _j.lease_owner, _j.finished_at),
-    sorts={"created_at": _j.created_at},
+    sorts=_j.created_at,
 )

@@ -10,7 +10,7 @@ from strawberry.scalars import JSON
 from hogsend.access.caller import Scope
 from hogsend.graphql.context import Info
 from hogsend.graphql.enums import WireEnum, wire_enum
-from hogsend.graphql.fields import field
+from hogsend.graphql.fields import attribute, field, optional, wire_type
 from hogsend.graphql.mapping import Filter
 from hogsend.graphql.node import TYPES, Node, bare_uuid
 from hogsend.graphql.rows import rows
@@ -47,30 +47,30 @@ _SUBJECTS = {
 }
 
 
-@strawberry.type(description="A background job: work that is not a journey, such as a webhook or an import.")
+@wire_type("A background job: work that is not a journey, such as a webhook or an import.")
 class Job(Node, collection=JOBS):
-    kind: str = strawberry.field(description="Name of the kind of work.")
-    status: JobStatus = strawberry.field(description="Its status.")
-    attempts: int = strawberry.field(description="Number of attempts made.")
-    max_attempts: int = strawberry.field(description="Number of attempts after which it is dead.")
-    run_at: datetime = strawberry.field(description="When it may next run, in real time.")
-    error: str | None = strawberry.field(description="Error of the last failed attempt.")
-    created_at: datetime = strawberry.field(description="When it was queued, in real time.")
+    kind: str = attribute("Name of the kind of work.")
+    status: JobStatus = attribute("Its status.")
+    attempts: int = attribute("Number of attempts made.")
+    max_attempts: int = attribute("Number of attempts after which it is dead.")
+    run_at: datetime = attribute("When it may next run, in real time.")
+    error: str | None = attribute("Error of the last failed attempt.")
+    created_at: datetime = attribute("When it was queued, in real time.")
 
     uuid = bare_uuid()
 
 
-@strawberry.type(description="A dead letter: work that failed for good, kept until an operator settles it.")
+@wire_type("A dead letter: work that failed for good, kept until an operator settles it.")
 class DeadLetter(Node, collection=DEAD_LETTERS):
-    source: DeadLetterSource = strawberry.field(description="What it stands for.")
-    source_id: str | None = strawberry.field(description="Bare UUID of the email, run or job.")
-    payload: JSON = strawberry.field(description="Input of the work that failed.")
-    error: str = strawberry.field(description="Error of the last failure.")
-    retry_count: int = strawberry.field(description="Number of retries that failed again.")
-    status: DeadLetterStatus = strawberry.field(description="Whether it is settled.")
-    retried_at: datetime | None = strawberry.field(description="When it was last retried.")
-    created_at: datetime = strawberry.field(description="When the work first failed.")
-    updated_at: datetime = strawberry.field(description="When it last failed, or was settled.")
+    source: DeadLetterSource = attribute("What it stands for.")
+    source_id: str | None = attribute("Bare UUID of the email, run or job.")
+    payload: JSON = attribute("Input of the work that failed.")
+    error: str = attribute("Error of the last failure.")
+    retry_count: int = attribute("Number of retries that failed again.")
+    status: DeadLetterStatus = attribute("Whether it is settled.")
+    retried_at: datetime | None = attribute("When it was last retried.")
+    created_at: datetime = attribute("When the work first failed.")
+    updated_at: datetime = attribute("When it last failed, or was settled.")
 
     uuid = bare_uuid()
 
@@ -82,12 +82,8 @@ class DeadLetter(Node, collection=DEAD_LETTERS):
 
 @strawberry.input(description="Filter of dead letters: all given fields must match.")
 class DeadLetterFilter(Filter):
-    source: DeadLetterSource | None = strawberry.field(
-        default=None, description="Only those that stand for this."
-    )
-    status: DeadLetterStatus | None = strawberry.field(
-        default=None, description="Only those with this status."
-    )
+    source: DeadLetterSource | None = optional("Only those that stand for this.")
+    status: DeadLetterStatus | None = optional("Only those with this status.")
 
 
 @strawberry.type

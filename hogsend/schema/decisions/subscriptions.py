@@ -11,16 +11,16 @@ import strawberry
 from hogsend.access.caller import Scope
 from hogsend.graphql import ids
 from hogsend.graphql.context import Info
-from hogsend.graphql.fields import described, subscription
+from hogsend.graphql.fields import attribute, described, subscription, wire_type
 from hogsend.graphql.live import After, entries
 from hogsend.graphql.rows import to_one
 from hogsend.realtime.streams import ActivityFilter
 
 
-@strawberry.type(description="A decision about a contact in a journey, live.")
+@wire_type("A decision about a contact in a journey, live.")
 class JourneyActivity:
     ref_id: strawberry.Private[UUID]
-    cursor: str = strawberry.field(description="Position in the stream: `after` resumes exactly behind it.")
+    cursor: str = attribute("Position in the stream: `after` resumes exactly behind it.")
 
     decision = to_one("decision", "ref_id", "The decision.")
 

@@ -10,6 +10,7 @@ import strawberry
 from strawberry.scalars import JSON
 
 from hogsend.access.caller import Scope
+from hogsend.graphql.fields import attribute, optional, wire_type
 from hogsend.graphql.ids import key_of
 from hogsend.graphql.mapping import FieldMap, Filter
 from hogsend.graphql.node import Node, bare_uuid
@@ -18,19 +19,17 @@ from hogsend.schema.decisions.collections import DECISIONS
 from hogsend.schema.decisions.enums import Kind, Reason
 
 
-@strawberry.type(description="A decision about a person: recorded when it was made, and never changed.")
+@wire_type("A decision about a person: recorded when it was made, and never changed.")
 class Decision(Node, collection=DECISIONS):
     contact_id: strawberry.Private[UUID | None]
     state_id: strawberry.Private[UUID | None]
     event_id: strawberry.Private[UUID | None]
     email_id: strawberry.Private[UUID | None]
-    at: datetime = strawberry.field(description="When it was made.")
-    kind: Kind = strawberry.field(description="What was decided.")
-    reason: Reason = strawberry.field(description="Why it was decided.")
-    detail: JSON = strawberry.field(
-        description="What it rests on, by kind: the guards, the step, until when …"
-    )
-    journey_id: str | None = strawberry.field(description="Key of the journey that it is about.")
+    at: datetime = attribute("When it was made.")
+    kind: Kind = attribute("What was decided.")
+    reason: Reason = attribute("Why it was decided.")
+    detail: JSON = attribute("What it rests on, by kind: the guards, the step, until when …")
+    journey_id: str | None = attribute("Key of the journey that it is about.")
 
     uuid = bare_uuid()
     contact = to_one("contact", "contact_id", "The contact that it is about; null where that was deleted.")
@@ -46,22 +45,12 @@ class Decision(Node, collection=DECISIONS):
 class DecisionFilter(Filter):
     filters: ClassVar[FieldMap] = {"journey_id": key_of("journey")}
 
-    journey_id: strawberry.ID | None = strawberry.field(
-        default=None, description="Only decisions about this journey."
-    )
-    user_id: str | None = strawberry.field(
-        default=None, description="Only decisions about the contact with this externalId or UUID."
-    )
-    kinds: list[Kind] | None = strawberry.field(default=None, description="Only decisions of these kinds.")
-    reasons: list[Reason] | None = strawberry.field(
-        default=None, description="Only decisions for these reasons."
-    )
-    from_: datetime | None = strawberry.field(
-        default=None, name="from", description="Only decisions made at or after this instant."
-    )
-    to: datetime | None = strawberry.field(
-        default=None, description="Only decisions made at or before this instant."
-    )
+    journey_id: strawberry.ID | None = optional("Only decisions about this journey.")
+    user_id: str | None = optional("Only decisions about the contact with this externalId or UUID.")
+    kinds: list[Kind] | None = optional("Only decisions of these kinds.")
+    reasons: list[Reason] | None = optional("Only decisions for these reasons.")
+    from_: datetime | None = optional("Only decisions made at or after this instant.", name="from")
+    to: datetime | None = optional("Only decisions made at or before this instant.")
 
 
 @strawberry.type

@@ -38,20 +38,18 @@ HISTORY = Collection.of(
     "history",
     "activity",
     email_events,
-    sorts={"at": _e.at},
+    sorts=_e.at,
     filters={"types": lambda types: _e.type.in_(types)},
     descending=False,
 )
 CLICKS = Collection.of(
-    "clicks", "click", email_events, sorts={"at": _e.at}, where=(_e.type == "clicked",), descending=False
+    "clicks", "click", email_events, sorts=_e.at, where=(_e.type == "clicked",), descending=False
 )
-LINKS = Collection.of(
-    "links", "link", email_links, sorts={"position": email_links.c.position}, descending=False
-)
+LINKS = Collection.of("links", "link", email_links, sorts=email_links.c.position, descending=False)
 SUPPRESSIONS = Collection.of(
     "suppressions",
     "suppression",
     suppressions,
-    sorts={"created_at": suppressions.c.created_at},
+    sorts=suppressions.c.created_at,
     filters=equals(suppressions.c.type),
 )

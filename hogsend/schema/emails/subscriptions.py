@@ -10,7 +10,7 @@ import strawberry
 from hogsend.access.caller import Scope
 from hogsend.graphql import ids
 from hogsend.graphql.context import Info
-from hogsend.graphql.fields import described, subscription
+from hogsend.graphql.fields import described, optional, subscription
 from hogsend.graphql.live import After, entries
 from hogsend.graphql.node import by_key
 from hogsend.realtime.streams import ActivityFilter
@@ -21,13 +21,9 @@ from hogsend.schema.emails.types import Email
 
 @strawberry.input(description="Filter of live email activity: all given fields must match.")
 class EmailActivityFilter:
-    types: list[EmailFact] | None = strawberry.field(
-        default=None, description="Only activity of these types."
-    )
-    journey_id: strawberry.ID | None = strawberry.field(
-        default=None, description="Only emails that this journey sent."
-    )
-    template_key: str | None = strawberry.field(default=None, description="Only emails of this template.")
+    types: list[EmailFact] | None = optional("Only activity of these types.")
+    journey_id: strawberry.ID | None = optional("Only emails that this journey sent.")
+    template_key: str | None = optional("Only emails of this template.")
 
     def takes(self, type: str) -> bool:
         return self.types is None or EmailFact(type) in self.types

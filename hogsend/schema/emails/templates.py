@@ -12,20 +12,20 @@ from hogsend.emails.templates.render import TemplateNotFound
 from hogsend.graphql import ids
 from hogsend.graphql.connections import InMemoryList, connection
 from hogsend.graphql.context import Context, Info
-from hogsend.graphql.fields import described, field, query
+from hogsend.graphql.fields import attribute, described, field, query, wire_type
 from hogsend.graphql.mapping import from_object
 from hogsend.graphql.node import Node
 
 
-@strawberry.type(name="Template", description="An email template of this deployment.")
+@wire_type(name="Template", description="An email template of this deployment.")
 class EmailTemplate(Node, prefix="template", columns={"key": "key"}):
-    name: str = strawberry.field(description="Display name.")
-    subject: str = strawberry.field(description="Subject line, before rendering.")
-    category: str | None = strawberry.field(description="Preference category of its emails.")
-    description: str = strawberry.field(description="What it is for.")
-    preview: str = strawberry.field(description="Preview text that mailboxes show beside the subject.")
-    variables: list[str] = strawberry.field(description="Variables that it uses, as dotted names.")
-    updated_at: datetime = strawberry.field(description="When its file last changed.")
+    name: str = attribute("Display name.")
+    subject: str = attribute("Subject line, before rendering.")
+    category: str | None = attribute("Preference category of its emails.")
+    description: str = attribute("What it is for.")
+    preview: str = attribute("Preview text that mailboxes show beside the subject.")
+    variables: list[str] = attribute("Variables that it uses, as dotted names.")
+    updated_at: datetime = attribute("When its file last changed.")
 
     @classmethod
     def named(cls, context: Context, name: str | None) -> EmailTemplate | None:

@@ -9,13 +9,12 @@ from uuid import UUID
 import strawberry
 
 from hogsend.access.caller import Scope
-from hogsend.graphql.context import Info
-from hogsend.graphql.fields import field
+from hogsend.graphql.fields import attribute, field, optional, wire_type
 from hogsend.graphql.ids import key_of
 from hogsend.graphql.mapping import FieldMap, Filter
 from hogsend.graphql.node import Node, bare_uuid
 from hogsend.graphql.rows import Argument, by_id, in_code, rows, to_one
-from hogsend.schema.contacts.types import user_id as user_id_of
+from hogsend.schema.contacts.types import user_id_of_contact
 from hogsend.schema.decisions.collections import DECISIONS
 from hogsend.schema.decisions.enums import Reason
 from hogsend.schema.emails.collections import CLICKS, EMAILS, HISTORY, LINKS, SUPPRESSIONS
@@ -24,29 +23,29 @@ from hogsend.tables.decisions import decisions
 from hogsend.tables.emails import email_events, email_links
 
 
-@strawberry.type(description="A delivery event: one thing that happened to an email.")
+@wire_type("A delivery event: one thing that happened to an email.")
 class EmailEvent(Node, collection=HISTORY):
-    type: EmailFact = strawberry.field(description="What happened.")
-    at: datetime = strawberry.field(description="When it happened.")
-    url: str | None = strawberry.field(description="URL of a clicked link.")
-    ip_address: str | None = strawberry.field(description="IP address of an open or a click.")
-    user_agent: str | None = strawberry.field(description="User agent of an open or a click.")
-    detail: str | None = strawberry.field(description="What the provider reported, in its words.")
+    type: EmailFact = attribute("What happened.")
+    at: datetime = attribute("When it happened.")
+    url: str | None = attribute("URL of a clicked link.")
+    ip_address: str | None = attribute("IP address of an open or a click.")
+    user_agent: str | None = attribute("User agent of an open or a click.")
+    detail: str | None = attribute("What the provider reported, in its words.")
 
 
-@strawberry.type(description="A click on a link of an email.")
+@wire_type("A click on a link of an email.")
 class EmailClick(Node, collection=CLICKS, columns={"clicked_at": "at"}):
-    clicked_at: datetime = strawberry.field(description="When the link was clicked.")
-    ip_address: str | None = strawberry.field(description="IP address of the click.")
-    user_agent: str | None = strawberry.field(description="User agent of the click.")
+    clicked_at: datetime = attribute("When the link was clicked.")
+    ip_address: str | None = attribute("IP address of the click.")
+    user_agent: str | None = attribute("User agent of the click.")
 
     uuid = bare_uuid()
 
 
-@strawberry.type(description="A link of an email whose clicks are tracked.")
+@wire_type("A link of an email whose clicks are tracked.")
 class EmailLink(Node, collection=LINKS, columns={"original_url": "url"}):
-    position: int = strawberry.field(description="Position among the email's links, from 0.")
-    original_url: str = strawberry.field(description="URL that it leads to.")
+    position: int = attribute("Position among the email's links, from 0.")
+    original_url: str = attribute("URL that it leads to.")
 
     uuid = bare_uuid()
     clicks = rows(
@@ -56,40 +55,36 @@ class EmailLink(Node, collection=LINKS, columns={"original_url": "url"}):
     )
 
 
-@strawberry.type(description="An email to one person: sent, on its way, or withheld.")
+@wire_type("An email to one person: sent, on its way, or withheld.")
 class Email(Node, collection=EMAILS, columns={"resend_of_id": "resend_of"}):
     contact_id: strawberry.Private[UUID | None]
     state_id: strawberry.Private[UUID | None]
     event_id: strawberry.Private[UUID | None]
     resend_of_id: strawberry.Private[UUID | None]
-    template_key: str | None = strawberry.field(description="Key of its template; null for one without.")
-    journey_id: str | None = strawberry.field(description="Key of the journey that sent it.")
-    message_id: str | None = strawberry.field(description="Message id of the provider, once it accepted it.")
-    provider: str | None = strawberry.field(
-        description="Provider that delivers it: `resend`, `smtp`, `inbox` …"
+    template_key: str | None = attribute("Key of its template; null for one without.")
+    journey_id: str | None = attribute("Key of the journey that sent it.")
+    message_id: str | None = attribute("Message id of the provider, once it accepted it.")
+    provider: str | None = attribute("Provider that delivers it: `resend`, `smtp`, `inbox` …")
+    from_email: str = attribute("Sender address.")
+    to_email: str = attribute("Recipient address.")
+    reply_to: str | None = attribute("Reply-To address.")
+    subject: str = attribute("Subject line, as rendered.")
+    category: str | None = attribute("Preference category that it belongs to.")
+    status: EmailStatus = attribute("Status: the furthest that it got.")
+    refusal: Reason | None = attribute("Why it was withheld; null where it was not.")
+    error: str | None = attribute("Last error of the provider or the renderer.")
+    outcome_unknown: bool = attribute(
+        "Whether it is unknown if it was sent; its dead letter waits for an operator."
     )
-    from_email: str = strawberry.field(description="Sender address.")
-    to_email: str = strawberry.field(description="Recipient address.")
-    reply_to: str | None = strawberry.field(description="Reply-To address.")
-    subject: str = strawberry.field(description="Subject line, as rendered.")
-    category: str | None = strawberry.field(description="Preference category that it belongs to.")
-    status: EmailStatus = strawberry.field(description="Status: the furthest that it got.")
-    refusal: Reason | None = strawberry.field(description="Why it was withheld; null where it was not.")
-    error: str | None = strawberry.field(description="Last error of the provider or the renderer.")
-    outcome_unknown: bool = strawberry.field(
-        description="Whether it is unknown if it was sent; its dead letter waits for an operator."
-    )
-    attempts: int = strawberry.field(description="Number of times that it was handed to the provider.")
-    sent_at: datetime | None = strawberry.field(description="When the provider accepted it.")
-    delivered_at: datetime | None = strawberry.field(
-        description="When it was first delivered to the mailbox."
-    )
-    opened_at: datetime | None = strawberry.field(description="When it was first opened.")
-    clicked_at: datetime | None = strawberry.field(description="When a link in it was first clicked.")
-    bounced_at: datetime | None = strawberry.field(description="When it bounced.")
-    complained_at: datetime | None = strawberry.field(description="When the recipient marked it as spam.")
-    created_at: datetime = strawberry.field(description="When it was requested.")
-    updated_at: datetime = strawberry.field(description="When it last changed.")
+    attempts: int = attribute("Number of times that it was handed to the provider.")
+    sent_at: datetime | None = attribute("When the provider accepted it.")
+    delivered_at: datetime | None = attribute("When it was first delivered to the mailbox.")
+    opened_at: datetime | None = attribute("When it was first opened.")
+    clicked_at: datetime | None = attribute("When a link in it was first clicked.")
+    bounced_at: datetime | None = attribute("When it bounced.")
+    complained_at: datetime | None = attribute("When the recipient marked it as spam.")
+    created_at: datetime = attribute("When it was requested.")
+    updated_at: datetime = attribute("When it last changed.")
 
     uuid = bare_uuid()
 
@@ -97,10 +92,7 @@ class Email(Node, collection=EMAILS, columns={"resend_of_id": "resend_of"}):
     def journey_state_id(self) -> UUID | None:
         return self.state_id
 
-    @field("The contact's externalId, or its UUID where it has none.")
-    async def user_id(self, info: Info) -> str | None:
-        return await user_id_of(info.context, self.contact_id)
-
+    user_id = user_id_of_contact()
     contact = to_one("contact", "contact_id", "The recipient; null where the contact was deleted.")
     state = to_one("state", "state_id", "The run that sent it; null where none did.")
     event = to_one("event", "event_id", "The event that caused it: the trigger of the run that sent it.")
@@ -121,19 +113,18 @@ class Email(Node, collection=EMAILS, columns={"resend_of_id": "resend_of"}):
     decisions = rows(
         DECISIONS,
         decisions.c.email_id,
-        sort="recorded",
-        descending=False,
+        ascending="recorded",
         description="Decisions about it, oldest first.",
     )
 
 
-@strawberry.type(description="A suppressed address: it is not written to, whichever contact has it.")
+@wire_type("A suppressed address: it is not written to, whichever contact has it.")
 class Suppression(Node, collection=SUPPRESSIONS, columns={"address": "email"}):
     email_id: strawberry.Private[UUID | None]
-    address: str = strawberry.field(description="The suppressed email address.")
-    type: SuppressionType = strawberry.field(description="Why it is suppressed.")
-    detail: str | None = strawberry.field(description="What the provider or the operator said about it.")
-    created_at: datetime = strawberry.field(description="When it was suppressed.")
+    address: str = attribute("The suppressed email address.")
+    type: SuppressionType = attribute("Why it is suppressed.")
+    detail: str | None = attribute("What the provider or the operator said about it.")
+    created_at: datetime = attribute("When it was suppressed.")
 
     email = to_one("email", "email_id", "The email that bounced or was marked as spam.")
 
@@ -145,29 +136,15 @@ class EmailFilter(Filter):
         "journey_id": key_of("journey"),
     }
 
-    to_email: str | None = strawberry.field(
-        default=None, description="Only emails to this address, in any case."
-    )
-    template_key: str | None = strawberry.field(default=None, description="Only emails of this template.")
-    category: str | None = strawberry.field(
-        default=None, description="Only emails of this preference category."
-    )
-    status: EmailStatus | None = strawberry.field(default=None, description="Only emails with this status.")
-    journey_id: strawberry.ID | None = strawberry.field(
-        default=None, description="Only emails that this journey sent."
-    )
-    user_id: str | None = strawberry.field(
-        default=None, description="Only emails to the contact with this externalId or UUID."
-    )
-    engagement: EmailEngagement | None = strawberry.field(
-        default=None, description="Only emails to which this ever happened."
-    )
-    from_: datetime | None = strawberry.field(
-        default=None, name="from", description="Only emails requested at or after this instant."
-    )
-    to: datetime | None = strawberry.field(
-        default=None, description="Only emails requested at or before this instant."
-    )
+    to_email: str | None = optional("Only emails to this address, in any case.")
+    template_key: str | None = optional("Only emails of this template.")
+    category: str | None = optional("Only emails of this preference category.")
+    status: EmailStatus | None = optional("Only emails with this status.")
+    journey_id: strawberry.ID | None = optional("Only emails that this journey sent.")
+    user_id: str | None = optional("Only emails to the contact with this externalId or UUID.")
+    engagement: EmailEngagement | None = optional("Only emails to which this ever happened.")
+    from_: datetime | None = optional("Only emails requested at or after this instant.", name="from")
+    to: datetime | None = optional("Only emails requested at or before this instant.")
 
 
 @strawberry.type

@@ -9,20 +9,19 @@ import strawberry
 
 from hogsend.access.caller import Scope
 from hogsend.graphql.context import Info
-from hogsend.graphql.fields import described, subscription
+from hogsend.graphql.fields import described, optional, subscription
 from hogsend.graphql.live import After, entries
 from hogsend.graphql.node import by_key
 from hogsend.realtime.streams import ActivityFilter
 from hogsend.schema.contacts.timeline import EventReceived, TimelineEntry
+from hogsend.schema.contacts.types import user_id
 from hogsend.schema.events.types import Event
 
 
 @strawberry.input(description="Filter of live events: all given fields must match.")
 class EventReceivedFilter:
-    name: str | None = strawberry.field(default=None, description="Only events with this name.")
-    user_id: str | None = strawberry.field(
-        default=None, description="Only events of the contact with this externalId or UUID."
-    )
+    name: str | None = optional("Only events with this name.")
+    user_id: str | None = optional("Only events of the contact with this externalId or UUID.")
 
 
 @strawberry.type
@@ -43,7 +42,7 @@ class EventSubscription:
             if event is None or wanted.name not in (None, event.name):
                 continue
             if wanted.user_id is not None and wanted.user_id not in (
-                await event.known_as(info.context),
+                await user_id(info.context, event.contact_id),
                 str(event.contact_id),
             ):
                 continue

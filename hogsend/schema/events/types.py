@@ -9,12 +9,11 @@ import strawberry
 from strawberry.scalars import JSON
 
 from hogsend.access.caller import Scope
-from hogsend.graphql.context import Context, Info
-from hogsend.graphql.fields import field
+from hogsend.graphql.fields import attribute, optional, wire_type
 from hogsend.graphql.mapping import Filter
 from hogsend.graphql.node import Node, bare_uuid
 from hogsend.graphql.rows import by_id, rows, to_one
-from hogsend.schema.contacts.types import user_id
+from hogsend.schema.contacts.types import user_id_of_contact
 from hogsend.schema.decisions.collections import DECISIONS
 from hogsend.schema.emails.collections import EMAILS
 from hogsend.schema.events.collections import EVENTS
@@ -24,30 +23,23 @@ from hogsend.tables.emails import email_sends
 from hogsend.tables.journeys import journey_states
 
 
-@strawberry.type(description="An event: something that a contact did, as it was reported.")
+@wire_type("An event: something that a contact did, as it was reported.")
 class Event(Node, collection=EVENTS):
     contact_id: strawberry.Private[UUID | None]
-    name: str = strawberry.field(description="Event name, such as `project.created`.")
-    properties: JSON = strawberry.field(description="Properties that were reported with it.")
-    occurred_at: datetime = strawberry.field(description="When it happened.")
-    received_at: datetime = strawberry.field(description="When Hogsend ingested it.")
-    source: str = strawberry.field(description="Where it came from: `api`, `posthog`, `journey`, `enroll` …")
+    name: str = attribute("Event name, such as `project.created`.")
+    properties: JSON = attribute("Properties that were reported with it.")
+    occurred_at: datetime = attribute("When it happened.")
+    received_at: datetime = attribute("When Hogsend ingested it.")
+    source: str = attribute("Where it came from: `api`, `posthog`, `journey`, `enroll` …")
 
     uuid = bare_uuid()
 
-    @field("The contact's externalId, or its UUID where it has none.")
-    async def user_id(self, info: Info) -> str | None:
-        return await self.known_as(info.context)
-
-    async def known_as(self, context: Context) -> str | None:
-        return await user_id(context, self.contact_id)
-
+    user_id = user_id_of_contact()
     contact = to_one("contact", "contact_id", "The contact that it is about; null where that was deleted.")
     decisions = rows(
         DECISIONS,
         decisions.c.event_id,
-        sort="recorded",
-        descending=False,
+        ascending="recorded",
         description="Decisions that it led to, oldest first: one for each journey that saw it, and what followed.",
     )
     states = rows(STATES, journey_states.c.trigger_event_id, description="Runs that it began, newest first.")
@@ -56,16 +48,10 @@ class Event(Node, collection=EVENTS):
 
 @strawberry.input(description="Filter of events: all given fields must match.")
 class EventFilter(Filter):
-    user_id: str | None = strawberry.field(
-        default=None, description="Only events of the contact with this externalId or UUID."
-    )
-    name: str | None = strawberry.field(default=None, description="Only events with this name.")
-    from_: datetime | None = strawberry.field(
-        default=None, name="from", description="Only events that happened at or after this instant."
-    )
-    to: datetime | None = strawberry.field(
-        default=None, description="Only events that happened at or before this instant."
-    )
+    user_id: str | None = optional("Only events of the contact with this externalId or UUID.")
+    name: str | None = optional("Only events with this name.")
+    from_: datetime | None = optional("Only events that happened at or after this instant.", name="from")
+    to: datetime | None = optional("Only events that happened at or before this instant.")
 
 
 @strawberry.type

@@ -63,20 +63,16 @@ STATES = Collection(
     },
 )
 
-STEPS = Collection.of("steps", "log", journey_steps, sorts={"seq": journey_steps.c.seq}, descending=False)
+STEPS = Collection.of("steps", "log", journey_steps, sorts=journey_steps.c.seq, descending=False)
 WAITS = Collection.of(
-    "waits",
-    "wait",
-    journey_waits,
-    key=journey_waits.c.state_id,
-    sorts={"deadline": journey_waits.c.deadline},
+    "waits", "wait", journey_waits, key=journey_waits.c.state_id, sorts=journey_waits.c.deadline
 )
 OVERRIDES = Collection.of(
     "overrides",
     "override",
     journey_settings,
     key=journey_settings.c.journey_id,
-    sorts={"updated_at": journey_settings.c.updated_at},
+    sorts=journey_settings.c.updated_at,
 )
 
 

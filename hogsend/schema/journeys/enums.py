@@ -1,8 +1,9 @@
-"""Enums about journeys and their runs."""
+"""Enums about journeys and their runs, and the argument that picks runs by status."""
 
 from __future__ import annotations
 
 from hogsend.graphql.enums import WireEnum, wire_enum
+from hogsend.graphql.rows import Argument
 
 
 @wire_enum("Status of a run.")
@@ -26,3 +27,8 @@ class GuardOutcome(WireEnum):
     PASSED = "passed", "What it expects holds."
     FAILED = "failed", "What it expects does not hold: this kept the contact out."
     NOT_REACHED = "not_reached", "Not evaluated, because an earlier guard failed."
+
+
+STATUS_ARGUMENT = Argument(
+    list[JourneyStateStatus] | None, "Only runs with one of these statuses.", by="statuses"
+)

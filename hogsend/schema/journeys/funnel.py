@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-import strawberry
 from sqlalchemy import Select, func, select
 
 from hogsend.graphql.context import Context
+from hogsend.graphql.fields import attribute, wire_type
 from hogsend.graphql.links import rows_for
 from hogsend.graphql.mapping import FieldMap, from_row
 from hogsend.tables.journeys import journey_states, journey_steps
 
 
-@strawberry.type(description="A step of a journey's funnel: how many runs reached and passed it.")
+@wire_type("A step of a journey's funnel: how many runs reached and passed it.")
 class FunnelStep:
     columns: ClassVar[FieldMap] = {"node": "label"}
 
-    node: str = strawberry.field(description="Label of the step: a template, an event, a duration …")
-    kind: str = strawberry.field(description="Kind of the step: `send`, `sleep`, `wait`, `checkpoint` …")
-    reached: int = strawberry.field(description="Number of runs that reached it.")
-    passed: int = strawberry.field(description="Number of these that went on past it.")
+    node: str = attribute("Label of the step: a template, an event, a duration …")
+    kind: str = attribute("Kind of the step: `send`, `sleep`, `wait`, `checkpoint` …")
+    reached: int = attribute("Number of runs that reached it.")
+    passed: int = attribute("Number of these that went on past it.")
 
 
 def _statement(journey_ids: Sequence[str]) -> Select[tuple[str, str, str, int, int, int]]:

@@ -12,14 +12,14 @@ from strawberry.scalars import JSON
 from hogsend.access.caller import Scope
 from hogsend.graphql.connections import InMemoryList, connection
 from hogsend.graphql.context import Info
-from hogsend.graphql.fields import field
+from hogsend.graphql.fields import attribute, field, optional, wire_type
 from hogsend.graphql.ids import key_of
 from hogsend.graphql.links import row_by_key, rows_by_key
 from hogsend.graphql.mapping import FieldMap, Filter, Mapped, from_object
 from hogsend.graphql.node import Node, bare_uuid
 from hogsend.graphql.rows import by_id, in_code, rows, to_one
 from hogsend.runs.logs import Ending, logs_of
-from hogsend.schema.contacts.types import user_id
+from hogsend.schema.contacts.types import user_id_of_contact
 from hogsend.schema.decisions.collections import DECISIONS
 from hogsend.schema.decisions.enums import Reason
 from hogsend.schema.emails.collections import EMAILS
@@ -30,15 +30,13 @@ from hogsend.tables.emails import email_sends
 from hogsend.tables.journeys import DRIVEN_STATUSES, journey_steps
 
 
-@strawberry.type(description="What a run waits for.")
+@wire_type("What a run waits for.")
 class WaitingFor:
-    event: str | None = strawberry.field(
-        description="Name of the event; null where the run only waits for time."
-    )
-    until: datetime | None = strawberry.field(description="When the run goes on without the event.")
+    event: str | None = attribute("Name of the event; null where the run only waits for time.")
+    until: datetime | None = attribute("When the run goes on without the event.")
 
 
-@strawberry.type(description="A step of a run, from its journal.")
+@wire_type("A step of a run, from its journal.")
 class JourneyLog:
     columns: ClassVar[FieldMap] = {
         "uuid": "id",
@@ -47,19 +45,17 @@ class JourneyLog:
         "created_at": "at",
     }
 
-    uuid: UUID = strawberry.field(description="UUID of the step.")
-    from_node_id: str | None = strawberry.field(description="Label of the previous step; null at the start.")
-    to_node_id: str | None = strawberry.field(description="Label of this step; null at the end.")
-    action: str = strawberry.field(
-        description="`entered`, the kind of the step (`send`, `sleep`, `wait` …), or how the run ended."
+    uuid: UUID = attribute("UUID of the step.")
+    from_node_id: str | None = attribute("Label of the previous step; null at the start.")
+    to_node_id: str | None = attribute("Label of this step; null at the end.")
+    action: str = attribute(
+        "`entered`, the kind of the step (`send`, `sleep`, `wait` …), or how the run ended."
     )
-    detail: JSON | None = strawberry.field(
-        description="Arguments and result of the step; null where it has none."
-    )
-    created_at: datetime = strawberry.field(description="When the step began.")
+    detail: JSON | None = attribute("Arguments and result of the step; null where it has none.")
+    created_at: datetime = attribute("When the step began.")
 
 
-@strawberry.type(description="One contact's run of a journey.")
+@wire_type("One contact's run of a journey.")
 class JourneyState(
     Node,
     collection=STATES,
@@ -77,34 +73,25 @@ class JourneyState(
     wake_at: strawberry.Private[datetime | None]
     ended_at: strawberry.Private[datetime | None]
     stored_status: strawberry.Private[str]
-    journey_id: str = strawberry.field(description="Key of the journey.")
-    user_email: str = strawberry.field(description="Email address of the contact when the run began.")
-    current_node_id: str | None = strawberry.field(description="Label of its current or last step.")
-    status: JourneyStateStatus = strawberry.field(description="Its status.")
-    blocked: bool = strawberry.field(
-        description="Whether it is blocked until an operator resumes, skips or cancels."
-    )
-    ended_reason: Reason | None = strawberry.field(description="Why it ended, or is blocked.")
-    error_message: str | None = strawberry.field(
-        description="What went wrong, for the author of the journey."
-    )
-    context: JSON = strawberry.field(description="Properties of its trigger event.")
-    entry_count: int = strawberry.field(
-        description="Which of the contact's entries into this journey it is, from 1."
-    )
-    version: str = strawberry.field(description="Version of the journey's code that it began with.")
-    engine_run_id: str | None = strawberry.field(description="Run id of the engine, where it has one.")
-    completed_at: datetime | None = strawberry.field(description="When it completed.")
-    exited_at: datetime | None = strawberry.field(description="When it was ended early.")
-    created_at: datetime = strawberry.field(description="When it began.")
-    updated_at: datetime = strawberry.field(description="When it last progressed.")
+    journey_id: str = attribute("Key of the journey.")
+    user_email: str = attribute("Email address of the contact when the run began.")
+    current_node_id: str | None = attribute("Label of its current or last step.")
+    status: JourneyStateStatus = attribute("Its status.")
+    blocked: bool = attribute("Whether it is blocked until an operator resumes, skips or cancels.")
+    ended_reason: Reason | None = attribute("Why it ended, or is blocked.")
+    error_message: str | None = attribute("What went wrong, for the author of the journey.")
+    context: JSON = attribute("Properties of its trigger event.")
+    entry_count: int = attribute("Which of the contact's entries into this journey it is, from 1.")
+    version: str = attribute("Version of the journey's code that it began with.")
+    engine_run_id: str | None = attribute("Run id of the engine, where it has one.")
+    completed_at: datetime | None = attribute("When it completed.")
+    exited_at: datetime | None = attribute("When it was ended early.")
+    created_at: datetime = attribute("When it began.")
+    updated_at: datetime = attribute("When it last progressed.")
 
     uuid = bare_uuid()
 
-    @field("The contact's externalId, or its UUID where it has none.")
-    async def user_id(self, info: Info) -> str | None:
-        return await user_id(info.context, self.contact_id)
-
+    user_id = user_id_of_contact()
     contact = to_one("contact", "contact_id", "The contact; null where that was deleted.")
     journey = in_code("journey", "journey_id", "The journey; null where this deployment has it no more.")
     trigger_event = to_one("event", "trigger_event_id", "The event that began it.")
@@ -137,8 +124,7 @@ class JourneyState(
     decisions = rows(
         DECISIONS,
         decisions.c.state_id,
-        sort="recorded",
-        descending=False,
+        ascending="recorded",
         description="Decisions about it, oldest first.",
     )
 
@@ -151,18 +137,10 @@ class JourneyStateFilter(Filter):
         "blocked": "stuck",
     }
 
-    journey_id: strawberry.ID | None = strawberry.field(
-        default=None, description="Only runs of this journey."
-    )
-    status: list[JourneyStateStatus] | None = strawberry.field(
-        default=None, description="Only runs with one of these statuses."
-    )
-    blocked: bool | None = strawberry.field(
-        default=None, description="Only blocked runs (true), or only others (false)."
-    )
-    user_id: str | None = strawberry.field(
-        default=None, description="Only runs of the contact with this externalId or UUID."
-    )
+    journey_id: strawberry.ID | None = optional("Only runs of this journey.")
+    status: list[JourneyStateStatus] | None = optional("Only runs with one of these statuses.")
+    blocked: bool | None = optional("Only blocked runs (true), or only others (false).")
+    user_id: str | None = optional("Only runs of the contact with this externalId or UUID.")
 
 
 @strawberry.type

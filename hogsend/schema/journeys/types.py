@@ -15,7 +15,7 @@ from hogsend.graphql import ids
 from hogsend.graphql.connections import InMemoryList, connection
 from hogsend.graphql.context import Context, Info
 from hogsend.graphql.errors import Code, problem
-from hogsend.graphql.fields import described, field
+from hogsend.graphql.fields import attribute, described, field, wire_type
 from hogsend.graphql.links import row_by_key, rows_for
 from hogsend.graphql.mapping import from_object
 from hogsend.graphql.node import Node
@@ -24,7 +24,7 @@ from hogsend.journeys.conditions.builders import Trigger
 from hogsend.journeys.definition import Journey as Definition
 from hogsend.schema.contacts.types import ContactBy, find_contact
 from hogsend.schema.journeys.collections import OVERRIDES, STANDS_FOR, STATES, counts
-from hogsend.schema.journeys.enums import EntryLimit, JourneyStateStatus
+from hogsend.schema.journeys.enums import STATUS_ARGUMENT, EntryLimit
 from hogsend.schema.journeys.explain import EnrollmentExplanation
 from hogsend.schema.journeys.funnel import FunnelStep, funnel
 from hogsend.schema.journeys.versions import JourneyVersion, versions
@@ -32,13 +32,11 @@ from hogsend.schema.metrics.journeys import JourneyMetrics, journey_metrics
 from hogsend.tables.journeys import journey_states
 
 
-@strawberry.type(description="An event that begins or ends runs, and the condition that it must meet.")
+@wire_type("An event that begins or ends runs, and the condition that it must meet.")
 class JourneyTrigger:
-    event: str = strawberry.field(description="Name of the event.")
-    where: JSON | None = strawberry.field(
-        description="Condition on the event as JSON; null where any such event counts."
-    )
-    description: str = strawberry.field(description="Event and condition in words.")
+    event: str = attribute("Name of the event.")
+    where: JSON | None = attribute("Condition on the event as JSON; null where any such event counts.")
+    description: str = attribute("Event and condition in words.")
 
     @classmethod
     def of(cls, trigger: Trigger) -> JourneyTrigger:
@@ -46,7 +44,7 @@ class JourneyTrigger:
         return cls(event=trigger.event, where=where, description=trigger.describe())
 
 
-@strawberry.type(description="Number of runs of a journey by status.")
+@wire_type("Number of runs of a journey by status.")
 class JourneyCounts:
     active: int = strawberry.field(default=0, description="Runs that are running, or about to.")
     waiting: int = strawberry.field(default=0, description="Runs that wait.")
@@ -55,7 +53,7 @@ class JourneyCounts:
     exited: int = strawberry.field(default=0, description="Runs that were ended early.")
 
 
-@strawberry.type(description="A journey of this deployment: what happens to contacts after an event.")
+@wire_type("A journey of this deployment: what happens to contacts after an event.")
 class Journey(Node, prefix="journey"):
     definition: strawberry.Private[Definition]
 
@@ -129,9 +127,7 @@ class Journey(Node, prefix="journey"):
         journey_states.c.journey_id,
         description="Its runs, newest first.",
         arguments={
-            "status": Argument(
-                list[JourneyStateStatus] | None, "Only runs with one of these statuses.", by="statuses"
-            ),
+            "status": STATUS_ARGUMENT,
             "user_id": Argument(str | None, "Only runs of the contact with this externalId or UUID."),
         },
     )

@@ -8,26 +8,25 @@ from uuid import UUID
 import strawberry
 
 from hogsend.graphql.context import Context
+from hogsend.graphql.fields import attribute, wire_type
 from hogsend.graphql.links import rows_for
 from hogsend.graphql.mapping import from_row
 from hogsend.graphql.rows import to_one
 from hogsend.operations.versions import by_version
 
 
-@strawberry.type(description="A version of a journey's code, and the runs that began with it.")
+@wire_type("A version of a journey's code, and the runs that began with it.")
 class JourneyVersion:
-    version: str = strawberry.field(description="Hash of the code.")
-    first_seen_at: datetime | None = strawberry.field(description="When a worker first started with it.")
-    live_runs: int = strawberry.field(description="Number of its runs that have not ended.")
-    checked_runs: int | None = strawberry.field(
-        description="Number of its parked runs that the last worker replayed against the current code, without "
+    version: str = attribute("Hash of the code.")
+    first_seen_at: datetime | None = attribute("When a worker first started with it.")
+    live_runs: int = attribute("Number of its runs that have not ended.")
+    checked_runs: int | None = attribute(
+        "Number of its parked runs that the last worker replayed against the current code, without "
         "effect; null where there was nothing to check."
     )
-    breaking_runs: int | None = strawberry.field(
-        description="Number of the checked runs that will be blocked when they wake."
-    )
-    first_mismatch: str | None = strawberry.field(
-        description="Where the newest of the breaking runs departs from the current code."
+    breaking_runs: int | None = attribute("Number of the checked runs that will be blocked when they wake.")
+    first_mismatch: str | None = attribute(
+        "Where the newest of the breaking runs departs from the current code."
     )
     breaking_run_id: strawberry.Private[UUID | None]
 

@@ -4,42 +4,41 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import strawberry
-
 from hogsend.graphql.context import Context
+from hogsend.graphql.fields import attribute, wire_type
 from hogsend.graphql.mapping import FieldMap, from_object
 from hogsend.graphql.rows import in_code
 from hogsend.metrics import queries
 
 
-@strawberry.type(description="Metrics of all runs of a journey, ever.")
+@wire_type("Metrics of all runs of a journey, ever.")
 class JourneyMetrics:
     columns: ClassVar[FieldMap] = {"avg_duration_secs": "average_seconds"}
 
-    journey_id: str = strawberry.field(description="Key of the journey.")
-    name: str = strawberry.field(description="Display name; the key where the code has the journey no more.")
-    enrolled: int = strawberry.field(description="Number of runs that began.")
-    completed: int = strawberry.field(description="Number of runs that completed.")
-    failed: int = strawberry.field(description="Number of runs that failed or are blocked.")
-    exited: int = strawberry.field(description="Number of runs that were ended early.")
-    active: int = strawberry.field(description="Number of runs under way, waiting ones included.")
-    completion_rate: float = strawberry.field(description="Completed of enrolled, 0 to 1.")
-    avg_duration_secs: float | None = strawberry.field(
-        description="Mean seconds from entry to completion; null where none completed."
+    journey_id: str = attribute("Key of the journey.")
+    name: str = attribute("Display name; the key where the code has the journey no more.")
+    enrolled: int = attribute("Number of runs that began.")
+    completed: int = attribute("Number of runs that completed.")
+    failed: int = attribute("Number of runs that failed or are blocked.")
+    exited: int = attribute("Number of runs that were ended early.")
+    active: int = attribute("Number of runs under way, waiting ones included.")
+    completion_rate: float = attribute("Completed of enrolled, 0 to 1.")
+    avg_duration_secs: float | None = attribute(
+        "Mean seconds from entry to completion; null where none completed."
     )
 
     journey = in_code("journey", "journey_id", "The journey; null where the code has it no more.")
 
 
-@strawberry.type(description="Metrics of a journey's runs and of its emails.")
+@wire_type("Metrics of a journey's runs and of its emails.")
 class JourneyReachMetrics:
-    enrolled: int = strawberry.field(description="Number of runs that began.")
-    email_sent: int = strawberry.field(description="Number of its emails that were sent.")
-    email_opened: int = strawberry.field(description="Number of its emails that were ever opened.")
-    email_clicked: int = strawberry.field(description="Number of its emails that were ever clicked.")
-    completed: int = strawberry.field(description="Number of runs that completed.")
-    failed: int = strawberry.field(description="Number of runs that failed or are blocked.")
-    exited: int = strawberry.field(description="Number of runs that were ended early.")
+    enrolled: int = attribute("Number of runs that began.")
+    email_sent: int = attribute("Number of its emails that were sent.")
+    email_opened: int = attribute("Number of its emails that were ever opened.")
+    email_clicked: int = attribute("Number of its emails that were ever clicked.")
+    completed: int = attribute("Number of runs that completed.")
+    failed: int = attribute("Number of runs that failed or are blocked.")
+    exited: int = attribute("Number of runs that were ended early.")
 
 
 async def journey_metrics(context: Context, journey_id: str) -> JourneyMetrics:

@@ -10,7 +10,7 @@ import strawberry
 
 from hogsend.graphql import ids
 from hogsend.graphql.context import Info
-from hogsend.graphql.fields import COST, described, field, query
+from hogsend.graphql.fields import COST, described, field, query, wire_type
 from hogsend.graphql.mapping import from_object
 from hogsend.graphql.scalars import instant_text
 from hogsend.metrics import queries
@@ -36,8 +36,8 @@ def _aggregate(description: str, cost: int = 50) -> Callable[[Callable[..., Any]
     )
 
 
-@strawberry.type(
-    description="Metrics of contacts, journeys, emails and events. Rates are rounded to 4 places, and 0 where there is "
+@wire_type(
+    "Metrics of contacts, journeys, emails and events. Rates are rounded to 4 places, and 0 where there is "
     "nothing to divide by."
 )
 class Metrics:

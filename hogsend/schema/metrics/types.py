@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import strawberry
-
 from hogsend.graphql.enums import WireEnum, wire_enum
+from hogsend.graphql.fields import attribute, wire_type
 from hogsend.graphql.mapping import FieldMap
 
 
@@ -24,61 +23,47 @@ class EventGranularity(WireEnum):
     WEEK = "week", "A week in UTC, from Monday."
 
 
-@strawberry.type(description="Metrics overview: the state of things now.")
+@wire_type("Metrics overview: the state of things now.")
 class MetricsOverview:
-    total_contacts: int = strawberry.field(description="Number of contacts that are not deleted.")
-    active_journeys: int = strawberry.field(description="Number of journeys with runs under way.")
-    emails_sent_24h: int = strawberry.field(
-        name="emailsSent24h", description="Number of emails sent in the last 24 hours."
-    )
-    emails_sent_7d: int = strawberry.field(
-        name="emailsSent7d", description="Number of emails sent in the last 7 days."
-    )
-    emails_sent_30d: int = strawberry.field(
-        name="emailsSent30d", description="Number of emails sent in the last 30 days."
-    )
-    bounce_rate_30d: float = strawberry.field(
-        name="bounceRate30d", description="Bounced of sent in the last 30 days, 0 to 1."
-    )
-    unsubscribe_rate: float = strawberry.field(
-        description="Contacts unsubscribed from everything, of all contacts, 0 to 1."
-    )
+    total_contacts: int = attribute("Number of contacts that are not deleted.")
+    active_journeys: int = attribute("Number of journeys with runs under way.")
+    emails_sent_24h: int = attribute("Number of emails sent in the last 24 hours.", name="emailsSent24h")
+    emails_sent_7d: int = attribute("Number of emails sent in the last 7 days.", name="emailsSent7d")
+    emails_sent_30d: int = attribute("Number of emails sent in the last 30 days.", name="emailsSent30d")
+    bounce_rate_30d: float = attribute("Bounced of sent in the last 30 days, 0 to 1.", name="bounceRate30d")
+    unsubscribe_rate: float = attribute("Contacts unsubscribed from everything, of all contacts, 0 to 1.")
 
 
-@strawberry.type(description="Engagement with the emails of one template.")
+@wire_type("Engagement with the emails of one template.")
 class TemplateMetrics:
-    template_key: str = strawberry.field(
-        description="Key of the template; `(none)` for emails sent without one."
-    )
-    sent: int = strawberry.field(description="Number of emails sent.")
-    delivered: int = strawberry.field(description="Number of these ever delivered.")
-    opened: int = strawberry.field(description="Number of these ever opened.")
-    clicked: int = strawberry.field(description="Number of these ever clicked.")
-    bounced: int = strawberry.field(description="Number of these ever bounced.")
-    delivery_rate: float = strawberry.field(description="Delivered of sent, 0 to 1.")
-    open_rate: float = strawberry.field(
-        description="Opened of delivered, 0 to 1; of sent where nothing is delivered yet."
-    )
-    click_rate: float = strawberry.field(description="Clicked of opened, 0 to 1.")
-    click_to_delivery_rate: float = strawberry.field(description="Clicked of delivered, 0 to 1.")
+    template_key: str = attribute("Key of the template; `(none)` for emails sent without one.")
+    sent: int = attribute("Number of emails sent.")
+    delivered: int = attribute("Number of these ever delivered.")
+    opened: int = attribute("Number of these ever opened.")
+    clicked: int = attribute("Number of these ever clicked.")
+    bounced: int = attribute("Number of these ever bounced.")
+    delivery_rate: float = attribute("Delivered of sent, 0 to 1.")
+    open_rate: float = attribute("Opened of delivered, 0 to 1; of sent where nothing is delivered yet.")
+    click_rate: float = attribute("Clicked of opened, 0 to 1.")
+    click_to_delivery_rate: float = attribute("Clicked of delivered, 0 to 1.")
 
 
-@strawberry.type(description="Deliverability of the emails of one period.")
+@wire_type("Deliverability of the emails of one period.")
 class DeliverabilityPoint:
     columns: ClassVar[FieldMap] = {"total": "sent"}
 
-    date: str = strawberry.field(description="First day of the period in UTC, `YYYY-MM-DD`.")
-    total: int = strawberry.field(description="Number of emails of the period that were sent.")
-    delivered: int = strawberry.field(description="Number of these ever delivered.")
-    bounced: int = strawberry.field(description="Number of these ever bounced.")
-    complained: int = strawberry.field(description="Number of these ever marked as spam.")
-    delivery_rate: float = strawberry.field(description="Delivered of total, 0 to 1.")
+    date: str = attribute("First day of the period in UTC, `YYYY-MM-DD`.")
+    total: int = attribute("Number of emails of the period that were sent.")
+    delivered: int = attribute("Number of these ever delivered.")
+    bounced: int = attribute("Number of these ever bounced.")
+    complained: int = attribute("Number of these ever marked as spam.")
+    delivery_rate: float = attribute("Delivered of total, 0 to 1.")
 
 
-@strawberry.type(description="Number of occurrences of one event in one period.")
+@wire_type("Number of occurrences of one event in one period.")
 class EventCount:
-    event: str = strawberry.field(description="Name of the event.")
-    date: str = strawberry.field(
-        description="First day of the period in UTC, `YYYY-MM-DD`; for hours the instant at which it starts."
+    event: str = attribute("Name of the event.")
+    date: str = attribute(
+        "First day of the period in UTC, `YYYY-MM-DD`; for hours the instant at which it starts."
     )
-    count: int = strawberry.field(description="Number of occurrences.")
+    count: int = attribute("Number of occurrences.")
