@@ -15,7 +15,7 @@ from hogsend.access.idempotency import Claim
 from hogsend.events.event import NewEvent
 from hogsend.graphql.context import Context, Info
 from hogsend.graphql.fields import field
-from hogsend.graphql.mutations import Answer, idempotency_key, mutation, part, payload
+from hogsend.graphql.mutations import Answer, idempotency_key, mutation, part, payload, sample_of
 from hogsend.graphql.node import by_key, link
 from hogsend.ingestion.ingest import ingest
 from hogsend.ingestion.replay_events import (
@@ -132,12 +132,11 @@ class EventsReplayPayload:
 
     @classmethod
     async def of(cls, context: Context, answer: Answer) -> EventsReplayPayload:
-        sample = [await by_key(context, Event, UUID(one)) for one in answer["sample"]]
         return cls(
             matched=answer["matched"],
             replayed=answer["replayed"],
             errors=[EventsReplayError(**one) for one in answer["errors"]],
-            sample=[event for event in sample if event is not None],
+            sample=await sample_of(context, Event, answer["sample"]),
         )
 
 
