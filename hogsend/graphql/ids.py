@@ -42,6 +42,6 @@ def name_of(value: str, prefix: str) -> str:
     return value.removeprefix(f"{prefix}_")
 
 
-def key_of(prefix: str) -> Callable[[str], str]:
+def name_from(prefix: str) -> Callable[[str], str]:
     """The conversion of an id or a bare key into the key: `name_of` of that type."""
     return lambda value: name_of(value, prefix)

@@ -38,7 +38,8 @@ from hogsend.schema.events.subscriptions import EventSubscription
 from hogsend.schema.events.types import EventQuery
 from hogsend.schema.health import HealthQuery
 from hogsend.schema.journeys.enroll_mutations import EnrollMutation
-from hogsend.schema.journeys.mutations import RunMutation, SwitchMutation
+from hogsend.schema.journeys.mutations import SwitchMutation
+from hogsend.schema.journeys.run_mutations import RunMutation
 from hogsend.schema.journeys.runs import JourneyStateQuery
 from hogsend.schema.journeys.types import JourneyQuery
 from hogsend.schema.metrics.query import MetricsQuery

@@ -10,7 +10,7 @@ import strawberry
 
 from hogsend.access.caller import Scope
 from hogsend.graphql.fields import attribute, field, optional, wire_type
-from hogsend.graphql.ids import key_of
+from hogsend.graphql.ids import name_from
 from hogsend.graphql.mapping import FieldMap, Filter
 from hogsend.graphql.node import Node, bare_uuid
 from hogsend.graphql.rows import Argument, by_id, in_code, rows, to_one
@@ -133,7 +133,7 @@ class Suppression(Node, collection=SUPPRESSIONS, columns={"address": "email"}):
 class EmailFilter(Filter):
     filters: ClassVar[FieldMap] = {
         "to_email": lambda address: address.strip().lower(),
-        "journey_id": key_of("journey"),
+        "journey_id": name_from("journey"),
     }
 
     to_email: str | None = optional("Only emails to this address, in any case.")

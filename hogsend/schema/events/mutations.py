@@ -14,7 +14,7 @@ from hogsend.access.caller import Scope
 from hogsend.access.idempotency import Claim
 from hogsend.events.event import NewEvent
 from hogsend.graphql.context import Context, Info
-from hogsend.graphql.mutations import Answer, idempotency_key, mutation, part, payload
+from hogsend.graphql.mutations import Answer, idempotency_key, mutation, part, payload, sample_of
 from hogsend.graphql.node import by_key
 from hogsend.graphql.rows import to_one
 from hogsend.ingestion.ingest import ingest
@@ -129,12 +129,11 @@ class EventsReplayPayload:
 
     @classmethod
     async def of(cls, context: Context, answer: Answer) -> EventsReplayPayload:
-        sample = [await by_key(context, Event, UUID(one)) for one in answer["sample"]]
         return cls(
             matched=answer["matched"],
             replayed=answer["replayed"],
             errors=[EventsReplayError(**one) for one in answer["errors"]],
-            sample=[event for event in sample if event is not None],
+            sample=await sample_of(context, Event, answer["sample"]),
         )
 
 

@@ -13,7 +13,7 @@ from hogsend.access.caller import Scope
 from hogsend.graphql.connections import InMemoryList, connection
 from hogsend.graphql.context import Info
 from hogsend.graphql.fields import attribute, field, optional, wire_type
-from hogsend.graphql.ids import key_of
+from hogsend.graphql.ids import name_from
 from hogsend.graphql.links import row_by_key, rows_by_key
 from hogsend.graphql.mapping import FieldMap, Filter, Mapped, from_object
 from hogsend.graphql.node import Node, bare_uuid
@@ -132,7 +132,7 @@ class JourneyState(
 @strawberry.input(description="Filter of runs: all given fields must match.")
 class JourneyStateFilter(Filter):
     filters: ClassVar[FieldMap] = {
-        "journey_id": key_of("journey"),
+        "journey_id": name_from("journey"),
         "status": "statuses",
         "blocked": "stuck",
     }
