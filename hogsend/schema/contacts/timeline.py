@@ -16,7 +16,7 @@ from hogsend.graphql.links import row_by_key
 from hogsend.graphql.mapping import Mapped, from_row
 from hogsend.graphql.node import Node
 from hogsend.graphql.rows import Argument, to_one
-from hogsend.realtime.cursor import Cursor
+from hogsend.realtime.cursor import StreamCursor
 from hogsend.realtime.streams import ActivityEntry
 from hogsend.schema.contacts.collections import TIMELINE
 from hogsend.schema.emails.enums import EmailFact
@@ -46,7 +46,7 @@ class TimelineEntry(
     collection=TIMELINE,
     columns={
         "key": "seq",
-        "cursor": Mapped("snapshot", lambda snapshot: Cursor.of_snapshot(snapshot).encode()),
+        "cursor": Mapped("snapshot", lambda snapshot: StreamCursor.of_snapshot(snapshot).encode()),
     },
 ):
     ref_id: strawberry.Private[UUID]
