@@ -1,9 +1,9 @@
-"""How root fields are declared: with the scope that opens them and what they cost, both in their description."""
+"""How types and fields are declared. The description of a root field tells the scope that opens it, and its cost."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, dataclass_transform
 
 import strawberry
 
@@ -12,6 +12,8 @@ from hogsend.access.caller import Scope
 SCOPE = "scope"
 COST = "cost"
 ANY_KEY = "any"
+
+T = TypeVar("T")
 
 
 def root_metadata(scope: Scope | None, cost: int) -> dict[str, Any]:
@@ -61,6 +63,22 @@ def field(description: str, *, name: str | None = None) -> Callable[[Callable[..
         return strawberry.field(resolver=resolver, description=description, name=name)
 
     return declare
+
+
+def attribute(description: str, *, name: str | None = None) -> Any:
+    """Declare a field that holds a value."""
+    return strawberry.field(description=description, name=name)
+
+
+def optional(description: str, *, name: str | None = None) -> Any:
+    """Declare a field of an input that may be left out."""
+    return strawberry.field(default=None, description=description, name=name)
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(attribute, strawberry.field))
+def wire_type(description: str, *, name: str | None = None) -> Callable[[type[T]], type[T]]:
+    """Make a class an object type of the schema."""
+    return lambda kind: strawberry.type(kind, name=name, description=description)
 
 
 def described(description: str) -> Any:

@@ -6,26 +6,30 @@ Whatever is forgotten is an error at import. A mutation runs inside its audit tr
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Annotated, Any, Generic, TypeVar, cast, dataclass_transform, get_type_hints
+from uuid import UUID
 
 import strawberry
 from strawberry.types.base import StrawberryObjectDefinition, get_object_definition
 from strawberry.utils.str_converters import to_camel_case
 
-from hogsend.access.audit import Action, AuditAction, Origin, Resource, audited
+from hogsend.access.audit import Action, AuditAction, Origin, Resource, Trail, audited
 from hogsend.access.caller import Scope
 from hogsend.access.idempotency import Claim, once
 from hogsend.errors import Conflict, Refusal
 from hogsend.graphql import ids
 from hogsend.graphql.codes import CONFLICTS, IDEMPOTENCY, error_codes
-from hogsend.graphql.context import Info
+from hogsend.graphql.context import Context, Info
 from hogsend.graphql.fields import root_description, root_metadata
+from hogsend.graphql.node import Node, by_key
 
 C = TypeVar("C", bound=Enum)
 T = TypeVar("T")
+N = TypeVar("N", bound=Node)
 
 AUDIT_ACTION = "audit_action"
 ERROR_CODES = "error_codes"
@@ -73,6 +77,12 @@ def payload(description: str, *, errors: str, keyed: bool = False) -> Callable[[
 def part(description: str) -> Any:
     """A field of a payload: null where the mutation was refused."""
     return strawberry.field(default=None, description=description)
+
+
+async def sample_of(context: Context, kind: type[N], keys: Sequence[str]) -> list[N]:
+    """The things that an answer names by their UUIDs, without those that are gone since."""
+    found = await asyncio.gather(*(by_key(context, kind, UUID(key)) for key in keys))
+    return [one for one in found if one is not None]
 
 
 def idempotency_key(does: str) -> Any:
@@ -189,16 +199,17 @@ class _Mutation:
         try:
             async with audited(runtime, origin, self.audit_action, operation, resource_id=named) as trail:
                 try:
-                    return await self._answer(root, info, input)
+                    return await self._answer(root, info, input, trail)
                 except Refusal as error:
                     trail.refuse([{"field": _path(error), "message": error.message, "code": error.code}])
                     return self._refused(error)
         finally:
             context.forget()
 
-    async def _answer(self, root: Any, info: Info, input: Any) -> Any:
+    async def _answer(self, root: Any, info: Info, input: Any, trail: Trail) -> Any:
         context = info.context
         if self.preview is not None and input.dry_run:
+            trail.detail["dryRun"] = True
             return await self.answers.of(context, await self.preview(info, input))
         if not self.takes_claim:
             return await self.function(root, info, input)

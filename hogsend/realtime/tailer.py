@@ -11,14 +11,14 @@ from sqlalchemy import text
 
 from hogsend.realtime.bus import SOON, Bus
 from hogsend.realtime.cursor import Cursor
-from hogsend.realtime.streams import Selection, head, read_after
+from hogsend.realtime.streams import ActivityFilter, head, read_after
 from hogsend.storage.database import Database
 
 log = structlog.get_logger(__name__)
 
 LEADER_LOCK = 7_310_455
 RETRY = 3.0
-EVERYTHING = Selection()
+EVERYTHING = ActivityFilter()
 
 
 class Tailer:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +13,11 @@ import strawberry
 from hogsend.access.audit import Action, Resource
 from hogsend.access.caller import Scope
 from hogsend.access.idempotency import Claim
+from hogsend.graphql.codes import CONFLICTS, WRONG_INPUT
 from hogsend.graphql.context import Context, Info
 from hogsend.graphql.mutations import Answer, idempotency_key, mutation, part, payload
 
+ROOT = Path(__file__).parents[2]
 WHOLE: dict[str, Any] = {
     "scope": Scope.FULL_ADMIN,
     "audits": (Action.CREATE, Resource.EVENT, None),
@@ -110,3 +114,24 @@ def test_what_contradicts_itself(
     with pytest.raises(TypeError) as refused:
         mutation(answers, **WHOLE, **more)(function)
     assert rule in str(refused.value)
+
+
+def _codes(raised: str, place: int) -> set[str]:
+    """The codes that calls of an error's class name, by keyword or by place."""
+    found = set()
+    for path in (ROOT / "hogsend").rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call) and ast.unparse(call.func).endswith(raised):
+                named = [keyword.value for keyword in call.keywords if keyword.arg == "code"]
+                found |= {
+                    code.value for code in [*named, *call.args[place:]] if isinstance(code, ast.Constant)
+                }
+    return {str(code) for code in found}
+
+
+def test_every_code_that_is_raised_has_its_meaning() -> None:
+    """A code that no list knows would be a fault of ours where a sentence for the sender was meant."""
+    assert _codes("Conflict", 1) == CONFLICTS.keys()
+    assert _codes("InvalidInput", 2) - {"INVALID_CURSOR"} <= WRONG_INPUT.keys(), (
+        "a cursor is no mutation's input"
+    )

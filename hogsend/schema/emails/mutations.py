@@ -66,7 +66,7 @@ class TemplateSendTestInput:
     idempotency_key: str | None = idempotency_key("send")
 
 
-class _Outcome:
+class _Sent:
     """What a send, a resend and a test answer alike."""
 
     @classmethod
@@ -80,7 +80,7 @@ _REFUSAL = "Why nothing is sent; null where something is."
 
 
 @payload("What `emailSend` did.", errors="INVALID NOT_FOUND TEMPLATE_NOT_FOUND RENDERING_FAILED", keyed=True)
-class EmailSendPayload(_Outcome):
+class EmailSendPayload(_Sent):
     email: Email | None = part(_EMAIL)
     refusal: Reason | None = part(_REFUSAL)
 
@@ -90,7 +90,7 @@ class EmailSendPayload(_Outcome):
     errors="INVALID NOT_FOUND TEMPLATE_NOT_FOUND RENDERING_FAILED NOT_RETRIABLE NO_TEMPLATE",
     keyed=True,
 )
-class EmailResendPayload(_Outcome):
+class EmailResendPayload(_Sent):
     email: Email | None = part(_EMAIL)
     refusal: Reason | None = part(_REFUSAL)
 
@@ -100,7 +100,7 @@ class EmailResendPayload(_Outcome):
     errors="INVALID NOT_FOUND TEMPLATE_NOT_FOUND RENDERING_FAILED",
     keyed=True,
 )
-class TemplateSendTestPayload(_Outcome):
+class TemplateSendTestPayload(_Sent):
     email: Email | None = part(_EMAIL)
     refusal: Reason | None = part(_REFUSAL)
 
@@ -124,7 +124,7 @@ class EmailMutation:
     )
     async def email_resend(self, info: Info, input: EmailResendInput, claim: Claim) -> Answer:
         runtime = info.context.runtime
-        email_id = ids.key_of(input.id, "email", "Email")
+        email_id = ids.key_of(input.id, Email.prefix, "Email")
         async with runtime.database.transaction() as conn:
             try:
                 prepared = await resend_in(conn, runtime, email_id)
@@ -154,10 +154,7 @@ class EmailMutation:
 async def _send(context: Context, request: EmailRequest, claim: Claim) -> Answer:
     runtime = context.runtime
     async with runtime.database.transaction() as conn:
-        try:
-            prepared = await send_in(conn, runtime, request, key=None, reason=Reason.OPERATOR_ASKED)
-        except RenderError as error:
-            raise InvalidInput("props", error.message, code="RENDERING_FAILED") from None
+        prepared = await send_in(conn, runtime, request, key=None, reason=Reason.OPERATOR_ASKED)
         return await _answered(conn, claim, prepared, about=prepared.email_id)
 
 
