@@ -50,7 +50,7 @@ def test_the_table_is_whole() -> None:
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """What is tried again is tried again soon."""
-    monkeypatch.setattr(sending, "backoff", lambda _attempt: timedelta(seconds=0.3))
+    monkeypatch.setattr(sending, "pause_after", lambda _attempt: timedelta(seconds=0.3))
     monkeypatch.setattr(sending, "LEASE", timedelta(seconds=2))
     monkeypatch.setattr(runner, "RUN_LEASE", timedelta(seconds=2))
     monkeypatch.setattr(ClaimedRun.guard, "__defaults__", (timedelta(seconds=2),))
