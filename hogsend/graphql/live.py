@@ -9,9 +9,9 @@ import structlog
 
 from hogsend.graphql.context import Context
 from hogsend.graphql.errors import Code, problem
-from hogsend.realtime.cursor import Cursor
+from hogsend.realtime.cursor import StreamCursor
 from hogsend.realtime.live import Live
-from hogsend.realtime.streams import Entry, Selection, follow, head
+from hogsend.realtime.streams import ActivityEntry, StreamFilter, follow, head
 from hogsend.storage.unreachable import unreachable
 
 log = structlog.get_logger(__name__)
@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 RETRY_SECONDS = 1.0
 
 
-async def entries(context: Context, wanted: Selection, after: str | None) -> AsyncIterator[Entry]:
+async def entries(context: Context, wanted: StreamFilter, after: str | None) -> AsyncIterator[ActivityEntry]:
     """Rows behind `after` (from now on unless told), then each new one as it is committed.
 
     `context.position` is the cursor of the last one given out. While Postgres is away the stream waits and goes on
@@ -27,7 +27,7 @@ async def entries(context: Context, wanted: Selection, after: str | None) -> Asy
     """
     live = context.runtime.part(Live)
     if after is not None:
-        cursor = Cursor.decode(after)
+        cursor = StreamCursor.decode(after)
     else:
         async with context.connection() as conn:
             cursor = await head(conn)
@@ -50,8 +50,8 @@ async def entries(context: Context, wanted: Selection, after: str | None) -> Asy
 
 
 async def _until_draining(
-    context: Context, live: Live, wanted: Selection, after: Cursor
-) -> AsyncIterator[list[Entry]]:
+    context: Context, live: Live, wanted: StreamFilter, after: StreamCursor
+) -> AsyncIterator[list[ActivityEntry]]:
     batches = follow(context.runtime.database, live.bus, wanted, after)
     draining = asyncio.ensure_future(live.draining.wait())
     try:

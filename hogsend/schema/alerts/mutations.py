@@ -13,7 +13,7 @@ from hogsend.access.audit import Action, Resource
 from hogsend.access.caller import Scope
 from hogsend.alerts.actions import FIELDS, create_rule, delete_rule, update_rule
 from hogsend.alerts.rule_types import AlertRuleType
-from hogsend.alerts.test_rule import try_out
+from hogsend.alerts.test_rule import send_test
 from hogsend.errors import NotFound
 from hogsend.graphql import ids
 from hogsend.graphql.context import Info
@@ -152,5 +152,5 @@ class AlertMutation:
         cost=100,
     )
     async def alert_rule_test(self, info: Info, input: AlertRuleTestInput) -> AlertRuleTestPayload:
-        trial = await try_out(info.context.runtime, _key(input.id), idempotency_key=input.idempotency_key)
-        return AlertRuleTestPayload(delivered=trial.delivered, error=trial.error)
+        tested = await send_test(info.context.runtime, _key(input.id), idempotency_key=input.idempotency_key)
+        return AlertRuleTestPayload(delivered=tested.delivered, error=tested.error)

@@ -12,10 +12,10 @@ from hogsend.errors import NotFound
 from hogsend.graphql.context import Info
 from hogsend.graphql.fields import described, subscription
 from hogsend.graphql.live import entries
-from hogsend.realtime.streams import Selection
-from hogsend.schema.contacts.collections import TIMELINE_KINDS
+from hogsend.realtime.streams import StreamFilter
 from hogsend.schema.contacts.timeline import TimelineEntry, TimelineKind
 from hogsend.schema.contacts.types import ContactBy, find_contact
+from hogsend.tables.realtime import TIMELINE_KINDS
 
 
 @strawberry.type
@@ -36,5 +36,5 @@ class ContactSubscription:
         if contact is None:
             raise NotFound("Contact")
         kinds = TIMELINE_KINDS if types is None else tuple(kind.value for kind in types)
-        async for entry in entries(info.context, Selection(kinds=kinds, contact_id=contact["id"]), after):
+        async for entry in entries(info.context, StreamFilter(kinds=kinds, contact_id=contact["id"]), after):
             yield TimelineEntry.live(entry)

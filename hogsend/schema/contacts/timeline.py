@@ -17,20 +17,20 @@ from hogsend.graphql.enums import described_enum
 from hogsend.graphql.fields import field
 from hogsend.graphql.links import row_by_key
 from hogsend.graphql.node import Node, link
-from hogsend.realtime.cursor import Cursor
-from hogsend.realtime.streams import Entry
+from hogsend.realtime.cursor import StreamCursor
+from hogsend.realtime.streams import ActivityEntry
 from hogsend.schema.contacts.collections import TIMELINE
 from hogsend.schema.emails.enums import EmailFact
 from hogsend.schema.refs import DecisionRef, EmailRef, EventRef, StateRef
 from hogsend.storage.collections import Selection
-from hogsend.tables.realtime import activity
+from hogsend.tables.realtime import ActivityKind, activity
 
 
 class TimelineKind(Enum):
-    EVENT = "event"
-    JOURNEY = "state"
-    EMAIL = "email"
-    DECISION = "decision"
+    EVENT = ActivityKind.EVENT.value
+    JOURNEY = ActivityKind.RUN.value
+    EMAIL = ActivityKind.EMAIL.value
+    DECISION = ActivityKind.DECISION.value
 
 
 described_enum(
@@ -90,11 +90,11 @@ class TimelineEntry(Node):
             type=row["type"],
             at=row["at"],
             kind=TimelineKind(row["kind"]),
-            cursor=Cursor.of_snapshot(row["snapshot"]).encode(),
+            cursor=StreamCursor.of_snapshot(row["snapshot"]).encode(),
         )
 
     @classmethod
-    def live(cls, entry: Entry) -> TimelineEntry:
+    def live(cls, entry: ActivityEntry) -> TimelineEntry:
         """Make one from a row of a stream."""
         return _TYPES[entry.kind](
             key=entry.seq,
@@ -151,10 +151,10 @@ class DecisionMade(TimelineEntry):
 
 
 _TYPES: dict[str, type[TimelineEntry]] = {
-    "event": EventReceived,
-    "state": JourneyProgress,
-    "email": EmailActivity,
-    "decision": DecisionMade,
+    ActivityKind.EVENT: EventReceived,
+    ActivityKind.RUN: JourneyProgress,
+    ActivityKind.EMAIL: EmailActivity,
+    ActivityKind.DECISION: DecisionMade,
 }
 ENTRY_TYPES: tuple[type, ...] = tuple(_TYPES.values())
 

@@ -17,18 +17,7 @@ from hogsend.graphql.fields import described, field
 from hogsend.graphql.node import TYPES, Columns, Node, bare_uuid
 from hogsend.schema.deadletters.collections import DEAD_LETTERS, JOBS
 from hogsend.storage.collections import Selection
-
-
-class DeadLetterSource(Enum):
-    EMAIL = "email"
-    JOURNEY = "journey"
-    WEBHOOK = "webhook"
-
-
-class DeadLetterStatus(Enum):
-    PENDING = "pending"
-    RETRIED = "retried"
-    DISCARDED = "discarded"
+from hogsend.tables.deadletters import DeadLetterSource, DeadLetterStatus
 
 
 class JobStatus(Enum):

@@ -14,8 +14,9 @@ from hogsend.graphql.context import Info
 from hogsend.graphql.fields import described, field, subscription
 from hogsend.graphql.live import entries
 from hogsend.graphql.node import link
-from hogsend.realtime.streams import Selection
+from hogsend.realtime.streams import StreamFilter
 from hogsend.schema.decisions.types import Decision
+from hogsend.tables.realtime import ActivityKind
 
 
 @strawberry.type(description="A verdict about somebody in a journey.")
@@ -41,7 +42,9 @@ class DecisionSubscription:
         after: Annotated[str | None, described("An earlier `cursor`; from now on unless told.")] = None,
     ) -> AsyncIterator[JourneyActivity]:
         name = None if journey_id is None else ids.name_of(journey_id, "journey")
-        async for entry in entries(info.context, Selection(kinds=("decision",), journey_id=name), after):
+        async for entry in entries(
+            info.context, StreamFilter(kinds=(ActivityKind.DECISION,), journey_id=name), after
+        ):
             # Verdicts outside any journey, such as an unsubscription, are in the contact's timeline.
             if entry.journey_id is not None:
                 yield JourneyActivity(ref_id=entry.ref_id, cursor=entry.cursor.encode())

@@ -13,10 +13,11 @@ from hogsend.graphql.context import Info
 from hogsend.graphql.fields import described, subscription
 from hogsend.graphql.live import entries
 from hogsend.graphql.node import by_key
-from hogsend.realtime.streams import Selection
+from hogsend.realtime.streams import StreamFilter
 from hogsend.schema.contacts.timeline import EmailActivity, TimelineEntry
 from hogsend.schema.emails.enums import EmailFact
 from hogsend.schema.emails.types import Email
+from hogsend.tables.realtime import ActivityKind
 
 
 @strawberry.input(description="Which news of which emails.")
@@ -48,7 +49,7 @@ class EmailSubscription:
         after: Annotated[str | None, described("An earlier `cursor`; from now on unless told.")] = None,
     ) -> AsyncIterator[EmailActivity]:
         wanted = filter or EmailActivityFilter()
-        async for entry in entries(info.context, Selection(kinds=("email",)), after):
+        async for entry in entries(info.context, StreamFilter(kinds=(ActivityKind.EMAIL,)), after):
             if not wanted.takes(entry.type):
                 continue
             email = await by_key(info.context, Email, entry.ref_id)

@@ -12,9 +12,10 @@ from hogsend.graphql.context import Info
 from hogsend.graphql.fields import described, subscription
 from hogsend.graphql.live import entries
 from hogsend.graphql.node import by_key
-from hogsend.realtime.streams import Selection
+from hogsend.realtime.streams import StreamFilter
 from hogsend.schema.contacts.timeline import EventReceived, TimelineEntry
 from hogsend.schema.events.types import Event
+from hogsend.tables.realtime import ActivityKind
 
 
 @strawberry.input(description="Which events.")
@@ -38,7 +39,7 @@ class EventSubscription:
         after: Annotated[str | None, described("An earlier `cursor`; from now on unless told.")] = None,
     ) -> AsyncIterator[EventReceived]:
         wanted = filter or EventReceivedFilter()
-        async for entry in entries(info.context, Selection(kinds=("event",)), after):
+        async for entry in entries(info.context, StreamFilter(kinds=(ActivityKind.EVENT,)), after):
             event = await by_key(info.context, Event, entry.ref_id)
             if event is None or wanted.name not in (None, event.name):
                 continue
