@@ -29,23 +29,30 @@ Answer = Mapping[str, Any]
 
 
 class Claim:
-    """The right to have the effect of one key; `answer` makes the effect and its answer one fact."""
+    """The right to have the effect of one key; `answer` makes the effect and its answer one fact.
 
-    def __init__(self, clock: Clock, operation: str, key: str) -> None:
-        self._clock = clock
+    Without a key there is nothing to keep: the effect need not know.
+    """
+
+    def __init__(self, operation: str, key: str | None) -> None:
+        self._key = key
         self._where = (idempotency_keys.c.operation == operation) & (idempotency_keys.c.key == key)
         self.answered = False
 
     async def answer(self, conn: AsyncConnection, answer: Answer) -> None:
         """Keep `answer` in the transaction of the effect: a crash leaves both or neither."""
-        await conn.execute(
-            update(idempotency_keys).where(self._where).values(answer=dict(answer), lease_until=None)
-        )
-        self.answered = True
+        if self._key is not None:
+            await conn.execute(
+                update(idempotency_keys).where(self._where).values(answer=dict(answer), lease_until=None)
+            )
+            self.answered = True
 
     async def give_up(self, conn: AsyncConnection) -> None:
         """Let the key be used again: nothing was done with it."""
         await conn.execute(delete(idempotency_keys).where(self._where, idempotency_keys.c.answer.is_(None)))
+
+
+NO_KEY = Claim("", None)
 
 
 async def once(
@@ -53,7 +60,7 @@ async def once(
     operation: str,
     key: str | None,
     input: Mapping[str, Any],
-    effect: Callable[[Claim | None], Awaitable[Answer]],
+    effect: Callable[[Claim], Awaitable[Answer]],
 ) -> Answer:
     """`effect`'s answer, or the first one where `key` was used for `operation` with the same `input` before.
 
@@ -65,12 +72,12 @@ async def once(
     under way after half a minute. Without a key the effect just happens.
     """
     if key is None:
-        return await effect(None)
+        return await effect(NO_KEY)
     check_text("idempotencyKey", key, LONGEST_KEY)
     known = await _claim_or_answer(runtime, operation, key, _hash(input))
     if known is not None:
         return known
-    claim = Claim(runtime.clock, operation, key)
+    claim = Claim(operation, key)
     runtime.fault_point("after_idempotency_claim")
     try:
         answer = await effect(claim)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from hogsend.access.audit import audit
-from hogsend.access.idempotency import Claim, once
 from hogsend.alerts.actions import find_rule
 from hogsend.alerts.channels import DeliveryFailed, Notice, tell
 from hogsend.alerts.rule_types import current_values
@@ -24,17 +21,12 @@ class RuleTest:
     error: str | None
 
 
-async def send_test(runtime: Runtime, rule_id: UUID, *, idempotency_key: str | None = None) -> RuleTest:
+async def send_test(runtime: Runtime, rule_id: UUID) -> RuleTest:
     """Send one test through the rule's channel, also where the rule is disabled. Raises `NotFound`."""
-
-    async def effect(_claim: Claim | None) -> Mapping[str, Any]:
-        tested = await _tell(runtime, rule_id)
-        async with runtime.database.transaction() as conn:
-            await audit(conn, resource_id=rule_id, detail={"delivered": tested.delivered})
-        return {"delivered": tested.delivered, "error": tested.error}
-
-    answer = await once(runtime, "alertRuleTest", idempotency_key, {"id": str(rule_id)}, effect)
-    return RuleTest(answer["delivered"], answer["error"])
+    tested = await _tell(runtime, rule_id)
+    async with runtime.database.transaction() as conn:
+        await audit(conn, resource_id=rule_id, detail={"delivered": tested.delivered})
+    return tested
 
 
 async def _tell(runtime: Runtime, rule_id: UUID) -> RuleTest:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import RowMapping, select, update
+from sqlalchemy import RowMapping, exists, select, update
 
 from hogsend.analytics.person import distinct_id, event_properties
 from hogsend.backoff import backoff
@@ -189,6 +189,13 @@ def _captured(row: RowMapping) -> dict[str, Any]:
         "timestamp": row["occurred_at"],
         "uuid": str(row["id"]),
     }
+
+
+async def captures_wait(runtime: Runtime) -> bool:
+    """Whether a row waits for PostHog now, or waited too long; one read."""
+    waits = exists().where(CAPTURED_ASIDE, _rows.available_at <= runtime.clock.wall())
+    async with runtime.database.each_alone() as conn:
+        return bool((await conn.execute(select(waits))).scalar_one())
 
 
 async def capture_waiting(runtime: Runtime) -> None:

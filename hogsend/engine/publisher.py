@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import RowMapping, select, update
+from sqlalchemy import RowMapping, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.backoff import backoff
@@ -89,6 +89,14 @@ class Publisher:
                 )
             await self._note_started(conn)
         return len(rows)
+
+    async def seconds_to_next(self) -> float | None:
+        """Real seconds until a row that was pushed back is due; None where none was."""
+        wall = self._runtime.clock.wall()
+        query = select(func.min(_rows.available_at)).where(PUBLISHED_AT_ONCE, _rows.available_at > wall)
+        async with self._runtime.database.each_alone() as conn:
+            due_at: datetime | None = (await conn.execute(query)).scalar_one()
+        return None if due_at is None else (due_at - wall).total_seconds()
 
     async def _note_started(self, conn: AsyncConnection) -> None:
         """Last of all: it locks the rows of runs, and their first slices are waiting for those already."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from uuid import UUID
+
+from hogsend.errors import NotFound
 
 
 def encode(prefix: str, key: object) -> str:
@@ -26,6 +29,19 @@ def uuid_of(value: str, prefix: str) -> UUID | None:
         return None
 
 
+def key_of(value: str, prefix: str, thing: str) -> UUID:
+    """The UUID as `uuid_of` reads it. Raises `NotFound` where it is none: there is no such `thing`."""
+    key = uuid_of(value, prefix)
+    if key is None:
+        raise NotFound(thing)
+    return key
+
+
 def name_of(value: str, prefix: str) -> str:
     """The author's id in `journey_<id>` or in a bare one."""
     return value.removeprefix(f"{prefix}_")
+
+
+def name_from(prefix: str) -> Callable[[str], str]:
+    """The conversion of an id or a bare key into the key: `name_of` of that type."""
+    return lambda value: name_of(value, prefix)

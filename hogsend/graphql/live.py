@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Annotated
 
 import structlog
 
 from hogsend.graphql.context import Context
 from hogsend.graphql.errors import Code, problem
+from hogsend.graphql.fields import described
 from hogsend.realtime.cursor import StreamCursor
 from hogsend.realtime.live import Live
-from hogsend.realtime.streams import ActivityEntry, StreamFilter, follow, head
+from hogsend.realtime.streams import ActivityEntry, ActivityFilter, follow, head
 from hogsend.storage.unreachable import unreachable
 
 log = structlog.get_logger(__name__)
 
 RETRY_SECONDS = 1.0
 
+After = Annotated[
+    str | None,
+    described("Cursor of an earlier message: resume exactly behind it. By default, from now on."),
+]
 
-async def entries(context: Context, wanted: StreamFilter, after: str | None) -> AsyncIterator[ActivityEntry]:
+
+async def entries(
+    context: Context, wanted: ActivityFilter, after: str | None
+) -> AsyncIterator[ActivityEntry]:
     """Rows behind `after` (from now on unless told), then each new one as it is committed.
 
     `context.position` is the cursor of the last one given out. While Postgres is away the stream waits and goes on
@@ -50,7 +59,7 @@ async def entries(context: Context, wanted: StreamFilter, after: str | None) -> 
 
 
 async def _until_draining(
-    context: Context, live: Live, wanted: StreamFilter, after: StreamCursor
+    context: Context, live: Live, wanted: ActivityFilter, after: StreamCursor
 ) -> AsyncIterator[list[ActivityEntry]]:
     batches = follow(context.runtime.database, live.bus, wanted, after)
     draining = asyncio.ensure_future(live.draining.wait())

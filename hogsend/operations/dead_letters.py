@@ -12,7 +12,7 @@ from sqlalchemy import Row, RowMapping, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.access.audit import audit
-from hogsend.access.idempotency import Claim, once
+from hogsend.access.idempotency import NO_KEY, Claim
 from hogsend.deadletters.actions import resolve_dead_letters
 from hogsend.decisions.reasons import Reason
 from hogsend.emails.sending.reopen import reopen_one
@@ -60,29 +60,20 @@ class Retries:
     refused: Mapping[UUID, str]
 
 
-async def retry(runtime: Runtime, entry_id: UUID, *, idempotency_key: str | None = None) -> Settled:
-    """Queue what the entry stands for again. Called twice at once, one has the effect.
+async def retry(runtime: Runtime, entry_id: UUID, claim: Claim = NO_KEY) -> Settled:
+    """Queue what the entry stands for again. Called twice at once, one has the effect; `claim` keeps its `id`.
 
     Raises `NotFound`, and `Conflict` where it is not pending, or where what it stands for has moved on since.
     """
 
-    async def effect(claim: Claim | None) -> Mapping[str, Any]:
-        async with runtime.database.transaction() as conn:
-            at = await retry_in(conn, runtime, entry_id)
-            await audit(conn, resource_id=entry_id, before={"status": "pending"}, after={"status": "retried"})
-            answer = {"at": at.isoformat()}
-            if claim is not None:
-                await claim.answer(conn, answer)
-        return answer
-
-    asked = {"id": str(entry_id)}
-    answer = await once(runtime, "deadLetterRetry", idempotency_key, asked, effect)
-    return Settled(entry_id, datetime.fromisoformat(answer["at"]))
+    async with runtime.database.transaction() as conn:
+        at = await retry_in(conn, runtime, entry_id)
+        await audit(conn, resource_id=entry_id, before={"status": "pending"}, after={"status": "retried"})
+        await claim.answer(conn, {"id": str(entry_id)})
+    return Settled(entry_id, at)
 
 
-async def retry_many(
-    runtime: Runtime, wish: DeadLetterRetry, *, dry_run: bool = False, idempotency_key: str | None = None
-) -> Retries:
+async def retry_many(runtime: Runtime, wish: DeadLetterRetry, *, dry_run: bool = False) -> Retries:
     """Retry each entry in a transaction of its own; one that is refused does not stop the others.
 
     A crash leaves some retried and the others pending, so the same call can simply be made again.
@@ -91,24 +82,7 @@ async def retry_many(
     if dry_run:
         async with runtime.database.read() as conn:
             return await _chosen(conn, wish)
-
-    async def effect(_claim: Claim | None) -> Mapping[str, Any]:
-        done = await _retry_each(runtime, wish)
-        return {
-            "retried": [str(entry_id) for entry_id in done.retried],
-            "refused": {str(entry_id): why for entry_id, why in done.refused.items()},
-        }
-
-    asked = {
-        "ids": [str(entry_id) for entry_id in wish.ids or ()],
-        "source": wish.source,
-        "limit": wish.limit,
-    }
-    answer = await once(runtime, "deadLettersRetry", idempotency_key, asked, effect)
-    return Retries(
-        [UUID(entry_id) for entry_id in answer["retried"]],
-        {UUID(entry_id): why for entry_id, why in answer["refused"].items()},
-    )
+    return await _retry_each(runtime, wish)
 
 
 async def discard(runtime: Runtime, entry_id: UUID) -> Settled:

@@ -30,11 +30,11 @@ _states = journey_states.c
 _steps = journey_steps.c
 
 
-async def resume_in(conn: AsyncConnection, runtime: Runtime, state_id: UUID) -> None:
+async def resume_in(conn: AsyncConnection, runtime: Runtime, state_id: UUID) -> RowMapping:
     """Let a blocked or failed run go on from its journal. A send of unknown outcome is sent again.
 
     Locks the person, then the run. Raises `NotFound`, and `Conflict` where it is neither blocked nor failed, or
-    where the person is in another run.
+    where the person is in another run. Returns the row as it was before.
     """
     state = await _stuck(conn, state_id)
     step = await _open_step(conn, state_id)
@@ -45,14 +45,15 @@ async def resume_in(conn: AsyncConnection, runtime: Runtime, state_id: UUID) -> 
             conn, runtime.clock.now(), DeadLetterSource.EMAIL, [str(email_id)], DeadLetterStatus.RETRIED
         )
     await _go_on(conn, runtime, state, Reason.OPERATOR_RESUMED, {})
+    return state
 
 
-async def skip_in(conn: AsyncConnection, runtime: Runtime, state_id: UUID) -> None:
+async def skip_in(conn: AsyncConnection, runtime: Runtime, state_id: UUID) -> RowMapping:
     """Take the step that a run is stuck in as done, and go on behind it: a send as failed, a wait as timed out.
 
     Where the code changed, the journal is forgotten instead from the first step that does not fit, so that the new
     code decides what comes next. A step that it asks for again under the same key sends nothing a second time.
-    Locks and raises as `resume_in` does, and `Conflict` where the run is stuck in no step.
+    Locks, raises and returns as `resume_in` does; `Conflict` too where the run is stuck in no step.
     """
     state = await _stuck(conn, state_id)
     if state["ended_reason"] == Reason.CODE_CHANGED.value:
@@ -60,6 +61,7 @@ async def skip_in(conn: AsyncConnection, runtime: Runtime, state_id: UUID) -> No
     else:
         detail = {"step": await _take_as_done(conn, runtime, state)}
     await _go_on(conn, runtime, state, Reason.OPERATOR_SKIPPED_STEP, detail)
+    return state
 
 
 async def _forget(conn: AsyncConnection, state: RowMapping) -> list[str]:

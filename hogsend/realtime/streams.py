@@ -1,4 +1,4 @@
-"""Streams over the activity log: what came after a cursor, then each new row as it is committed."""
+"""Follow the activity log: what came after a cursor, then each new row as it is committed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ActivityEntry:
 
 
 @dataclass(frozen=True)
-class StreamFilter:
+class ActivityFilter:
     """Which rows a stream is about. None does not restrict."""
 
     kinds: Collection[str] | None = None
@@ -72,7 +72,7 @@ async def head(conn: AsyncConnection) -> StreamCursor:
 
 
 async def read_after(
-    conn: AsyncConnection, selection: StreamFilter, after: StreamCursor, limit: int = BATCH
+    conn: AsyncConnection, selection: ActivityFilter, after: StreamCursor, limit: int = BATCH
 ) -> list[ActivityEntry]:
     """The next rows behind `after`, oldest first. One statement."""
     query: Select[tuple[object, ...]] = (
@@ -111,7 +111,7 @@ async def read_after(
 
 
 async def follow(
-    database: Database, bus: Bus, selection: StreamFilter, after: StreamCursor | None = None
+    database: Database, bus: Bus, selection: ActivityFilter, after: StreamCursor | None = None
 ) -> AsyncIterator[list[ActivityEntry]]:
     """Batches of rows behind `after` (default: from now on), without end. Holds no connection while it waits."""
     with bus.listen(selection.interest()) as wakeups:

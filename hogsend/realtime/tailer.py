@@ -1,4 +1,4 @@
-"""Tailer of the activity log: one process of all tails it, and tells the others through Redis."""
+"""Tail the activity log in one process of all, and tell the others through Redis."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from sqlalchemy import text
 
 from hogsend.realtime.bus import SOON, Bus
 from hogsend.realtime.cursor import StreamCursor
-from hogsend.realtime.streams import StreamFilter, head, read_after
+from hogsend.realtime.streams import ActivityFilter, head, read_after
 from hogsend.storage.database import Database
 
 log = structlog.get_logger(__name__)
 
 LEADER_LOCK = 7_310_455
 RETRY = 3.0
-EVERYTHING = StreamFilter()
+EVERYTHING = ActivityFilter()
 
 
 class Tailer:

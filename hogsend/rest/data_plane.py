@@ -163,7 +163,7 @@ async def send_email(runtime: Runtime, request: Request) -> tuple[int, Mapping[s
     )
     key = request.headers.get("idempotency-key") or body.idempotency_key
 
-    async def effect(claim: Claim | None) -> Answer:
+    async def effect(claim: Claim) -> Answer:
         async with runtime.database.transaction() as conn:
             prepared = await send_in(conn, runtime, wish, key=key, reason=Reason.API_ASKED)
             answer: dict[str, Any] = {
@@ -172,8 +172,7 @@ async def send_email(runtime: Runtime, request: Request) -> tuple[int, Mapping[s
             }
             if prepared.refusal is not None:
                 answer["reason"] = prepared.refusal.value
-            if claim is not None:
-                await claim.answer(conn, answer)
+            await claim.answer(conn, answer)
         return answer
 
     return 202, await once(runtime, "POST /v1/emails", key, asdict(wish), effect)

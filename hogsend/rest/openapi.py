@@ -115,17 +115,18 @@ def operations() -> list[Operation]:
 
 
 def _of_row(row: table.Row, documents: Executor) -> Operation:
+    ready = table.ready(row, documents)
     refusals = {400} if row.query or row.body is not None else set()
     refusals |= {413, 400} if row.body is not None else set()
     refusals |= {404} if row.not_found is not None else set()
-    refusals |= {409} if row.conflicts else set()
+    refusals |= {409} if ready.may_conflict else set()
     return Operation(
         row.method,
         table.BASE + row.path,
         row.summary,
         row.status,
         {JSON: row.answer},
-        table.scope_of(table.ready(row, documents).prepared),
+        table.scope_of(ready.prepared),
         query=row.query,
         body=row.body,
         refusals=tuple(sorted(refusals)),

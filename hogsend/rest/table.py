@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphql import GraphQLSchema, OperationType
+from graphql import OperationType
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -15,12 +15,13 @@ from hogsend.access.audit import AuditAction, Origin, Outcome, audited
 from hogsend.access.caller import Scope
 from hogsend.access.gate import Admitted, admit
 from hogsend.errors import HogsendError, NotFound
+from hogsend.graphql.codes import CONFLICTS, IDEMPOTENCY, NOT_FOUND
 from hogsend.graphql.context import Context
 from hogsend.graphql.errors import Code, code_of, is_unavailable
-from hogsend.graphql.mutations import AUDIT_ACTION
+from hogsend.graphql.mutations import AUDIT_ACTION, ERROR_CODES
 from hogsend.rest.body import json_object
 from hogsend.rest.errors import INTERNAL, JSONResponse, away, error_response, on_hogsend_error
-from hogsend.rest.models import Body, InvalidBody, parsed
+from hogsend.rest.models import Body, parsed
 from hogsend.rest.params import Param, read
 from hogsend.runtime import Runtime
 from hogsend.serving.execution import Answer, Executor, Prepared
@@ -49,8 +50,7 @@ class Row:
     """One route: which document it stands for, how the request becomes variables, how the data becomes the answer.
 
     The scope is what the document's root fields want. `give` raises `NotFound` where the data has null for what
-    the path names. `conflicts` are the user errors' codes that are a 409 here; NOT_FOUND is a 404, every other a 400.
-    `answer` is the JSON Schema of the success, for OpenAPI.
+    the path names. `answer` is the JSON Schema of the success, for OpenAPI.
     """
 
     method: str
@@ -62,7 +62,6 @@ class Row:
     query: Sequence[Param] = ()
     body: type[Body] | None = None
     status: int = 200
-    conflicts: frozenset[str] = frozenset()
     not_found: str | None = None
     answer: Mapping[str, Any] = field(default_factory=dict)
 
@@ -73,17 +72,28 @@ class Row:
 
 @dataclass(frozen=True)
 class Ready:
-    """A row whose document is parsed and validated. `audit_action` is its mutation's, for the audit log."""
+    """A row whose document is parsed and validated, with what its mutation declares: its audit action, its codes."""
 
     row: Row
     prepared: Prepared
-    audit_action: AuditAction | None
+    audit_action: AuditAction | None = None
+    error_codes: frozenset[str] = frozenset()
+
+    @property
+    def may_conflict(self) -> bool:
+        """Whether it can answer 409. No row gives its mutation an idempotency key."""
+        return not self.error_codes.isdisjoint(CONFLICTS.keys() - IDEMPOTENCY)
 
 
 def ready(row: Row, executor: Executor) -> Ready:
     """Raises `Refused` for a document that does not fit the schema: at start, not on the first request."""
     prepared = executor.prepare(row.document)
-    return Ready(row, prepared, _deed(prepared, executor.schema))
+    if prepared.kind is not OperationType.MUTATION:
+        return Ready(row, prepared)
+    assert executor.schema.mutation_type is not None, "validated: there are mutations"
+    root: Any = prepared.operation.selection_set.selections[0]
+    definition = executor.schema.mutation_type.fields[root.name.value].extensions["strawberry-definition"]
+    return Ready(row, prepared, definition.metadata[AUDIT_ACTION], definition.metadata[ERROR_CODES])
 
 
 def scope_of(prepared: Prepared) -> Scope | None:
@@ -91,15 +101,6 @@ def scope_of(prepared: Prepared) -> Scope | None:
     scopes = sorted(prepared.scopes)
     assert len(scopes) <= 1, "a route's document stays within one scope"
     return scopes[0] if scopes else None
-
-
-def _deed(prepared: Prepared, schema: GraphQLSchema) -> AuditAction | None:
-    if prepared.kind is not OperationType.MUTATION:
-        return None
-    assert schema.mutation_type is not None, "validated: there are mutations"
-    root: Any = prepared.operation.selection_set.selections[0]
-    definition = schema.mutation_type.fields[root.name.value].extensions["strawberry-definition"]
-    return AuditAction(*definition.metadata[AUDIT_ACTION])
 
 
 class Table:
@@ -155,22 +156,24 @@ class Table:
         if answer.errors:
             return _failed(answer, context.request_id)
         assert answer.data is not None, "an answer without errors has data"
-        refused = refuse(row, answer.data)
-        return refused or JSONResponse(row.give(answer.data, given), row.status)
+        return refusal(answer.data) or JSONResponse(row.give(answer.data, given), row.status)
 
 
-def refuse(row: Row, data: Mapping[str, Any]) -> Response | None:
-    """What the mutation's user errors are in REST: 404, a conflict of the row, else 400; None where there are none."""
+def refusal(data: Mapping[str, Any]) -> Response | None:
+    """The error response that a mutation's user errors are in REST; None where there are none."""
     for payload in data.values():
         errors = payload.get("userErrors") if isinstance(payload, dict) else None
         if errors:
-            first = errors[0]
-            if first["code"] == "NOT_FOUND":
-                return error_response(404, first["message"])
-            if first["code"] in row.conflicts:
-                return error_response(409, first["message"])
-            raise InvalidBody([(".".join(error["field"]), error["message"]) for error in errors])
+            status = _status(errors[0]["code"])
+            wrong = [(".".join(error["field"]), error["message"]) for error in errors]
+            return error_response(status, errors[0]["message"], details=wrong if status == 400 else ())
     return None
+
+
+def _status(code: str) -> int:
+    if code == NOT_FOUND:
+        return 404
+    return 409 if code in CONFLICTS else 400
 
 
 def _failed(answer: Answer, request_id: str) -> Response:

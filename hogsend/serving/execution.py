@@ -26,7 +26,7 @@ from graphql import (
     validate,
 )
 
-from hogsend.access.audit import AuditAction, Origin, audited
+from hogsend.access.audit import Origin, audited
 from hogsend.access.caller import Scope
 from hogsend.access.errors import InsufficientScope
 from hogsend.graphql.context import Context
@@ -194,7 +194,7 @@ class Executor:
         for name in sorted(_root_fields(prepared.document, prepared.operation.selection_set)):
             field = self.schema.mutation_type.fields.get(name)
             if field is not None:
-                audit_action = AuditAction(*field.extensions["strawberry-definition"].metadata[AUDIT_ACTION])
+                audit_action = field.extensions["strawberry-definition"].metadata[AUDIT_ACTION]
                 async with audited(context.runtime, origin, audit_action, name) as trail:
                     trail.refuse([{"message": error.message} for error in errors])
 

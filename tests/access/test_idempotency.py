@@ -24,7 +24,7 @@ class Effect:
     def __init__(self) -> None:
         self.times = 0
 
-    async def __call__(self, _claim: Claim | None) -> Answer:
+    async def __call__(self, _claim: Claim) -> Answer:
         self.times += 1
         await asyncio.sleep(0)
         return {"number": self.times}
@@ -85,13 +85,13 @@ async def test_a_crash_frees_the_key_when_its_lease_ends(
 
 
 async def test_an_answer_kept_with_the_effect_survives_the_crash(runtime: Runtime) -> None:
-    async def effect(claim: Claim | None) -> Answer:
+    async def effect(claim: Claim) -> Answer:
         assert claim is not None
         async with runtime.database.transaction() as conn:
             await claim.answer(conn, {"number": 7})
         raise Crash
 
-    async def never(_claim: Claim | None) -> Answer:
+    async def never(_claim: Claim) -> Answer:
         raise AssertionError
 
     with pytest.raises(Crash):
@@ -108,7 +108,7 @@ async def test_a_key_that_cannot_be_kept_is_refused(runtime: Runtime, key: str) 
 
 
 async def test_an_effect_that_raises_frees_the_key_at_once(runtime: Runtime) -> None:
-    async def broken(_claim: Claim | None) -> Answer:
+    async def broken(_claim: Claim) -> Answer:
         raise InvalidInput("to", "to must be an email address")
 
     effect = Effect()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ import pytest
 
 from hogsend.clock import ManualClock
 from hogsend.emails.providers import ProviderRefused
+from hogsend.emails.templates.render import Templates
 from hogsend.runtime import Runtime
 from tests.driving import ADA, drive, rows, send_event
 
@@ -145,6 +147,23 @@ async def test_sending_answers_with_the_refusal(client: httpx.AsyncClient, runti
     (error,) = data["emailSend"]["userErrors"]
     assert error["code"] == "TEMPLATE_NOT_FOUND"
     assert "welcome" in error["message"]
+
+
+@pytest.mark.parametrize("mutation", ["emailSend", "templateSendTest"])
+async def test_a_template_that_cannot_be_rendered_is_a_user_error(
+    client: httpx.AsyncClient, runtime: Runtime, tmp_path: Path, mutation: str
+) -> None:
+    body = "<mjml><mj-body><mj-text>{{ props.plan.name }}</mj-text></mj-body></mjml>"
+    (tmp_path / "plan.mjml.j2").write_text(f"---\nsubject: Your plan\n---\n{body}")
+    runtime.templates = Templates.load([tmp_path])
+    data = await ask(
+        client,
+        f"""mutation {{ {mutation}(input: {{template: "plan", to: "ada@example.com"}}) {{
+            email {{ id }} userErrors {{ field code message }} }} }}""",
+    )
+    (error,) = data[mutation]["userErrors"]
+    assert (error["field"], error["code"]) == (["props"], "RENDERING_FAILED")
+    assert "props.plan is not set" in error["message"]
 
 
 async def test_a_template_test_says_that_it_is_one(client: httpx.AsyncClient, runtime: Runtime) -> None:

@@ -14,7 +14,7 @@ from hogsend.realtime import activity
 from hogsend.realtime import bus as bus_module
 from hogsend.realtime.bus import Bus, Interest
 from hogsend.realtime.cursor import StreamCursor
-from hogsend.realtime.streams import StreamFilter, follow, head, read_after
+from hogsend.realtime.streams import ActivityFilter, follow, head, read_after
 from hogsend.realtime.tailer import Tailer
 from hogsend.runtime import Runtime
 
@@ -28,7 +28,7 @@ async def write(runtime: Runtime, ref: UUID | None = None, kind: str = "event") 
 
 async def read(runtime: Runtime, after: StreamCursor) -> list[UUID]:
     async with runtime.database.read() as conn:
-        return [entry.ref_id for entry in await read_after(conn, StreamFilter(), after)]
+        return [entry.ref_id for entry in await read_after(conn, ActivityFilter(), after)]
 
 
 async def read_some(runtime: Runtime, after: StreamCursor, count: int) -> list[UUID]:
@@ -83,7 +83,7 @@ async def test_reconnecting_at_random_points_misses_and_repeats_nothing(runtime:
     writers = asyncio.gather(*(writer(25) for _ in range(6)))
     while not writers.done() or len(got) < len(written):
         async with runtime.database.read() as conn:
-            entries = await read_after(conn, StreamFilter(), cursor, limit=rng.randint(1, 9))
+            entries = await read_after(conn, ActivityFilter(), cursor, limit=rng.randint(1, 9))
         got += [entry.ref_id for entry in entries]
         if entries:
             cursor = StreamCursor.decode(entries[-1].cursor.encode())
@@ -98,7 +98,7 @@ async def test_followers_hear_through_redis_and_without_it(runtime: Runtime) -> 
     got: asyncio.Queue[UUID] = asyncio.Queue()
 
     async def listen() -> None:
-        async for entries in follow(runtime.database, bus, StreamFilter(kinds=("event",))):
+        async for entries in follow(runtime.database, bus, ActivityFilter(kinds=("event",))):
             for entry in entries:
                 got.put_nowait(entry.ref_id)
 

@@ -91,7 +91,7 @@ async def send_in(
     try:
         prepared = await prepare(conn, runtime, contact, request)
     except RenderError as error:
-        raise InvalidInput("props", error.message, code="TEMPLATE_NOT_RENDERED") from error
+        raise InvalidInput("props", error.message, code="RENDERING_FAILED") from error
     if prepared.created and prepared.refusal is None:
         await deliver_later(conn, runtime, prepared.email_id)
     return prepared

@@ -104,7 +104,6 @@ ROWS = (
         take=_created,
         body=ContactIn,
         status=201,
-        conflicts=frozenset({"EXTERNAL_ID_TAKEN", "EMAIL_TAKEN"}),
         answer=answers.things(contact="Contact"),
     ),
     Row(
@@ -151,7 +150,6 @@ ROWS = (
         lambda data, _given: {"contact": data["contactUpdate"]["contact"]},
         take=_changed,
         body=ContactChange,
-        conflicts=frozenset({"EMAIL_TAKEN"}),
         not_found="Contact",
         answer=answers.things(contact="Contact"),
     ),

@@ -62,7 +62,6 @@ ROWS = (
         _retried,
         take=lambda given: {"id": given.path["id"]},
         not_found="DLQ entry",
-        conflicts=frozenset({"NOT_PENDING", "MOVED_ON", "NOT_STUCK", "ALREADY_IN_JOURNEY"}),
         answer=answers.obj({"id": ID, "status": {"const": "retried"}, "retriedAt": AT}),
     ),
     Row(
@@ -77,7 +76,6 @@ ROWS = (
         _discarded,
         take=lambda given: {"id": given.path["id"]},
         not_found="DLQ entry",
-        conflicts=frozenset({"NOT_PENDING"}),
         answer=answers.obj({"id": ID, "status": {"const": "discarded"}}),
     ),
 )

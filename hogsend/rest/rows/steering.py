@@ -137,7 +137,6 @@ ROWS = (
         """,
         _cancelled,
         take=lambda given: {"id": given.path["stateId"], "journeyId": given.path["id"]},
-        conflicts=frozenset({"ALREADY_ENDED"}),
         not_found="Journey state",
         answer=answers.obj(
             {"state": answers.thing("CancelledState"), "hatchetCancelled": {"type": "boolean"}}
@@ -196,7 +195,6 @@ ROWS = (
         _resent,
         take=lambda given: {"id": given.path["id"]},
         status=202,
-        conflicts=frozenset({"NOT_RETRIABLE", "NO_TEMPLATE"}),
         not_found="Email",
         answer=answers.obj({"emailId": {"type": "string", "format": "uuid"}, "status": {"type": "string"}}),
     ),

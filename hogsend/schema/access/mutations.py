@@ -9,10 +9,9 @@ import strawberry
 from hogsend.access.actions import create_key, revoke_key
 from hogsend.access.audit import Action, Resource
 from hogsend.access.caller import Scope
-from hogsend.errors import NotFound
 from hogsend.graphql import ids
 from hogsend.graphql.context import Info
-from hogsend.graphql.mutations import mutation, part, payload
+from hogsend.graphql.mutations import by_id, mutation, part, payload
 from hogsend.schema.access.types import ApiKey
 from hogsend.schema.viewer import KeyScope
 
@@ -42,16 +41,12 @@ class ApiKeyRevokePayload:
     api_key: ApiKey | None = part("The key, revoked.")
 
 
-def _named(input: ApiKeyRevokeInput) -> str:
-    return input.id.removeprefix(f"{ApiKey.prefix}_")
-
-
 @strawberry.type
 class ApiKeyMutation:
     @mutation(
         ApiKeyCreatePayload,
         scope=Scope.FULL_ADMIN,
-        audits=(Action.CREATE, Resource.API_KEY),
+        audits=(Action.CREATE, Resource.API_KEY, None),
         description="Make a key. The answer is the only place that ever shows its secret.",
     )
     async def api_key_create(self, info: Info, input: ApiKeyCreateInput) -> ApiKeyCreatePayload:
@@ -66,12 +61,9 @@ class ApiKeyMutation:
     @mutation(
         ApiKeyRevokePayload,
         scope=Scope.FULL_ADMIN,
-        audits=(Action.REVOKE, Resource.API_KEY),
-        named=_named,
+        audits=(Action.REVOKE, Resource.API_KEY, by_id(ApiKey.prefix)),
         description="Revoke a key: it is refused everywhere at once, and its open streams end.",
     )
     async def api_key_revoke(self, info: Info, input: ApiKeyRevokeInput) -> ApiKeyRevokePayload:
-        key_id = ids.uuid_of(input.id, ApiKey.prefix)
-        if key_id is None:
-            raise NotFound("API key")
+        key_id = ids.key_of(input.id, ApiKey.prefix, "API key")
         return ApiKeyRevokePayload(api_key=ApiKey.of(await revoke_key(info.context.runtime, key_id)))

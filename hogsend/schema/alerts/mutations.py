@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from enum import Enum
 from typing import Any
 from uuid import UUID
@@ -11,13 +12,13 @@ from strawberry.scalars import JSON
 
 from hogsend.access.audit import Action, Resource
 from hogsend.access.caller import Scope
+from hogsend.access.idempotency import Claim
 from hogsend.alerts.actions import FIELDS, create_rule, delete_rule, update_rule
 from hogsend.alerts.rule_types import AlertRuleType
 from hogsend.alerts.test_rule import send_test
-from hogsend.errors import NotFound
 from hogsend.graphql import ids
-from hogsend.graphql.context import Info
-from hogsend.graphql.mutations import idempotency_key, mutation, part, payload
+from hogsend.graphql.context import Context, Info
+from hogsend.graphql.mutations import Answer, by_id, idempotency_key, mutation, part, payload
 from hogsend.schema.alerts.types import AlertChannel, AlertRule
 
 _CONFIG = "What the channel must know; see `AlertChannel`."
@@ -83,17 +84,13 @@ class AlertRuleTestPayload:
     delivered: bool | None = part("Whether the channel took it.")
     error: str | None = part("Why the channel did not.")
 
-
-def _id(input: Any) -> str:
-    bare: str = input.id.removeprefix(f"{AlertRule.prefix}_")
-    return bare
+    @classmethod
+    async def of(cls, _context: Context, answer: Answer) -> AlertRuleTestPayload:
+        return cls(delivered=answer["delivered"], error=answer["error"])
 
 
 def _key(id: str) -> UUID:
-    key = ids.uuid_of(id, AlertRule.prefix)
-    if key is None:
-        raise NotFound("Alert rule")
-    return key
+    return ids.key_of(id, AlertRule.prefix, "Alert rule")
 
 
 def _columns(input: AlertRuleCreateInput | AlertRuleUpdateInput) -> dict[str, Any]:
@@ -111,7 +108,7 @@ class AlertMutation:
     @mutation(
         AlertRuleCreatePayload,
         scope=Scope.FULL_ADMIN,
-        audits=(Action.CREATE, Resource.ALERT_RULE),
+        audits=(Action.CREATE, Resource.ALERT_RULE, None),
         description="Make an alert rule. A URL that leads into a private network is refused.",
     )
     async def alert_rule_create(self, info: Info, input: AlertRuleCreateInput) -> AlertRuleCreatePayload:
@@ -122,8 +119,7 @@ class AlertMutation:
     @mutation(
         AlertRuleUpdatePayload,
         scope=Scope.FULL_ADMIN,
-        audits=(Action.UPDATE, Resource.ALERT_RULE),
-        named=_id,
+        audits=(Action.UPDATE, Resource.ALERT_RULE, by_id(AlertRule.prefix)),
         description="Change an alert rule. The whole that comes of it must fit together.",
     )
     async def alert_rule_update(self, info: Info, input: AlertRuleUpdateInput) -> AlertRuleUpdatePayload:
@@ -133,8 +129,7 @@ class AlertMutation:
     @mutation(
         AlertRuleDeletePayload,
         scope=Scope.FULL_ADMIN,
-        audits=(Action.DELETE, Resource.ALERT_RULE),
-        named=_id,
+        audits=(Action.DELETE, Resource.ALERT_RULE, by_id(AlertRule.prefix)),
         description="Delete an alert rule. What it fired stays.",
     )
     async def alert_rule_delete(self, info: Info, input: AlertRuleDeleteInput) -> AlertRuleDeletePayload:
@@ -144,13 +139,10 @@ class AlertMutation:
 
     @mutation(
         AlertRuleTestPayload,
-        claims_key=False,
         scope=Scope.FULL_ADMIN,
-        audits=(Action.UPDATE, Resource.ALERT_RULE),
-        named=_id,
+        audits=(Action.UPDATE, Resource.ALERT_RULE, by_id(AlertRule.prefix)),
         description="Tell a rule's channel what the rule sees now, marked as a test. Nothing fires.",
         cost=100,
     )
-    async def alert_rule_test(self, info: Info, input: AlertRuleTestInput) -> AlertRuleTestPayload:
-        tested = await send_test(info.context.runtime, _key(input.id), idempotency_key=input.idempotency_key)
-        return AlertRuleTestPayload(delivered=tested.delivered, error=tested.error)
+    async def alert_rule_test(self, info: Info, input: AlertRuleTestInput, claim: Claim) -> Answer:
+        return asdict(await send_test(info.context.runtime, _key(input.id)))

@@ -9,7 +9,7 @@ import strawberry
 from hogsend.access.audit import Action, Resource, audit
 from hogsend.access.caller import Scope
 from hogsend.access.idempotency import Claim
-from hogsend.contacts.imports import preview, read_file, start_import
+from hogsend.contacts.imports import ImportFile, preview, read_file, start_import
 from hogsend.graphql.context import Context, Info
 from hogsend.graphql.mutations import Answer, idempotency_key, mutation, part, payload
 from hogsend.graphql.node import by_key
@@ -37,26 +37,32 @@ class ContactsImportPayload:
         return cls(job=await by_key(context, ImportJob, UUID(answer["job"])))
 
 
+async def _file(input: ContactsImportInput) -> ImportFile:
+    return await read_file(input.format.value, input.data, input.file_name)
+
+
+async def _would_import(info: Info, input: ContactsImportInput) -> Answer:
+    return {"preview": await preview(info.context.runtime.database, await _file(input))}
+
+
 @strawberry.type
 class ImportMutation:
     @mutation(
         ContactsImportPayload,
         scope=Scope.FULL_ADMIN,
-        audits=(Action.IMPORT, Resource.CONTACT),
+        audits=(Action.IMPORT, Resource.CONTACT, None),
         description="Take a file of contacts in, in the background: upsert by externalId, properties merged at the "
         "top level. A bad row is skipped and reported; no event is fired and no journey starts.",
         cost=100,
+        preview=_would_import,
     )
-    async def contacts_import(self, info: Info, input: ContactsImportInput, claim: Claim | None) -> Answer:
+    async def contacts_import(self, info: Info, input: ContactsImportInput, claim: Claim) -> Answer:
         runtime = info.context.runtime
-        file = await read_file(input.format.value, input.data, input.file_name)
-        if input.dry_run:
-            return {"preview": await preview(runtime.database, file)}
+        file = await _file(input)
         async with runtime.database.transaction() as conn:
             job = await start_import(conn, runtime.clock, file, actor=info.context.caller.name)
             detail = {"fileName": file.name, "format": file.format, "rows": file.total_rows}
             await audit(conn, resource_id=job.id, detail=detail)
             answer = {"job": str(job.id)}
-            if claim is not None:
-                await claim.answer(conn, answer)
+            await claim.answer(conn, answer)
         return answer

@@ -14,7 +14,7 @@ from hogsend.contacts import actions
 from hogsend.contacts.actions import UNTOUCHED, PreferencesUpdate
 from hogsend.errors import NotFound
 from hogsend.graphql.context import Context, Info
-from hogsend.graphql.mutations import mutation, part, payload
+from hogsend.graphql.mutations import by_fields, mutation, part, payload
 from hogsend.graphql.node import by_key
 from hogsend.schema.contacts.types import Contact, ContactBy, ContactPreferences, find_contact
 
@@ -114,10 +114,6 @@ async def _id_of(context: Context, by: ContactBy) -> UUID:
     return UUID(str(row["id"]))
 
 
-async def _contact(context: Context, contact_id: UUID) -> Contact | None:
-    return await by_key(context, Contact, contact_id)
-
-
 def _object(value: Any) -> Any:
     """Leave what is not an object to the action's own check, which says so."""
     return {} if value is None else value
@@ -128,8 +124,7 @@ class ContactMutation:
     @mutation(
         ContactCreatePayload,
         scope=Scope.FULL_ADMIN,
-        audits=(Action.CREATE, Resource.CONTACT),
-        named=lambda given: given.external_id or given.email,
+        audits=(Action.CREATE, Resource.CONTACT, by_fields("external_id", "email")),
         description="Make a contact. One that has a key already is an error; `contactUpsert` takes either.",
     )
     async def contact_create(self, info: Info, input: ContactCreateInput) -> ContactCreatePayload:
@@ -142,13 +137,12 @@ class ContactMutation:
                 email=input.email,
                 properties=_object(input.properties),
             )
-        return ContactCreatePayload(contact=await _contact(info.context, made["id"]))
+        return ContactCreatePayload(contact=await by_key(info.context, Contact, made["id"]))
 
     @mutation(
         ContactUpdatePayload,
         scope=Scope.FULL_ADMIN,
-        audits=(Action.UPDATE, Resource.CONTACT),
-        named=_named,
+        audits=(Action.UPDATE, Resource.CONTACT, _named),
         description="Change a contact's address or properties.",
     )
     async def contact_update(self, info: Info, input: ContactUpdateInput) -> ContactUpdatePayload:
@@ -162,13 +156,12 @@ class ContactMutation:
                 email=UNTOUCHED if input.email is strawberry.UNSET else input.email,
                 properties=_object(input.properties),
             )
-        return ContactUpdatePayload(contact=await _contact(info.context, changed["id"]))
+        return ContactUpdatePayload(contact=await by_key(info.context, Contact, changed["id"]))
 
     @mutation(
         ContactUpsertPayload,
         scope=Scope.FULL_ADMIN,
-        audits=(Action.UPDATE, Resource.CONTACT),
-        named=lambda given: given.external_id or given.email,
+        audits=(Action.UPDATE, Resource.CONTACT, by_fields("external_id", "email")),
         description="Find a contact by either key, fill in the missing one, merge two where each key has its own, "
         "or make one.",
     )
@@ -183,7 +176,7 @@ class ContactMutation:
                 properties=_object(input.properties),
             )
         return ContactUpsertPayload(
-            contact=await _contact(info.context, found.contact["id"]),
+            contact=await by_key(info.context, Contact, found.contact["id"]),
             created=found.created,
             linked=found.linked,
             merged_contact_ids=found.merged,
@@ -192,8 +185,7 @@ class ContactMutation:
     @mutation(
         ContactDeletePayload,
         scope=Scope.FULL_ADMIN,
-        audits=(Action.DELETE, Resource.CONTACT),
-        named=_named,
+        audits=(Action.DELETE, Resource.CONTACT, _named),
         description="Delete a contact: its runs end, nothing more is sent to it, its keys are free again. What it "
         "refused is kept, and holds for whoever comes with its address.",
     )
@@ -207,8 +199,7 @@ class ContactMutation:
     @mutation(
         ContactPreferencesUpdatePayload,
         scope=Scope.FULL_ADMIN,
-        audits=(Action.UPDATE, Resource.CONTACT),
-        named=_named,
+        audits=(Action.UPDATE, Resource.CONTACT, _named),
         description="Say what a contact agreed to. Each change has its decision.",
     )
     async def contact_preferences_update(

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 import strawberry
 
 from hogsend.access.audit import Action, Resource
 from hogsend.access.caller import Scope
-from hogsend.errors import InvalidInput, NotFound
+from hogsend.access.idempotency import Claim
+from hogsend.errors import InvalidInput
 from hogsend.graphql import ids
-from hogsend.graphql.context import Info
-from hogsend.graphql.mutations import idempotency_key, mutation, part, payload
+from hogsend.graphql.context import Context, Info
+from hogsend.graphql.mutations import Answer, by_id, idempotency_key, mutation, part, payload
 from hogsend.graphql.node import by_key
-from hogsend.operations.dead_letters import MOST_AT_ONCE, DeadLetterRetry, discard, retry, retry_many
+from hogsend.operations.dead_letters import MOST_AT_ONCE, DeadLetterRetry, Retries, discard, retry, retry_many
 from hogsend.schema.deadletters.types import DeadLetter
 from hogsend.tables.deadletters import DeadLetterSource
 
@@ -53,6 +53,10 @@ class DeadLettersRetryInput:
 class DeadLetterRetryPayload:
     dead_letter: DeadLetter | None = part("The dead letter; null where it was not retried.")
 
+    @classmethod
+    async def of(cls, context: Context, answer: Answer) -> DeadLetterRetryPayload:
+        return cls(dead_letter=await by_key(context, DeadLetter, UUID(answer["id"])))
+
 
 @payload("What `deadLetterDiscard` did.", errors="NOT_FOUND NOT_PENDING")
 class DeadLetterDiscardPayload:
@@ -74,39 +78,55 @@ class DeadLettersRetryPayload:
         f"A sample: each that was refused, and the first {SAMPLE} others."
     )
 
-
-def _id(input: Any) -> str:
-    bare: str = input.id.removeprefix(f"{DeadLetter.prefix}_")
-    return bare
+    @classmethod
+    async def of(cls, _context: Context, answer: Answer) -> DeadLettersRetryPayload:
+        retried, refused = answer["retried"], answer["refused"]
+        results = [
+            *(_result(key, why) for key, why in refused.items()),
+            *(_result(key, None) for key in retried[:SAMPLE]),
+        ]
+        return cls(retried=len(retried), refused=len(refused), results=results)
 
 
 def _key(id: str) -> UUID:
-    key = ids.uuid_of(id, DeadLetter.prefix)
-    if key is None:
-        raise NotFound("DLQ entry")
-    return key
+    return ids.key_of(id, DeadLetter.prefix, "DLQ entry")
+
+
+def _retries(input: DeadLettersRetryInput) -> DeadLetterRetry:
+    return DeadLetterRetry(
+        ids=None if input.ids is None else _keys(input.ids),
+        source=input.source.value if input.source else None,
+        limit=input.limit,
+    )
+
+
+def _kept(done: Retries) -> Answer:
+    return {
+        "retried": [str(key) for key in done.retried],
+        "refused": {str(key): why for key, why in done.refused.items()},
+    }
+
+
+async def _would_retry(info: Info, input: DeadLettersRetryInput) -> Answer:
+    return _kept(await retry_many(info.context.runtime, _retries(input), dry_run=True))
 
 
 @strawberry.type
 class DeadLetterMutation:
     @mutation(
         DeadLetterRetryPayload,
-        claims_key=False,
         scope=Scope.FULL_ADMIN,
-        audits=(Action.RETRY, Resource.DLQ),
-        named=_id,
+        audits=(Action.RETRY, Resource.DLQ, by_id(DeadLetter.prefix)),
         description="Queue what a dead letter stands for again. A new failure brings it back.",
     )
-    async def dead_letter_retry(self, info: Info, input: DeadLetterRetryInput) -> DeadLetterRetryPayload:
-        key = _key(input.id)
-        await retry(info.context.runtime, key, idempotency_key=input.idempotency_key)
-        return DeadLetterRetryPayload(dead_letter=await _settled(info, key))
+    async def dead_letter_retry(self, info: Info, input: DeadLetterRetryInput, claim: Claim) -> Answer:
+        done = await retry(info.context.runtime, _key(input.id), claim)
+        return {"id": str(done.id)}
 
     @mutation(
         DeadLetterDiscardPayload,
         scope=Scope.FULL_ADMIN,
-        audits=(Action.DISCARD, Resource.DLQ),
-        named=_id,
+        audits=(Action.DISCARD, Resource.DLQ, by_id(DeadLetter.prefix)),
         description="Give a dead letter up. It stays to be read.",
     )
     async def dead_letter_discard(
@@ -114,41 +134,21 @@ class DeadLetterMutation:
     ) -> DeadLetterDiscardPayload:
         key = _key(input.id)
         await discard(info.context.runtime, key)
-        return DeadLetterDiscardPayload(dead_letter=await _settled(info, key))
+        return DeadLetterDiscardPayload(dead_letter=await by_key(info.context, DeadLetter, key))
 
     @mutation(
         DeadLettersRetryPayload,
-        claims_key=False,
         scope=Scope.FULL_ADMIN,
-        audits=(Action.RETRY, Resource.DLQ),
+        audits=(Action.RETRY, Resource.DLQ, None),
         description="Retry many dead letters, each for itself; one that is refused does not stop the others.",
         cost=100,
+        preview=_would_retry,
     )
-    async def dead_letters_retry(self, info: Info, input: DeadLettersRetryInput) -> DeadLettersRetryPayload:
-        wish = DeadLetterRetry(
-            ids=None if input.ids is None else _keys(input.ids),
-            source=input.source.value if input.source else None,
-            limit=input.limit,
-        )
-        done = await retry_many(
-            info.context.runtime, wish, dry_run=input.dry_run, idempotency_key=input.idempotency_key
-        )
-        return DeadLettersRetryPayload(
-            retried=len(done.retried),
-            refused=len(done.refused),
-            results=[
-                *(_result(key, why) for key, why in done.refused.items()),
-                *(_result(key, None) for key in done.retried[:SAMPLE]),
-            ],
-        )
+    async def dead_letters_retry(self, info: Info, input: DeadLettersRetryInput, claim: Claim) -> Answer:
+        return _kept(await retry_many(info.context.runtime, _retries(input)))
 
 
-async def _settled(info: Info, key: UUID) -> DeadLetter | None:
-    info.context.forget()
-    return await by_key(info.context, DeadLetter, key)
-
-
-def _result(key: UUID, why: str | None) -> DeadLetterRetryResult:
+def _result(key: str, why: str | None) -> DeadLetterRetryResult:
     return DeadLetterRetryResult(
         dead_letter_id=strawberry.ID(ids.encode(DeadLetter.prefix, key)), retried=why is None, reason=why
     )

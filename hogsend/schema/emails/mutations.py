@@ -15,10 +15,10 @@ from hogsend.access.idempotency import Claim
 from hogsend.emails.sending.direct import EmailRequest, resend_in, send_in
 from hogsend.emails.sending.prepare import PreparedSend
 from hogsend.emails.templates.jinja import RenderError
-from hogsend.errors import InvalidInput, NotFound
+from hogsend.errors import InvalidInput
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context, Info
-from hogsend.graphql.mutations import Answer, idempotency_key, mutation, part, payload
+from hogsend.graphql.mutations import Answer, by_fields, by_id, idempotency_key, mutation, part, payload
 from hogsend.graphql.node import by_key
 from hogsend.schema.decisions.enums import Reason
 from hogsend.schema.emails.types import Email
@@ -66,7 +66,7 @@ class TemplateSendTestInput:
     idempotency_key: str | None = idempotency_key("send")
 
 
-class _Outcome:
+class _Sent:
     """What a send, a resend and a test answer alike."""
 
     @classmethod
@@ -80,7 +80,7 @@ _REFUSAL = "Why nothing is sent; null where something is."
 
 
 @payload("What `emailSend` did.", errors="INVALID NOT_FOUND TEMPLATE_NOT_FOUND RENDERING_FAILED", keyed=True)
-class EmailSendPayload(_Outcome):
+class EmailSendPayload(_Sent):
     email: Email | None = part(_EMAIL)
     refusal: Reason | None = part(_REFUSAL)
 
@@ -90,7 +90,7 @@ class EmailSendPayload(_Outcome):
     errors="INVALID NOT_FOUND TEMPLATE_NOT_FOUND RENDERING_FAILED NOT_RETRIABLE NO_TEMPLATE",
     keyed=True,
 )
-class EmailResendPayload(_Outcome):
+class EmailResendPayload(_Sent):
     email: Email | None = part(_EMAIL)
     refusal: Reason | None = part(_REFUSAL)
 
@@ -100,7 +100,7 @@ class EmailResendPayload(_Outcome):
     errors="INVALID NOT_FOUND TEMPLATE_NOT_FOUND RENDERING_FAILED",
     keyed=True,
 )
-class TemplateSendTestPayload(_Outcome):
+class TemplateSendTestPayload(_Sent):
     email: Email | None = part(_EMAIL)
     refusal: Reason | None = part(_REFUSAL)
 
@@ -110,25 +110,21 @@ class EmailMutation:
     @mutation(
         EmailSendPayload,
         scope=Scope.FULL_ADMIN,
-        audits=(Action.CREATE, Resource.EMAIL),
-        named=lambda given: given.user_id or given.to,
+        audits=(Action.CREATE, Resource.EMAIL, by_fields("user_id", "to")),
         description="Send one email now. Suppression and preferences hold, as for every send.",
     )
-    async def email_send(self, info: Info, input: EmailSendInput, claim: Claim | None) -> Answer:
+    async def email_send(self, info: Info, input: EmailSendInput, claim: Claim) -> Answer:
         return await _send(info.context, input.request(), claim)
 
     @mutation(
         EmailResendPayload,
         scope=Scope.FULL_ADMIN,
-        audits=(Action.RESEND, Resource.EMAIL),
-        named=lambda given: given.id,
+        audits=(Action.RESEND, Resource.EMAIL, by_id(Email.prefix)),
         description="Render a failed or bounced email again and send it, as a new send. Two at once are one.",
     )
-    async def email_resend(self, info: Info, input: EmailResendInput, claim: Claim | None) -> Answer:
+    async def email_resend(self, info: Info, input: EmailResendInput, claim: Claim) -> Answer:
         runtime = info.context.runtime
-        email_id = ids.uuid_of(input.id, "email")
-        if email_id is None:
-            raise NotFound("Email")
+        email_id = ids.key_of(input.id, Email.prefix, "Email")
         async with runtime.database.transaction() as conn:
             try:
                 prepared = await resend_in(conn, runtime, email_id)
@@ -139,13 +135,10 @@ class EmailMutation:
     @mutation(
         TemplateSendTestPayload,
         scope=Scope.FULL_ADMIN,
-        audits=(Action.CREATE, Resource.EMAIL),
-        named=lambda given: given.to,
+        audits=(Action.CREATE, Resource.EMAIL, by_fields("to")),
         description="Send a template to an address to see it there; the subject says that it is a test.",
     )
-    async def template_send_test(
-        self, info: Info, input: TemplateSendTestInput, claim: Claim | None
-    ) -> Answer:
+    async def template_send_test(self, info: Info, input: TemplateSendTestInput, claim: Claim) -> Answer:
         template = info.context.runtime.templates.get(input.template)
         props: Any = input.props or {}
         request = EmailRequest(
@@ -158,23 +151,17 @@ class EmailMutation:
         return await _send(info.context, request, claim)
 
 
-async def _send(context: Context, request: EmailRequest, claim: Claim | None) -> Answer:
+async def _send(context: Context, request: EmailRequest, claim: Claim) -> Answer:
     runtime = context.runtime
     async with runtime.database.transaction() as conn:
-        try:
-            prepared = await send_in(conn, runtime, request, key=None, reason=Reason.OPERATOR_ASKED)
-        except RenderError as error:
-            raise InvalidInput("props", error.message, code="RENDERING_FAILED") from None
+        prepared = await send_in(conn, runtime, request, key=None, reason=Reason.OPERATOR_ASKED)
         return await _answered(conn, claim, prepared, about=prepared.email_id)
 
 
-async def _answered(
-    conn: AsyncConnection, claim: Claim | None, prepared: PreparedSend, *, about: UUID
-) -> Answer:
+async def _answered(conn: AsyncConnection, claim: Claim, prepared: PreparedSend, *, about: UUID) -> Answer:
     """Keep the answer and the audit row in the transaction of the effect."""
     refusal = None if prepared.refusal is None else prepared.refusal.value
     answer = {"email": str(prepared.email_id), "refusal": refusal}
     await audit(conn, resource_id=about, after=answer)
-    if claim is not None:
-        await claim.answer(conn, answer)
+    await claim.answer(conn, answer)
     return answer

@@ -14,13 +14,20 @@ from hogsend.access.caller import Scope
 from hogsend.access.idempotency import Claim
 from hogsend.events.event import NewEvent
 from hogsend.graphql.context import Context, Info
-from hogsend.graphql.fields import field
-from hogsend.graphql.mutations import Answer, idempotency_key, mutation, part, payload
-from hogsend.graphql.node import by_key, link
-from hogsend.ingestion.ingest import IngestResult, ingest
-from hogsend.ingestion.replay_events import MOST_AT_ONCE, EventChoice, choose, replay_all
+from hogsend.graphql.mutations import Answer, idempotency_key, mutation, part, payload, sample_of
+from hogsend.graphql.node import by_key
+from hogsend.graphql.rows import to_one
+from hogsend.ingestion.ingest import ingest
+from hogsend.ingestion.replay_events import (
+    MOST_AT_ONCE,
+    Chosen,
+    EventChoice,
+    Replayed,
+    ReplayError,
+    choose,
+    replay_all,
+)
 from hogsend.schema.events.types import Event
-from hogsend.schema.refs import StateRef
 
 SAMPLE = 10
 
@@ -48,7 +55,7 @@ class EventIngestInput:
         default=None, description="A key seen before changes nothing and answers `stored: false`."
     )
 
-    def to_ingest(self) -> NewEvent:
+    def event(self) -> NewEvent:
         return NewEvent(
             name=self.name,
             external_id=self.user_id,
@@ -67,9 +74,7 @@ class EventExit:
     exited: bool = strawberry.field(description="False where the event does not fit the exit's conditions.")
     state_id: strawberry.Private[UUID]
 
-    @field("The run.")
-    async def state(self, info: Info) -> StateRef | None:
-        return await link(info.context, "state", self.state_id)  # type: ignore[no-any-return]
+    state = to_one("state", "state_id", "The run.")
 
 
 @payload("What `eventIngest` did.", errors="INVALID")
@@ -82,17 +87,6 @@ class EventIngestPayload:
 def _object(value: Any) -> dict[str, Any]:
     """Leave what is not an object to ingestion's own check, which says so."""
     return {} if value is None else value
-
-
-async def ingested(context: Context, result: IngestResult) -> EventIngestPayload:
-    return EventIngestPayload(
-        stored=result.stored,
-        event=await by_key(context, Event, result.event_id),
-        exits=[
-            EventExit(journey_id=one.journey_id, state_id=one.state_id, exited=one.exited)
-            for one in result.exits
-        ],
-    )
 
 
 @strawberry.input(description="Which events, by what they are. At least one field.")
@@ -135,53 +129,12 @@ class EventsReplayPayload:
 
     @classmethod
     async def of(cls, context: Context, answer: Answer) -> EventsReplayPayload:
-        sample = [await by_key(context, Event, UUID(one)) for one in answer["sample"]]
         return cls(
             matched=answer["matched"],
             replayed=answer["replayed"],
             errors=[EventsReplayError(**one) for one in answer["errors"]],
-            sample=[event for event in sample if event is not None],
+            sample=await sample_of(context, Event, answer["sample"]),
         )
-
-
-@strawberry.type
-class EventMutation:
-    @mutation(
-        EventIngestPayload,
-        claims_key=False,
-        scope=Scope.INGEST,
-        audits=(Action.CREATE, Resource.EVENT),
-        description="Take an event in, with everything that follows from it, in one transaction.",
-    )
-    async def event_ingest(self, info: Info, input: EventIngestInput) -> EventIngestPayload:
-        return await ingested(info.context, await ingest(info.context.runtime, input.to_ingest()))
-
-    @mutation(
-        EventsReplayPayload,
-        scope=Scope.FULL_ADMIN,
-        audits=(Action.REPLAY, Resource.EVENT),
-        description="Send stored events through the whole pipeline again. Entry guards apply, nothing is stored "
-        "twice, and open waits are not satisfied by what happened before them.",
-        cost=100,
-    )
-    async def events_replay(self, info: Info, input: EventsReplayInput, claim: Claim | None) -> Answer:
-        runtime = info.context.runtime
-        chosen = await choose(runtime, _choice(input))
-        errors = [{"event_id": one, "error": "Event not found"} for one in chosen.unknown]
-        replayed = 0
-        if not input.dry_run:
-            done = await replay_all(runtime, chosen)
-            replayed = done.replayed
-            errors = [{"event_id": one.event_id, "error": one.error} for one in done.errors]
-        async with runtime.database.transaction() as conn:
-            await audit(conn, detail={"matched": len(chosen.event_ids), "replayed": replayed})
-        sample = [str(event_id) for event_id in chosen.event_ids[:SAMPLE]]
-        return {
-            "matched": len(chosen.event_ids),
-            "replayed": replayed,
-            "errors": errors,
-            "sample": sample,
-        }
 
 
 def _choice(input: EventsReplayInput) -> EventChoice:
@@ -194,3 +147,55 @@ def _choice(input: EventsReplayInput) -> EventChoice:
         end=wanted.end,
         limit=input.limit,
     )
+
+
+def _kept(chosen: Chosen, done: Replayed) -> Answer:
+    return {
+        "matched": len(chosen.event_ids),
+        "replayed": done.replayed,
+        "errors": [{"event_id": one.event_id, "error": one.error} for one in done.errors],
+        "sample": [str(event_id) for event_id in chosen.event_ids[:SAMPLE]],
+    }
+
+
+async def _would_replay(info: Info, input: EventsReplayInput) -> Answer:
+    chosen = await choose(info.context.runtime, _choice(input))
+    return _kept(chosen, Replayed(0, [ReplayError(one, "Event not found") for one in chosen.unknown]))
+
+
+@strawberry.type
+class EventMutation:
+    @mutation(
+        EventIngestPayload,
+        claims_key=False,
+        scope=Scope.INGEST,
+        audits=(Action.CREATE, Resource.EVENT, None),
+        description="Take an event in, with everything that follows from it, in one transaction.",
+    )
+    async def event_ingest(self, info: Info, input: EventIngestInput) -> EventIngestPayload:
+        result = await ingest(info.context.runtime, input.event())
+        return EventIngestPayload(
+            stored=result.stored,
+            event=await by_key(info.context, Event, result.event_id),
+            exits=[
+                EventExit(journey_id=one.journey_id, state_id=one.state_id, exited=one.exited)
+                for one in result.exits
+            ],
+        )
+
+    @mutation(
+        EventsReplayPayload,
+        scope=Scope.FULL_ADMIN,
+        audits=(Action.REPLAY, Resource.EVENT, None),
+        description="Send stored events through the whole pipeline again. Entry guards apply, nothing is stored "
+        "twice, and open waits are not satisfied by what happened before them.",
+        cost=100,
+        preview=_would_replay,
+    )
+    async def events_replay(self, info: Info, input: EventsReplayInput, claim: Claim) -> Answer:
+        runtime = info.context.runtime
+        chosen = await choose(runtime, _choice(input))
+        done = await replay_all(runtime, chosen)
+        async with runtime.database.transaction() as conn:
+            await audit(conn, detail={"matched": len(chosen.event_ids), "replayed": done.replayed})
+        return _kept(chosen, done)

@@ -13,7 +13,7 @@ from hogsend.access.caller import Scope
 from hogsend.access.idempotency import Claim
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context, Info
-from hogsend.graphql.mutations import Answer, idempotency_key, mutation, part, payload
+from hogsend.graphql.mutations import Answer, by_id, idempotency_key, mutation, part, payload
 from hogsend.graphql.node import by_key
 from hogsend.operations.enroll import MAX_BATCH, Enrolled, Person, enroll, enroll_batch, preview_batch
 from hogsend.schema.decisions.enums import Reason
@@ -88,20 +88,40 @@ class JourneyEnrollBatchPayload:
         return cls(enrolled=enrolled, skipped=len(results) - enrolled, results=results)
 
 
+def _people(input: JourneyEnrollBatchInput) -> list[Person]:
+    return [_person(one) for one in input.users]
+
+
+def _person(user: JourneyEnrollInput | JourneyEnrollUser) -> Person:
+    properties: Any = user.properties or {}
+    return Person(user.user_id, user.user_email, properties)
+
+
+def _kept(results: list[Enrolled]) -> Answer:
+    return {
+        "results": [
+            {"user_id": one.external_id, "enrolled": one.enrolled, "reason": one.reason} for one in results
+        ]
+    }
+
+
+async def _would_enroll(info: Info, input: JourneyEnrollBatchInput) -> Answer:
+    journey_id = ids.name_of(input.id, "journey")
+    return _kept(await preview_batch(info.context.runtime, journey_id, _people(input)))
+
+
 @strawberry.type
 class EnrollMutation:
     @mutation(
         JourneyEnrollPayload,
         scope=Scope.JOURNEY_ADMIN,
-        audits=(Action.ENROLL, Resource.JOURNEY),
-        named=lambda given: ids.name_of(given.id, "journey"),
+        audits=(Action.ENROLL, Resource.JOURNEY, by_id("journey")),
         description="Let a journey's trigger event happen to somebody. Its guards apply as to any other event.",
     )
-    async def journey_enroll(self, info: Info, input: JourneyEnrollInput, claim: Claim | None) -> Answer:
+    async def journey_enroll(self, info: Info, input: JourneyEnrollInput, claim: Claim) -> Answer:
         journey_id = ids.name_of(input.id, "journey")
-        properties: Any = input.properties or {}
-        person = Person(input.user_id, input.user_email, properties)
-        result = await enroll(info.context.runtime, journey_id, person, idempotency_key=input.idempotency_key)
+        runtime, key = info.context.runtime, input.idempotency_key
+        result = await enroll(runtime, journey_id, _person(input), idempotency_key=key)
         verdict = next((one for one in result.enrollments if one.journey_id == journey_id), None)
         return {
             "enrolled": verdict is not None and verdict.enrolled,
@@ -113,27 +133,12 @@ class EnrollMutation:
     @mutation(
         JourneyEnrollBatchPayload,
         scope=Scope.JOURNEY_ADMIN,
-        audits=(Action.ENROLL, Resource.JOURNEY),
-        named=lambda given: ids.name_of(given.id, "journey"),
+        audits=(Action.ENROLL, Resource.JOURNEY, by_id("journey")),
         description="Let a journey's trigger event happen to many people, each with a verdict of their own.",
         cost=100,
+        preview=_would_enroll,
     )
-    async def journey_enroll_batch(
-        self, info: Info, input: JourneyEnrollBatchInput, claim: Claim | None
-    ) -> Answer:
-        runtime = info.context.runtime
+    async def journey_enroll_batch(self, info: Info, input: JourneyEnrollBatchInput, claim: Claim) -> Answer:
         journey_id = ids.name_of(input.id, "journey")
-        people = [Person(one.user_id, one.user_email, _properties(one)) for one in input.users]
-        if input.dry_run:
-            results = await preview_batch(runtime, journey_id, people)
-        else:
-            results = await enroll_batch(runtime, journey_id, people, idempotency_key=input.idempotency_key)
-        return {"results": [_kept(one) for one in results]}
-
-
-def _properties(user: JourneyEnrollUser) -> Any:
-    return user.properties or {}
-
-
-def _kept(result: Enrolled) -> dict[str, Any]:
-    return {"user_id": result.external_id, "enrolled": result.enrolled, "reason": result.reason}
+        runtime, key = info.context.runtime, input.idempotency_key
+        return _kept(await enroll_batch(runtime, journey_id, _people(input), idempotency_key=key))

@@ -1,38 +1,18 @@
-"""Mutations of journeys and runs: enable, disable; cancel, resume, skip, cancel many."""
+"""Mutations of journeys: enable, disable."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
-from uuid import UUID
-
 import strawberry
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.access.audit import Action, Resource, audit
 from hogsend.access.caller import Scope
-from hogsend.access.idempotency import Claim
-from hogsend.contacts.lookup import find
-from hogsend.errors import InvalidInput, NotFound
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context, Info
-from hogsend.graphql.mutations import Answer, idempotency_key, mutation, part, payload
-from hogsend.graphql.node import by_key
-from hogsend.operations.cancel import cancel_in, live_states
-from hogsend.operations.stuck_runs import resume_in, skip_in
+from hogsend.graphql.mutations import by_id, mutation, part, payload
 from hogsend.operations.switch import find_journey, set_enabled
-from hogsend.runtime import Runtime
-from hogsend.schema.journeys.runs import JourneyState
 from hogsend.schema.journeys.types import Journey
-from hogsend.storage.database import Record
 
 _JOURNEY = "The journey's id, or the one that its author gave it."
-_RUN = "The run's id, or its bare UUID."
-MOST_AT_ONCE = 10_000
-BATCH = 100
-SAMPLE = 10
-
-TransitionRun = Callable[[AsyncConnection, Runtime, UUID], Awaitable[None]]
 
 
 @strawberry.input(description="Which journey to enable.")
@@ -55,76 +35,12 @@ class JourneyDisablePayload:
     journey: Journey | None = part("The journey as it is now.")
 
 
-@strawberry.input(description="Which run to resume.")
-class JourneyStateResumeInput:
-    id: strawberry.ID = strawberry.field(description=_RUN)
-
-
-@strawberry.input(description="Which run to bring past its step.")
-class JourneyStateSkipInput:
-    id: strawberry.ID = strawberry.field(description=_RUN)
-
-
-@strawberry.input(description="Which run to end.")
-class JourneyStateCancelInput:
-    id: strawberry.ID = strawberry.field(description=_RUN)
-    journey_id: strawberry.ID | None = strawberry.field(
-        default=None, description="Refuse a run of any other journey."
-    )
-
-
-@payload("What `journeyStateCancel` did.", errors="NOT_FOUND ALREADY_ENDED")
-class JourneyStateCancelPayload:
-    state: JourneyState | None = part("The run as it is now.")
-    cancelled_in_engine: bool | None = part(
-        "Whether the engine really stopped something; its fence holds either way."
-    )
-
-
-@payload("What `journeyStateResume` did.", errors="NOT_FOUND NOT_STUCK ALREADY_IN_JOURNEY")
-class JourneyStateResumePayload:
-    state: JourneyState | None = part("The run as it is now.")
-
-
-@payload("What `journeyStateSkip` did.", errors="NOT_FOUND NOT_STUCK NOTHING_TO_SKIP ALREADY_IN_JOURNEY")
-class JourneyStateSkipPayload:
-    state: JourneyState | None = part("The run as it is now.")
-
-
-@strawberry.input(description="Which live runs; at least one of journeyId, userId and ids.")
-class JourneyStatesCancelInput:
-    journey_id: strawberry.ID | None = strawberry.field(default=None, description="Runs of this journey.")
-    user_id: str | None = strawberry.field(
-        default=None, description="Runs of the contact with this externalId or UUID."
-    )
-    ids: list[strawberry.ID] | None = strawberry.field(default=None, description="These runs.")
-    dry_run: bool = strawberry.field(default=False, description="Only say what would be cancelled.")
-    idempotency_key: str | None = idempotency_key("cancel")
-
-
-@payload("What `journeyStatesCancel` did, or would do.", errors="INVALID NOT_FOUND", keyed=True)
-class JourneyStatesCancelPayload:
-    matched: int | None = part(f"How many live runs fit, at most {MOST_AT_ONCE:,} at once.")
-    cancelled: int | None = part("How many were ended; 0 in a dry run.")
-    sample: list[JourneyState] | None = part(f"The first {SAMPLE} of them.")
-
-    @classmethod
-    async def of(cls, context: Context, answer: Answer) -> JourneyStatesCancelPayload:
-        sample = [await by_key(context, JourneyState, UUID(one)) for one in answer["sample"]]
-        return cls(
-            matched=answer["matched"],
-            cancelled=answer["cancelled"],
-            sample=[state for state in sample if state is not None],
-        )
-
-
 @strawberry.type
 class SwitchMutation:
     @mutation(
         JourneyEnablePayload,
         scope=Scope.JOURNEY_ADMIN,
-        audits=(Action.UPDATE, Resource.JOURNEY),
-        named=lambda given: ids.name_of(given.id, "journey"),
+        audits=(Action.UPDATE, Resource.JOURNEY, by_id(Journey.prefix)),
         description="Let people in again, whatever the code says. Runs that are under way are not touched.",
     )
     async def journey_enable(self, info: Info, input: JourneyEnableInput) -> JourneyEnablePayload:
@@ -133,77 +49,11 @@ class SwitchMutation:
     @mutation(
         JourneyDisablePayload,
         scope=Scope.JOURNEY_ADMIN,
-        audits=(Action.UPDATE, Resource.JOURNEY),
-        named=lambda given: ids.name_of(given.id, "journey"),
+        audits=(Action.UPDATE, Resource.JOURNEY, by_id(Journey.prefix)),
         description="Let nobody in, whatever the code says. Runs that are under way go on.",
     )
     async def journey_disable(self, info: Info, input: JourneyDisableInput) -> JourneyDisablePayload:
         return JourneyDisablePayload(journey=await _switch(info.context, input.id, enabled=False))
-
-
-@strawberry.type
-class RunMutation:
-    @mutation(
-        JourneyStateCancelPayload,
-        scope=Scope.JOURNEY_ADMIN,
-        audits=(Action.CANCEL, Resource.JOURNEY),
-        named=lambda given: given.id,
-        description="End a run for good. Whatever drives it is fenced at its next touch: nothing more is sent.",
-    )
-    async def journey_state_cancel(
-        self, info: Info, input: JourneyStateCancelInput
-    ) -> JourneyStateCancelPayload:
-        runtime = info.context.runtime
-        state_id = _state_id(input.id)
-        journey_id = None if input.journey_id is None else ids.name_of(input.journey_id, "journey")
-        async with runtime.database.transaction() as conn:
-            before = await cancel_in(conn, runtime, state_id, journey_id)
-            await audit(conn, resource_id=state_id, before=_shown(before), after={"status": "exited"})
-        stopped = await runtime.engine.cancel_run(state_id, before["engine_run_id"])
-        return JourneyStateCancelPayload(
-            state=await by_key(info.context, JourneyState, state_id), cancelled_in_engine=stopped
-        )
-
-    @mutation(
-        JourneyStateResumePayload,
-        scope=Scope.JOURNEY_ADMIN,
-        audits=(Action.RETRY, Resource.JOURNEY),
-        named=lambda given: given.id,
-        description="Let a blocked or failed run go on from its journal. A send whose outcome nobody knows is "
-        "sent again: resume it only when you know that it did not arrive.",
-    )
-    async def journey_state_resume(
-        self, info: Info, input: JourneyStateResumeInput
-    ) -> JourneyStateResumePayload:
-        return JourneyStateResumePayload(state=await _transition(info.context, input.id, resume_in))
-
-    @mutation(
-        JourneyStateSkipPayload,
-        scope=Scope.JOURNEY_ADMIN,
-        audits=(Action.UPDATE, Resource.JOURNEY),
-        named=lambda given: given.id,
-        description="Take the step in which a run is stuck as done and go on behind it: a send counts as failed, "
-        "a wait as timed out. Where the code changed, its journal is forgotten from the first step that does not fit, "
-        "and the new code decides; a send that it asks for again is not sent twice.",
-    )
-    async def journey_state_skip(self, info: Info, input: JourneyStateSkipInput) -> JourneyStateSkipPayload:
-        return JourneyStateSkipPayload(state=await _transition(info.context, input.id, skip_in))
-
-    @mutation(
-        JourneyStatesCancelPayload,
-        scope=Scope.JOURNEY_ADMIN,
-        audits=(Action.CANCEL, Resource.JOURNEY),
-        named=lambda given: given.journey_id,
-        description="End many live runs. A dry run counts them and shows some.",
-        cost=100,
-    )
-    async def journey_states_cancel(
-        self, info: Info, input: JourneyStatesCancelInput, claim: Claim | None
-    ) -> Answer:
-        chosen = await _chosen(info.context, input)
-        cancelled = 0 if input.dry_run else await _cancel_all(info.context, chosen)
-        sample = [str(state_id) for state_id in chosen[:SAMPLE]]
-        return {"matched": len(chosen), "cancelled": cancelled, "sample": sample}
 
 
 async def _switch(context: Context, id: str, *, enabled: bool) -> Journey | None:
@@ -215,57 +65,3 @@ async def _switch(context: Context, id: str, *, enabled: bool) -> Journey | None
         await set_enabled(conn, runtime, journey_id, enabled=enabled)
         await audit(conn, resource_id=journey_id, before={"enabled": before}, after={"enabled": enabled})
     return Journey.named(context, journey_id)
-
-
-def _state_id(id: str) -> UUID:
-    state_id = ids.uuid_of(id, "state")
-    if state_id is None:
-        raise NotFound("Journey state")
-    return state_id
-
-
-async def _transition(context: Context, id: str, transition: TransitionRun) -> JourneyState | None:
-    state_id = _state_id(id)
-    async with context.runtime.database.transaction() as conn:
-        await transition(conn, context.runtime, state_id)
-        await audit(conn, resource_id=state_id, after={"status": "waiting"})
-    return await by_key(context, JourneyState, state_id)
-
-
-async def _chosen(context: Context, input: JourneyStatesCancelInput) -> list[UUID]:
-    if input.journey_id is None and input.user_id is None and input.ids is None:
-        raise InvalidInput("journeyId", "Say which runs: journeyId, userId or ids")
-    journey_id = None
-    if input.journey_id is not None:
-        journey_id = find_journey(context.runtime, ids.name_of(input.journey_id, "journey")).id
-    wanted = (
-        None if input.ids is None else [found for one in input.ids if (found := ids.uuid_of(one, "state"))]
-    )
-    async with context.runtime.database.read() as conn:
-        contact = None if input.user_id is None else await find(conn, input.user_id)
-        if input.user_id is not None and contact is None:
-            return []
-        return await live_states(
-            conn,
-            journey_id=journey_id,
-            contact_id=None if contact is None else contact["id"],
-            ids=wanted,
-            limit=MOST_AT_ONCE,
-        )
-
-
-async def _cancel_all(context: Context, chosen: list[UUID]) -> int:
-    """In batches, each its own transaction: a run that ended meanwhile is left as it is."""
-    runtime = context.runtime
-    cancelled = 0
-    for start in range(0, len(chosen), BATCH):
-        async with runtime.database.transaction() as conn:
-            for state_id in await live_states(conn, ids=chosen[start : start + BATCH], limit=BATCH):
-                await cancel_in(conn, runtime, state_id)
-                cancelled += 1
-            await audit(conn, detail={"matched": len(chosen)})
-    return cancelled
-
-
-def _shown(row: Record) -> dict[str, Any]:
-    return {"status": row["status"], "journeyId": row["journey_id"], "currentNodeId": row["current_node"]}
