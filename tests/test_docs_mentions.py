@@ -43,7 +43,17 @@ NAMED = {
     "ctx": "Context", "context": "Context", "user": "User", "clock": "Clock", "runtime": "Runtime", "claim": "Claim",
 }  # fmt: skip
 # Said of the world, not of this repository.
-ELSEWHERE = {"asyncio", "cProfile", "datetime", "extensions", "info", "properties", "strawberry", "time", "when"}
+ELSEWHERE = {
+    "asyncio",
+    "cProfile",
+    "datetime",
+    "extensions",
+    "info",
+    "properties",
+    "strawberry",
+    "time",
+    "when",
+}
 
 SOURCES = {
     path: path.read_text()
