@@ -6,7 +6,7 @@ ENV PATH=/opt/hogsend/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK
 WORKDIR /src
 COPY requirements.lock requirements-dev.lock ./
 RUN pip install --require-hashes --requirement requirements.lock
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY hogsend hogsend
 COPY worker worker
 COPY migrations migrations

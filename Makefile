@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INSTALLED := $(VENV)/.installed
 
-.PHONY: dev test check schema lock clean
+.PHONY: dev test test-all durations check schema lock clean
 
 # Everything, running: make dev ARGS="--port 4000 --no-demo"
 dev: $(INSTALLED)
@@ -14,7 +14,15 @@ dev: $(INSTALLED)
 
 # make test ARGS="tests/cli -x"   Tests that share an engine and its worker run in one process each (loadgroup).
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not slow" $(ARGS)
+
+# All of `make test`, what takes too long for every day, and more examples for the properties.
+test-all: $(INSTALLED)
+	HOGSEND_EXAMPLES=40 $(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+
+# Note how long each test takes, so that the longest are begun first.
+durations: $(INSTALLED)
+	$(BIN)/python -m pytest -n auto --dist loadgroup --note-durations $(ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

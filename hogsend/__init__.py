@@ -1,41 +1,21 @@
-"""What journey authors import: `from hogsend import journey, on, prop, days`. It needs no server and no settings."""
+"""What journey authors import: `from hogsend import journey, on, prop, days`. It needs no server and no settings.
+
+The names are those of `journeys/authoring.py`, imported when one is first asked for: whoever imports a module below
+this package, the command line for one, does not pay for them.
+"""
 
 from __future__ import annotations
 
-from hogsend.journeys import schedule as when
-from hogsend.journeys.conditions.builders import Condition, Trigger, email, event, on, prop, user_prop
-from hogsend.journeys.context import Context
-from hogsend.journeys.definition import Journey, journey, once, once_per, unlimited
-from hogsend.journeys.durations import days, hours, minutes, seconds
-from hogsend.journeys.errors import JourneyError
-from hogsend.journeys.schedule import WEEKDAYS, WEEKEND
-from hogsend.journeys.steps.step_driver import StepFailed
-from hogsend.journeys.steps.step_results import SendResult, User, WaitResult
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "WEEKDAYS",
-    "WEEKEND",
-    "Condition",
-    "Context",
-    "Journey",
-    "JourneyError",
-    "SendResult",
-    "StepFailed",
-    "Trigger",
-    "User",
-    "WaitResult",
-    "days",
-    "email",
-    "event",
-    "hours",
-    "journey",
-    "minutes",
-    "on",
-    "once",
-    "once_per",
-    "prop",
-    "seconds",
-    "unlimited",
-    "user_prop",
-    "when",
-]
+if TYPE_CHECKING:
+    from hogsend.journeys.authoring import *  # noqa: F403
+    from hogsend.journeys.authoring import __all__ as __all__
+else:
+
+    def __getattr__(name: str) -> object:
+        from hogsend.journeys import authoring
+
+        if name != "__all__" and name not in authoring.__all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(authoring, name)

@@ -16,7 +16,7 @@ from starlette.middleware import Middleware
 from starlette.responses import RedirectResponse
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
-from hogsend.boot import open_runtime
+from hogsend.boot import Project, load_project, open_runtime
 from hogsend.errors import HogsendError
 from hogsend.health import Uptime
 from hogsend.realtime.live import Live
@@ -59,15 +59,23 @@ def _development() -> Sequence[BaseRoute]:
     return [*inbox.routes, Route("/", lambda _request: RedirectResponse("/graphql"))]
 
 
-def create_app(settings: Settings, runtime: Runtime | None = None) -> Starlette:
-    """The application. Without a `runtime`, it opens one when it starts and closes it when it stops."""
+def create_app(
+    settings: Settings, runtime: Runtime | None = None, project: Project | None = None
+) -> Starlette:
+    """The application. Without a `runtime`, it opens one when it starts and closes it when it stops.
+
+    What `load_project` made may be given; else it is made then.
+    """
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         if runtime is not None:
             yield
             return
-        async with open_runtime(settings, application="hogsend-api") as opened:
+        templates, registry = project or load_project(settings)
+        async with open_runtime(
+            settings, templates=templates, registry=registry, application="hogsend-api"
+        ) as opened:
             app.state.runtime = opened
             # Made now, so that what is wrong with them is said at start and not on the first request.
             opened.part(GraphQLServer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from typing import TypeAlias
 
 import structlog
 from redis.asyncio import Redis
@@ -26,10 +27,13 @@ from hogsend.storage.database import Database
 
 log = structlog.get_logger(__name__)
 
+Project: TypeAlias = tuple[Templates, Registry]
+"""What an author wrote."""
+
 
 def load_project(
     settings: Settings, registry: Registry | None = None, templates: Templates | None = None
-) -> tuple[Templates, Registry]:
+) -> Project:
     """The author's templates and journeys, checked against each other; a `registry` that is given is not.
 
     Raises `SettingsError` or `JourneyError` for templates and journeys that cannot be used.

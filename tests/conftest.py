@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from hogsend.journeys.registry import Registry
     from hogsend.runtime import Runtime
 
+pytest_plugins = ["tests.longest_first"]
+
 ADMIN_KEY = "test-admin-key"
 
 _SERVERS = pytest.StashKey[RunServers]()

@@ -16,9 +16,9 @@ from hogsend.decisions.meanings import KINDS, REASONS
 from hogsend.decisions.reasons import Kind, Reason
 from hogsend.schema.root import graphql_schema
 from hogsend.settings import Settings
+from tests.test_docs_mentions import PAGES
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = ["README.md", *sorted(f"docs/{page.name}" for page in DOCS.glob("*.md"))]
 GRAPHQL = re.compile(r"```graphql\n(.*?)```", re.DOTALL)
 
 

@@ -20,7 +20,7 @@ from hogsend.engine.hatchet import limits
 from hogsend.engine.hatchet.client import HatchetEngine, client_config, whole_seconds
 from hogsend.engine.hatchet.tasks import Calls, SliceInput, SliceOutput, cron_expression, declare
 from hogsend.engine.jobs import due_jobs, run_job
-from hogsend.engine.loops import POLL, Loop, forever, keep_time, listen, publish
+from hogsend.engine.loops import Loop, forever, keep_time, listen, publish
 from hogsend.engine.port import EngineDown
 from hogsend.engine.publisher import Publisher, retry_now
 from hogsend.execution.due_runs import note_engine_run
@@ -37,6 +37,7 @@ DRAIN = timedelta(seconds=25)
 PUT_BACK = 0.5
 PROBE = 2.0
 JOB_LATE = timedelta(seconds=1)
+ASK_JOBS = 1.0
 ASK_AGAIN = 5.0
 
 
@@ -148,12 +149,12 @@ class HatchetWorker:
             await asyncio.sleep(0.1)
 
     def _beside(self, runtime: Runtime, engine: HatchetEngine) -> dict[str, Loop]:
-        written = asyncio.Event()
+        written, for_crons = asyncio.Event(), asyncio.Event()
         publisher = Publisher(runtime, engine, OUTBOX, note_run=note_engine_run)
         return {
-            "listen": lambda: listen(runtime, {"hogsend_outbox": written}),
+            "listen": lambda: listen(runtime, {"hogsend_outbox": (written, for_crons)}),
             "outbox": lambda: publish(publisher, written),
-            "crons": lambda: keep_time(runtime, BESIDE),
+            "crons": lambda: keep_time(runtime, BESIDE, for_crons),
             "jobs": lambda: feed_jobs(runtime, engine),
             "outages": lambda: self._watch_outages(runtime, engine, written),
         }
@@ -188,7 +189,7 @@ async def feed_jobs(runtime: Runtime, engine: HatchetEngine) -> None:
                     asked[job_id] = now
         except EngineDown as error:
             log.warning("jobs_wait", error=str(error))
-        await asyncio.sleep(POLL)
+        await asyncio.sleep(ASK_JOBS)
 
 
 def run(settings: Settings) -> None:

@@ -10,14 +10,14 @@ from uuid import UUID
 from sqlalchemy import RowMapping
 
 from hogsend.access.idempotency import forget_old
-from hogsend.analytics.captures import capture_waiting
+from hogsend.analytics.captures import capture_waiting, captures_wait
 from hogsend.contacts.imports import IMPORT, give_up, run_import
 from hogsend.deadletters.actions import add_dead_letter
 from hogsend.emails.sending.job import DELIVER, deliver_job, sweep_sends
 from hogsend.emails.tracking.webhook_events import match_stragglers
 from hogsend.engine.crons import HEARTBEAT, Cron
 from hogsend.engine.jobs import Handler, Work
-from hogsend.engine.liveness import release_dead_leases
+from hogsend.engine.liveness import others_hold_leases, release_dead_leases
 from hogsend.engine.publisher import Deliver
 from hogsend.engine.retention import forget_finished
 from hogsend.events.partitions import make_partitions
@@ -50,6 +50,11 @@ async def watchdog(runtime: Runtime) -> None:
     await wake_released(runtime, released.get(journey_states.name, ()))
 
 
+async def somebody_may_be_dead(runtime: Runtime) -> bool:
+    """Whether the watchdog would have anything to look at."""
+    return await others_hold_leases(runtime, LEASED)
+
+
 async def redrive(runtime: Runtime) -> None:
     """Find runs that are due and that nobody drives. On the embedded engine the workers' own polls do."""
     if runtime.settings.engine != "embedded":
@@ -58,11 +63,11 @@ async def redrive(runtime: Runtime) -> None:
 
 SCHEDULE: tuple[Cron, ...] = (
     Cron(HEARTBEAT, timedelta(seconds=5), heartbeat),
-    Cron("watchdog", timedelta(seconds=2), watchdog),
+    Cron("watchdog", timedelta(seconds=2), watchdog, somebody_may_be_dead),
     Cron("redrive", timedelta(minutes=1), redrive),
     Cron("sweep-sends", timedelta(minutes=1), sweep_sends),
     Cron("settle-stragglers", timedelta(minutes=1), match_stragglers),
-    Cron("captures", timedelta(seconds=1), capture_waiting),
+    Cron("captures", timedelta(seconds=1), capture_waiting, captures_wait, timedelta(seconds=15)),
     Cron("partitions", timedelta(hours=1), make_partitions),
     Cron("retention", timedelta(hours=1), forget_finished),
     Cron("idempotency-keys", timedelta(hours=1), forget_old),

@@ -1,4 +1,4 @@
-"""Make, change and delete alert rules."""
+"""Alert rule actions: create, update, delete. Each checks its input, and audits itself in one transaction."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from sqlalchemy import RowMapping, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.access.audit import audit
-from hogsend.alerts.channel_config import check_config, check_target, shown
+from hogsend.alerts.channel_config import check_config, check_target, masked_config
+from hogsend.alerts.rule_types import RULE_WORDS
 from hogsend.errors import InvalidInput, NotFound
 from hogsend.runtime import Runtime
 from hogsend.storage.database import Record
 from hogsend.storage.metadata import new_id
-from hogsend.tables.alerts import CHANNELS, RULE_TYPES, alert_rules
+from hogsend.tables.alerts import CHANNELS, alert_rules
 from hogsend.validation import check_text
 
 LONGEST_NAME = 200
@@ -101,7 +102,7 @@ def _checked(runtime: Runtime, rule: Mapping[str, Any]) -> dict[str, Any]:
         if rule.get(name) is None:
             raise InvalidInput(wire, f"{wire} is required")
     check_text("name", rule["name"], LONGEST_NAME)
-    _check_one_of("type", rule["type"], RULE_TYPES)
+    _check_one_of("type", rule["type"], RULE_WORDS)
     _check_one_of("channel", rule["channel"], CHANNELS)
     threshold = rule["threshold"]
     if isinstance(threshold, bool) or not isinstance(threshold, int | float):
@@ -134,5 +135,5 @@ def _private(runtime: Runtime) -> bool:
 
 def audit_view(row: Record) -> dict[str, Any]:
     """A rule in the audit log: what an operator gave, without the credential in its URL."""
-    told = {wire: row[name] for name, wire in FIELDS.items()}
-    return {**told, "channelConfig": shown(row["channel_config"])}
+    given = {wire: row[name] for name, wire in FIELDS.items()}
+    return {**given, "channelConfig": masked_config(row["channel_config"])}

@@ -1,4 +1,4 @@
-"""What each channel must be told, checked before a rule is kept."""
+"""Channel configuration of alert rules: what each channel takes, checked before a rule is kept."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def check_target(config: Mapping[str, Any], *, allow_private: bool, resolv
             log.info("alert_target_not_resolved", why=str(error))
 
 
-def shown(config: Mapping[str, Any]) -> dict[str, Any]:
+def masked_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """`config` for the audit log: a webhook's URL is a credential, so only its host is told."""
     targets = {name for name, _ in TARGETS.values()}
     return {

@@ -1,4 +1,4 @@
-"""Tell people: by Slack, by a webhook of theirs, by email."""
+"""Alert channels: a notice is posted to Slack or a webhook, or sent by email, once and within seconds."""
 
 from __future__ import annotations
 
@@ -15,18 +15,12 @@ import httpx
 
 from hogsend.alerts import ssrf
 from hogsend.alerts.channel_config import TARGETS
+from hogsend.alerts.rule_types import RULE_TYPES, AlertRuleType
 from hogsend.emails.providers import Message, ProviderError
 from hogsend.runtime import Runtime
 
 TIMEOUT = httpx.Timeout(10.0, connect=5.0)
 LONGEST_SECONDS = 20.0
-
-_SENTENCES: Mapping[str, str] = {
-    "bounce_rate_exceeded": "The bounce rate of the last 30 days is {value:.2%}; the rule allows {threshold:.2%}.",
-    "journey_failure_spike": "{value:g} runs of journeys failed in the last hour; the rule allows {threshold:g}.",
-    "delivery_issue": "The delivery rate of the last 30 days is {value:.2%}; the rule wants {threshold:.2%}.",
-    "high_complaint_rate": "The complaint rate of the last 30 days is {value:.2%}; the rule allows {threshold:.2%}.",
-}
 
 
 class DeliveryFailed(Exception):
@@ -61,7 +55,7 @@ class Notice:
     def sentence(self) -> str:
         if self.current_value is None:
             return "There is nothing to measure yet."
-        return _SENTENCES[self.type].format(value=self.current_value, threshold=self.threshold)
+        return RULE_TYPES[AlertRuleType(self.type)].sentence(self.current_value, self.threshold)
 
     def to_json(self) -> dict[str, Any]:
         """The body of a webhook."""

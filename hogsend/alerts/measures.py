@@ -1,49 +1,90 @@
-"""What alert rules watch: the current value of each type of rule."""
+"""Measures of alert rules: rates over the sends of the last 30 days, counts over the decisions of the last hour.
+
+All the measures that are asked for together are one statement, which reads either table once.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any, Protocol
 
-from sqlalchemy import func, select, true
+from sqlalchemy import ColumnElement, Row, func, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.decisions.reasons import Kind
 from hogsend.metrics.queries import rate, sent_since
 from hogsend.tables.decisions import decisions
-from hogsend.tables.emails import email_sends
 
 RATES_OVER = timedelta(days=30)
-FAILURES_OVER = timedelta(hours=1)
+COUNTS_OVER = timedelta(hours=1)
 
 
-async def current_values(conn: AsyncConnection, now: datetime) -> dict[str, float | None]:
-    """What each type of rule watches, at `now` (product time); None where there is nothing to measure.
+class Measure(Protocol):
+    """One number over a table: `column` counts, `value` makes the number of it and of the number of sends."""
 
-    Rates are of the emails sent in the last 30 days; failures are runs that failed or were blocked in the last hour.
-    """
-    sends = (
-        select(
-            func.count().label("sent"),
-            func.count(email_sends.c.delivered_at).label("delivered"),
-            func.count(email_sends.c.bounced_at).label("bounced"),
-            func.count(email_sends.c.complained_at).label("complained"),
-        )
-        .where(sent_since(now - RATES_OVER))
-        .subquery("sends")
+    over: str
+
+    def column(self) -> ColumnElement[int]: ...
+
+    def value(self, counted: int, sent: int) -> float | None: ...
+
+    def shown(self, value: float) -> str:
+        """A value as people read it."""
+        ...
+
+
+class SendRate:
+    """The share of the emails sent that have the instant of `column`; `of_nothing` where none was sent."""
+
+    over = "sends"
+
+    def __init__(self, column: ColumnElement[Any], *, of_nothing: float | None = 0.0) -> None:
+        self._column = column
+        self._of_nothing = of_nothing
+
+    def column(self) -> ColumnElement[int]:
+        return func.count(self._column)
+
+    def value(self, counted: int, sent: int) -> float | None:
+        return rate(counted, sent) if sent else self._of_nothing
+
+    def shown(self, value: float) -> str:
+        return f"{value:.2%}"
+
+
+class DecisionCount:
+    """How many decisions of these kinds there were."""
+
+    over = "decisions"
+
+    def __init__(self, *kinds: Kind) -> None:
+        self._kinds = [kind.value for kind in kinds]
+
+    def column(self) -> ColumnElement[int]:
+        return func.count().filter(decisions.c.kind.in_(self._kinds))
+
+    def value(self, counted: int, sent: int) -> float | None:
+        return float(counted)
+
+    def shown(self, value: float) -> str:
+        return f"{value:g}"
+
+
+async def measure_all(
+    conn: AsyncConnection, now: datetime, measures: Sequence[Measure]
+) -> list[float | None]:
+    """The value of each measure at `now` (product time), in one statement."""
+    named = {f"m{index}": measure for index, measure in enumerate(measures)}
+
+    def columns(over: str) -> list[ColumnElement[int]]:
+        return [measure.column().label(name) for name, measure in named.items() if measure.over == over]
+
+    sends = select(func.count().label("sent"), *columns("sends")).where(sent_since(now - RATES_OVER))
+    counts = select(func.count().label("decisions"), *columns("decisions")).where(
+        decisions.c.at >= now - COUNTS_OVER
     )
-    failures = (
-        select(func.count().label("failures"))
-        .where(
-            decisions.c.at >= now - FAILURES_OVER,
-            decisions.c.kind.in_((Kind.FAILED.value, Kind.BLOCKED.value)),
-        )
-        .subquery("failures")
-    )
-    both = select(sends, failures).select_from(sends.join(failures, true()))
-    row = (await conn.execute(both)).one()
-    return {
-        "bounce_rate_exceeded": rate(row.bounced, row.sent),
-        "journey_failure_spike": float(row.failures),
-        "delivery_issue": rate(row.delivered, row.sent) if row.sent else None,
-        "high_complaint_rate": rate(row.complained, row.sent),
-    }
+    of_sends, of_decisions = sends.subquery("sends"), counts.subquery("counts")
+    both = select(of_sends, of_decisions).select_from(of_sends.join(of_decisions, true()))
+    row: Row[Any] = (await conn.execute(both)).one()
+    return [measure.value(getattr(row, name), row.sent) for name, measure in named.items()]

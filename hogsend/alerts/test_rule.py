@@ -1,4 +1,4 @@
-"""Try a rule's channel out: tell what it would tell now, marked as a test. Nothing fires and nothing is recorded."""
+"""Test of an alert rule: its channel gets what it would now tell, marked as a test. Nothing fires."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uuid import UUID
 from hogsend.access.audit import audit
 from hogsend.alerts.actions import find_rule
 from hogsend.alerts.channels import DeliveryFailed, Notice, tell
-from hogsend.alerts.measures import current_values
+from hogsend.alerts.rule_types import current_values
 from hogsend.runtime import Runtime
 from hogsend.storage.metadata import new_id
 

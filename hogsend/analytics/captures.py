@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import RowMapping, select, update
+from sqlalchemy import RowMapping, exists, select, update
 
 from hogsend.analytics.person import distinct_id, event_properties
+from hogsend.backoff import backoff
 from hogsend.runtime import Runtime
 from hogsend.tables.contacts import contacts
 from hogsend.tables.engine import CAPTURED_ASIDE, outbox
@@ -83,7 +84,7 @@ class Captures:
             await self._refused(rows, str(error))
         except Unavailable as error:
             self._failures += 1
-            pause = min(timedelta(seconds=2 ** min(self._failures, 10)), LONGEST_BACKOFF)
+            pause = backoff(self._failures + 1, longest=LONGEST_BACKOFF)
             self._again_at = self._runtime.clock.wall() + pause
             await self._mark(rows, available_at=self._runtime.clock.wall(), error=str(error))
             raise
@@ -188,6 +189,13 @@ def _captured(row: RowMapping) -> dict[str, Any]:
         "timestamp": row["occurred_at"],
         "uuid": str(row["id"]),
     }
+
+
+async def captures_wait(runtime: Runtime) -> bool:
+    """Whether a row waits for PostHog now, or waited too long; one read."""
+    waits = exists().where(CAPTURED_ASIDE, _rows.available_at <= runtime.clock.wall())
+    async with runtime.database.each_alone() as conn:
+        return bool((await conn.execute(select(waits))).scalar_one())
 
 
 async def capture_waiting(runtime: Runtime) -> None:

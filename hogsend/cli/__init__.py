@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import typer
-from dotenv import load_dotenv
 
 from hogsend.cli.api import api
 from hogsend.cli.demo import demo
@@ -22,12 +21,10 @@ from hogsend.cli.import_ import import_
 from hogsend.cli.init import init
 from hogsend.cli.keys import keys
 from hogsend.cli.migrate import migrate
-from hogsend.cli.problem import Problem
+from hogsend.cli.problem import told_of
 from hogsend.cli.schema import schema
 from hogsend.cli.terminal import complain
 from hogsend.cli.worker import worker
-from hogsend.journeys.errors import JourneyError
-from hogsend.settings import SettingsError
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     dev,
@@ -61,16 +58,23 @@ def main() -> None:
     here = Path.cwd()
     if str(here) not in sys.path:
         sys.path.insert(0, str(here))
-    load_dotenv(here / ".env")
+    _load_environment(here / ".env")
     try:
         app()
-    except SettingsError as error:
-        complain(error.heading, *(f"  {problem}" for problem in error.problems))
-        raise SystemExit(1) from None
-    except (Problem, JourneyError) as problem:
-        complain(str(problem))
-        raise SystemExit(1) from None
     except BrokenPipeError:
         # Whoever read our output has gone (`hogsend schema | head`); keep the interpreter from saying so again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
+    except Exception as error:
+        lines = told_of(error)
+        if not lines:
+            raise
+        complain(*lines)
+        raise SystemExit(1) from None
+
+
+def _load_environment(file: Path) -> None:
+    if file.is_file():
+        from dotenv import load_dotenv
+
+        load_dotenv(file)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from hogsend.cli.loading import loading
 from hogsend.cli.supervised import Supervised, begin_and_end_with_supervisor
 
 
@@ -15,21 +16,22 @@ def api(
     supervised: Supervised = "",
 ) -> None:
     """Serve GraphQL, REST and the data plane on HOGSEND_HOST and HOGSEND_PORT."""
-    import uvicorn
+    with loading():
+        import uvicorn
 
-    from hogsend.app import create_app
-    from hogsend.boot import load_project
-    from hogsend.logs import configure_logs
-    from hogsend.settings import load_settings
+        from hogsend.app import create_app
+        from hogsend.boot import load_project
+        from hogsend.logs import configure_logs
+        from hogsend.settings import load_settings
 
     if supervised:
         begin_and_end_with_supervisor()
     settings = load_settings()
     configure_logs(settings)
     # Said here in a line; what goes wrong when the application starts, uvicorn tells with a traceback.
-    load_project(settings)
+    project = load_project(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        create_app(settings, project=project),
         host=settings.host,
         port=settings.port,
         loop="uvloop",

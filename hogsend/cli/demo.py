@@ -1,31 +1,18 @@
-"""`hogsend demo`: people who sign up, work, pay and read their mail, through the public API alone."""
+"""`hogsend demo`."""
 
 from __future__ import annotations
 
-import asyncio
 import os
-import random
-import re
-import time
-from typing import TYPE_CHECKING, Annotated, Any
-from uuid import uuid4
+from typing import Annotated
 
 import typer
 
-from hogsend.cli.demo_story import Moment, story
+from hogsend.cli.coroutines import run
 from hogsend.cli.problem import Problem
 from hogsend.cli.supervised import Supervised, begin_and_end_with_supervisor
-from hogsend.cli.terminal import out
-
-if TYPE_CHECKING:
-    import httpx
 
 # A day of the story in seconds of real time: as long as a day of the journeys, but never too long to watch.
 _SHORTEST_DAY, _LONGEST_DAY = 2.0, 60.0
-_PATIENCE = 60.0
-_OPENS, _CLICKS = 0.7, 0.5
-_PIXEL = re.compile(r'<img[^>]+src="[^"]*(/v1/t/o/[^"?]+)')
-_LINK = re.compile(r'href="[^"]*(/v1/t/c/[^"?]+)')
 
 
 def demo(
@@ -38,99 +25,12 @@ def demo(
     supervised: Supervised = "",
 ) -> None:
     """Let people come to a running Hogsend: events, opens and clicks, over a few minutes."""
+    from hogsend.cli.demo_people import play
+
     if supervised:
         begin_and_end_with_supervisor()
     if not key:
         raise Problem("The demo needs a key: set ADMIN_API_KEY or give --key.")
     base = url or f"http://localhost:{os.environ.get('HOGSEND_PORT') or 3002}"
     day = min(max(86_400 / speed, _SHORTEST_DAY), _LONGEST_DAY)
-    asyncio.run(_play(base, key, story(people, random.randrange(2**32)), day))
-
-
-async def _play(base: str, key: str, moments: list[Moment], day: float) -> None:
-    import httpx
-
-    headers = {"Authorization": f"Bearer {key}"}
-    async with httpx.AsyncClient(base_url=base, headers=headers, timeout=30, trust_env=False) as client:
-        reader = asyncio.create_task(_read_mail(client))
-        began = time.monotonic()
-        for moment in moments:
-            await asyncio.sleep(began + moment.day * day - time.monotonic())
-            await send(client, moment)
-            if reader.done():
-                reader.result()
-        reader.cancel()
-        await asyncio.gather(reader, return_exceptions=True)
-    out.print(f"All {len({moment.person for moment in moments})} people have come. For more: hogsend demo")
-
-
-async def send(client: httpx.AsyncClient, moment: Moment) -> None:
-    """Post one event, again while Hogsend is away: its key makes it one event however often it arrives."""
-    body = {
-        "name": moment.event,
-        "userId": moment.person.user_id,
-        "email": moment.person.email,
-        "eventProperties": moment.properties,
-        "contactProperties": moment.contact,
-        "idempotencyKey": str(uuid4()),
-    }
-    answer = await _patiently(client, "POST", "/v1/events", json=body)
-    if answer.status_code != 202:
-        raise Problem(f"{client.base_url} did not take an event: {answer.status_code} {answer.text[:200]}")
-    out.print(f"{moment.person.email}  {moment.event}")
-
-
-async def _patiently(client: httpx.AsyncClient, method: str, path: str, **request: Any) -> httpx.Response:
-    """The answer, once there is one that does not ask to come again later. Raises `Problem` after a minute."""
-    import httpx
-
-    deadline = time.monotonic() + _PATIENCE
-    trouble = "no answer"
-    while time.monotonic() < deadline:
-        try:
-            answer = await client.request(method, path, **request)
-        except httpx.TransportError as error:
-            trouble = type(error).__name__
-            await asyncio.sleep(0.5)
-            continue
-        if answer.status_code != 429 and answer.status_code < 500:
-            return answer
-        trouble = str(answer.status_code)
-        await asyncio.sleep(float(answer.headers.get("retry-after", 1)))
-    raise Problem(f"Cannot reach Hogsend at {client.base_url} ({trouble}). Is it running?")
-
-
-async def _read_mail(client: httpx.AsyncClient) -> None:
-    """Open and click what arrives in the inbox of development, as some readers would."""
-    seen = {message["id"] for message in await inbox(client)}
-    while True:
-        await asyncio.sleep(1)
-        for message in await inbox(client):
-            if message["id"] in seen:
-                continue
-            seen.add(message["id"])
-            await read(client, message)
-
-
-async def inbox(client: httpx.AsyncClient) -> list[dict[str, Any]]:
-    """The newest messages in the inbox of development; none where there is no such inbox."""
-    answer = await _patiently(client, "GET", "/dev/inbox", params={"format": "json", "limit": "20"})
-    if answer.status_code != 200:
-        return []
-    messages: list[dict[str, Any]] = answer.json()["messages"]
-    return messages
-
-
-async def read(
-    client: httpx.AsyncClient, message: dict[str, Any], opens: float = _OPENS, clicks: float = _CLICKS
-) -> None:
-    """Open a message and click its first link, each with a probability. Mail that bounced is never read."""
-    pixel = _PIXEL.search(message["html"])
-    links = _LINK.findall(message["html"])
-    if pixel is None or message["to"].startswith("bounce") or random.random() >= opens:
-        return
-    await _patiently(client, "GET", pixel[1])
-    out.print(f"{message['to']}  opened “{message['subject']}”")
-    if links and random.random() < clicks:
-        await _patiently(client, "GET", links[0], follow_redirects=False)
-        out.print(f"{message['to']}  clicked in “{message['subject']}”")
+    run(play(base, key, people, day))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from hogsend.cli.coroutines import run
 
 DEMO_SPEED = 3600.0
 
@@ -38,4 +39,4 @@ def dev(
 
     chosen = speed if speed is not None else (DEMO_SPEED if demo else 1.0)
     options = Options(port=port, state_dir=state_dir, demo=demo, speed=chosen, reload=reload)
-    asyncio.run(Supervisor(options).run())
+    run(Supervisor(options).run())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from enum import Enum
 from typing import TYPE_CHECKING
 
 import typer
 
+from hogsend.cli.coroutines import run
 from hogsend.cli.here import StateDir, settings_here
 from hogsend.cli.terminal import out
 
@@ -27,7 +27,7 @@ def doctor(state_dir: StateDir = None) -> None:
     """Check database, migrations, Redis, engine, provider and settings; exit code 1 where one is broken."""
     from hogsend.cli.diagnosis import examine
 
-    findings = asyncio.run(examine(settings_here(state_dir)))
+    findings = run(examine(settings_here(state_dir)))
     for finding in findings:
         _print(finding)
     if any(finding.verdict == "bad" for finding in findings):

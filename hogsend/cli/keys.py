@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
 
+from hogsend.cli.coroutines import run
 from hogsend.cli.here import StateDir, runtime_here, settings_here
 from hogsend.cli.problem import Problem
 from hogsend.cli.terminal import err, out
@@ -35,7 +35,7 @@ def create(
     state_dir: StateDir = None,
 ) -> None:
     """Make a key and print it. It is not shown again."""
-    made, key = asyncio.run(_create(settings_here(state_dir), name, scope, days))
+    made, key = run(_create(settings_here(state_dir), name, scope, days))
     err.print(f"Key {made['id']} ({', '.join(made['scopes'])}), expires {_day(made['expires_at'])}:")
     print(key)
 
@@ -46,7 +46,7 @@ def list_keys(
     state_dir: StateDir = None,
 ) -> None:
     """List keys, newest first; tab-separated where it is not a terminal that reads them."""
-    rows = asyncio.run(_list(settings_here(state_dir), revoked))
+    rows = run(_list(settings_here(state_dir), revoked))
     if not rows:
         err.print("There are no keys. Make one with `hogsend keys create NAME --scope read`.")
         return
@@ -68,7 +68,7 @@ def revoke(
         key_id = UUID(id.removeprefix("apikey_"))
     except ValueError:
         raise Problem(f"{id} is not the id of a key. `hogsend keys list` shows them.") from None
-    name = asyncio.run(_revoke(settings_here(state_dir), key_id))
+    name = run(_revoke(settings_here(state_dir), key_id))
     out.print(f"Revoked {name}.")
 
 
@@ -100,11 +100,11 @@ async def _create(
 
 async def _list(settings: Settings, revoked: bool) -> list[RowMapping]:
     from hogsend.schema.access.collections import KEYS
-    from hogsend.storage.collections import Window, page_statement
+    from hogsend.storage.collections import PageRange, page_statement
 
     selection = KEYS.all().filtered(revoked_too=revoked)
     async with runtime_here(settings) as runtime, runtime.database.read() as conn:
-        found = await conn.execute(page_statement(selection, Window(size=1000), ()))
+        found = await conn.execute(page_statement(selection, PageRange(size=1000), ()))
         return list(found.mappings().all())
 
 

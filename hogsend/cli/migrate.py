@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from hogsend.cli.coroutines import run
 from hogsend.cli.problem import Problem
 from hogsend.cli.terminal import out
 
@@ -19,7 +19,7 @@ def migrate() -> None:
     """Bring the database at DATABASE_URL to the newest revision. Safe to run at once from several places."""
     from hogsend.settings import load_settings
 
-    out.print(f"The database is at revision {asyncio.run(bring_up_to_date(load_settings()))}.")
+    out.print(f"The database is at revision {run(bring_up_to_date(load_settings()))}.")
 
 
 async def bring_up_to_date(settings: Settings) -> str:

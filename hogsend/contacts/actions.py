@@ -1,4 +1,4 @@
-"""What an operator or a product does to a contact. Each runs in the caller's transaction."""
+"""Contact actions: create, update, upsert, delete, preferences. Each audits itself in the caller's transaction."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from hogsend.access.audit import audit
 from hogsend.clock import Clock
 from hogsend.consent.inheritance import address_changed, preferences_of
 from hogsend.consent.suppression import change_preferences, lift, suppress
-from hogsend.contacts.identity import Resolved, find_by, lock_person, owners, resolve, write
-from hogsend.contacts.identity_keys import Contact, Keys, normal_email
-from hogsend.contacts.merge import drop_aliases
+from hogsend.contacts.identity_keys import Contact, KeyKind, Keys, normal_email
+from hogsend.contacts.lookup import find_by, lock_person, owners
+from hogsend.contacts.resolve import Resolved, resolve
+from hogsend.contacts.rows import drop_aliases, write
 from hogsend.decisions.reasons import Kind, Reason
 from hogsend.errors import Conflict, InvalidInput, NotFound
 from hogsend.runs.ending import end_runs
@@ -67,8 +68,8 @@ async def create(
         raise Conflict("Contact with this externalId already exists", "EXTERNAL_ID_TAKEN")
     if "email" in taken:
         raise Conflict("Contact with this email already exists", "EMAIL_TAKEN")
-    made = await resolve(conn, clock, external_id=external_id, email=email, properties=properties, seen=False)
-    await audit(conn, resource_id=made.contact["id"], after=shown(made.contact))
+    made = await resolve(conn, clock, keys, properties, seen=False)
+    await audit(conn, resource_id=made.contact["id"], after=audit_view(made.contact))
     return made.contact
 
 
@@ -82,7 +83,7 @@ async def update_contact(
 ) -> Contact:
     """Change the address, or properties: merged at the top level, null removes one.
 
-    The former address is not hers any more: it resolves to nobody. Raises `NotFound`, `Conflict` where another
+    The former address is not theirs any more: it resolves to nobody. Raises `NotFound`, `Conflict` where another
     contact has the address, `InvalidInput`.
     """
     check_properties("properties", {} if properties is None else properties)
@@ -90,7 +91,7 @@ async def update_contact(
     before = await lock_person(conn, contact_id, and_email=address)
     if before is None:
         raise NotFound("Contact")
-    keys: dict[str, str | None] = {}
+    keys: dict[KeyKind, str | None] = {}
     if email is None:
         if before["external_id"] is None and before["anonymous_id"] is None:
             raise InvalidInput("email", "email cannot be removed: nothing else is known of this contact")
@@ -103,7 +104,7 @@ async def update_contact(
         raise RuntimeError(f"contact {before['id']} died under its own lock")
     if keys and address is not None:
         await address_changed(conn, clock, before["id"], address, had_one=before["email"] is not None)
-    await audit(conn, resource_id=before["id"], before=shown(before), after=shown(after))
+    await audit(conn, resource_id=before["id"], before=audit_view(before), after=audit_view(after))
     return after
 
 
@@ -126,13 +127,11 @@ async def upsert(
 ) -> Resolved:
     """Find by either key, fill in the missing one, merge where each has its own contact, or make one."""
     check_properties("properties", {} if properties is None else properties)
-    resolved = await resolve(
-        conn, clock, external_id=external_id, email=email, properties=properties, seen=False
-    )
+    resolved = await resolve(conn, clock, Keys.of(external_id, email), properties, seen=False)
     await audit(
         conn,
         resource_id=resolved.contact["id"],
-        after=shown(resolved.contact),
+        after=audit_view(resolved.contact),
         detail={"created": resolved.created, "merged": [str(merged) for merged in resolved.merged]},
     )
     return resolved
@@ -166,18 +165,18 @@ async def delete_contact(conn: AsyncConnection, clock: Clock, contact_id: UUID) 
         update(contacts).where(contacts.c.id == before["id"]).values(deleted_at=now, updated_at=now)
     )
     await drop_aliases(conn, before["id"])
-    await audit(conn, resource_id=before["id"], before=shown(before))
+    await audit(conn, resource_id=before["id"], before=audit_view(before))
     return before
 
 
 async def update_preferences(
-    conn: AsyncConnection, clock: Clock, contact_id: UUID, wish: PreferencesUpdate
+    conn: AsyncConnection, clock: Clock, contact_id: UUID, change: PreferencesUpdate
 ) -> Record:
     """Write down what an operator says that a contact agreed to; each change has its decision.
 
     Raises `NotFound`, and `InvalidInput` where the contact has no address that this could be about.
     """
-    _check_categories(wish.categories)
+    _check_categories(change.categories)
     contact = await lock_person(conn, contact_id)
     if contact is None:
         raise NotFound("Contact")
@@ -188,20 +187,20 @@ async def update_preferences(
         conn,
         clock,
         contact["id"],
-        unsubscribed_all=wish.unsubscribed_all,
-        categories=wish.categories,
+        unsubscribed_all=change.unsubscribed_all,
+        categories=change.categories,
         source="operator",
     )
-    if wish.suppressed:
+    if change.suppressed:
         await suppress(conn, clock, contact["email"], "manual")
-    elif wish.suppressed is False:
+    elif change.suppressed is False:
         await lift(conn, clock, contact["email"])
-    after = await _kept_preferences(conn, clock, contact, wish)
+    after = await _kept_preferences(conn, clock, contact, change)
     await audit(
         conn,
         resource_id=contact["id"],
-        before=None if before is None else said(before),
-        after=said(after),
+        before=None if before is None else preferences_audit_view(before),
+        after=preferences_audit_view(after),
     )
     return after
 
@@ -218,7 +217,7 @@ def _check_categories(categories: Mapping[str, bool] | None) -> None:
 
 
 async def _kept_preferences(
-    conn: AsyncConnection, clock: Clock, contact: Contact, wish: PreferencesUpdate
+    conn: AsyncConnection, clock: Clock, contact: Contact, change: PreferencesUpdate
 ) -> Record:
     """The row of preferences, made where nothing was said before; it shows what the operator asked for.
 
@@ -228,11 +227,11 @@ async def _kept_preferences(
     made = {"id": new_id(), "contact_id": contact["id"], "email": contact["email"]}
     mark = {"suppressed": True, "suppressed_at": func.coalesce(_p.suppressed_at, now), "updated_at": now}
     kept = insert(contact_preferences).values(
-        **made, suppressed=bool(wish.suppressed), created_at=now, updated_at=now
+        **made, suppressed=bool(change.suppressed), created_at=now, updated_at=now
     )
     await conn.execute(
         kept.on_conflict_do_update(index_elements=["contact_id"], set_=mark)
-        if wish.suppressed
+        if change.suppressed
         else kept.on_conflict_do_nothing(index_elements=["contact_id"])
     )
     row = await preferences_of(conn, contact["id"])
@@ -240,7 +239,7 @@ async def _kept_preferences(
     return row
 
 
-def shown(contact: Contact) -> dict[str, Any]:
+def audit_view(contact: Contact) -> dict[str, Any]:
     """A contact as the audit log keeps it."""
     return {
         "externalId": contact["external_id"],
@@ -250,7 +249,7 @@ def shown(contact: Contact) -> dict[str, Any]:
     }
 
 
-def said(preferences: Record) -> dict[str, Any]:
+def preferences_audit_view(preferences: Record) -> dict[str, Any]:
     """Preferences as the audit log keeps them."""
     return {
         "email": preferences["email"],

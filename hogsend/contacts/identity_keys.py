@@ -1,26 +1,25 @@
-"""The keys by which a person is known, and what they say about who is who."""
+"""Identity keys: the values by which a contact is known, checked and normalised once, and the names of their locks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
-from uuid import UUID
 
 from hogsend.errors import InvalidInput
 from hogsend.validation import MAX_KEY, check_email, check_text
 
-Kind = Literal["external_id", "email", "anonymous_id"]
+KeyKind = Literal["external_id", "email", "anonymous_id"]
 Contact = Mapping[str, Any]
 """A row of `contacts`."""
 
-KINDS: tuple[Kind, ...] = ("external_id", "email", "anonymous_id")
-STRONG: tuple[Kind, ...] = ("external_id", "email")
+KINDS: tuple[KeyKind, ...] = ("external_id", "email", "anonymous_id")
+STRONG: tuple[KeyKind, ...] = ("external_id", "email")
 
 
 @dataclass(frozen=True)
 class Keys:
-    """The keys of one call, normalised. Make it with `Keys.of`."""
+    """The keys of one call, normalised. `Keys.of` checks them too; `Keys.checked` is for what was checked before."""
 
     external_id: str | None = None
     email: str | None = None
@@ -41,13 +40,20 @@ class Keys:
             raise InvalidInput("externalId", "One of externalId, email and anonymousId is required")
         return cls(external_id, email, anonymous_id)
 
-    def __iter__(self) -> Iterator[tuple[Kind, str]]:
+    @classmethod
+    def checked(
+        cls, external_id: str | None = None, email: str | None = None, anonymous_id: str | None = None
+    ) -> Keys:
+        """The keys of an event that `check_event` has passed, or of a row: only the email's spelling is unified."""
+        return cls(external_id, email if email is None else email.strip().lower(), anonymous_id)
+
+    def __iter__(self) -> Iterator[tuple[KeyKind, str]]:
         for kind in KINDS:
             value = self.get(kind)
             if value is not None:
                 yield kind, value
 
-    def get(self, kind: Kind) -> str | None:
+    def get(self, kind: KeyKind) -> str | None:
         value: str | None = getattr(self, kind)
         return value
 
@@ -56,7 +62,7 @@ class Keys:
         return [key_subject(kind, value) for kind, value in self]
 
 
-def key_subject(kind: Kind, value: str) -> str:
+def key_subject(kind: KeyKind, value: str) -> str:
     """The name of a key's lock. Whoever gives a key to a contact, or takes it away from a live one, holds it."""
     return f"{kind.removesuffix('_id')}:{value}"
 
@@ -65,49 +71,3 @@ def normal_email(value: str) -> str:
     """Trimmed and lower-cased. Raises `InvalidInput` where it is not an address."""
     check_email("email", value)
     return value.strip().lower()
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a call's keys mean: who survives, who is merged into them, and which keys they take on."""
-
-    survivor: Contact | None
-    losers: Sequence[Contact]
-    keys: Keys
-
-    def ids(self) -> set[UUID]:
-        rows = [*self.losers, self.survivor] if self.survivor is not None else list(self.losers)
-        return {row["id"] for row in rows}
-
-
-def plan(keys: Keys, owners: Mapping[Kind, Contact]) -> Plan:
-    """Decide whom `keys` speak of, given the live contact that owns each of them.
-
-    An external id and an email that come together name one person: the owner of the external id survives.
-    An anonymous id is a device, which people share: it joins contacts only where nothing contradicts it, and
-    is left out of the returned keys where something does.
-    """
-    strong: list[Contact] = []
-    for kind in STRONG:
-        owner = owners.get(kind)
-        if owner is not None and all(owner["id"] != other["id"] for other in strong):
-            strong.append(owner)
-    device = owners.get("anonymous_id")
-    if device is None or any(device["id"] == other["id"] for other in strong):
-        group = strong
-    elif _contradicts(device, keys, strong):
-        group = strong
-        keys = Keys(keys.external_id, keys.email)
-    else:
-        group = [*strong, device]
-    return Plan(group[0], group[1:], keys) if group else Plan(None, (), keys)
-
-
-def _contradicts(device: Contact, keys: Keys, group: Sequence[Contact]) -> bool:
-    """Whether the owner of an anonymous id is visibly someone else: has another value of a strong key."""
-    for kind in STRONG:
-        mine = device[kind]
-        theirs = {keys.get(kind), *(row[kind] for row in group)} - {None}
-        if mine is not None and theirs and mine not in theirs:
-            return True
-    return False

@@ -1,4 +1,4 @@
-"""Take a few hundred rows of a file in, in a handful of statements."""
+"""Contact import, one batch: a few hundred rows of a file, upserted in a handful of statements."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.clock import Clock
 from hogsend.consent.inheritance import addresses_opted_out, inherit_opt_outs
-from hogsend.contacts.identity import resolve
-from hogsend.contacts.identity_keys import key_subject
-from hogsend.contacts.import_files import Row
+from hogsend.contacts.identity_keys import Keys, key_subject
+from hogsend.contacts.import_files import ImportRow
+from hogsend.contacts.resolve import resolve
 from hogsend.errors import InvalidInput
 from hogsend.storage.database import lock_subjects
 from hogsend.storage.metadata import new_id
@@ -28,8 +28,8 @@ TAKEN = "Email belongs to another contact"
 
 
 @dataclass(frozen=True)
-class Person:
-    """A row that can be taken in."""
+class Upsert:
+    """One row of a file that can be taken in: a contact to make or update."""
 
     row: int
     external_id: str
@@ -38,7 +38,7 @@ class Person:
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownContact:
     """A live contact that a row may speak of."""
 
     id: UUID
@@ -50,26 +50,26 @@ class Known:
 class Owners:
     """The live contacts that the keys of a batch resolve to."""
 
-    by_external_id: Mapping[str, Known]
-    by_email: Mapping[str, Known]
+    by_external_id: Mapping[str, KnownContact]
+    by_email: Mapping[str, KnownContact]
 
     def ids(self) -> set[UUID]:
         return {known.id for known in (*self.by_external_id.values(), *self.by_email.values())}
 
 
 @dataclass(frozen=True)
-class Todo:
+class Batch:
     """What is to be done with each row: made, updated, or looked at one by one; and what is wrong with the rest."""
 
-    new: Sequence[Person]
-    same: Sequence[tuple[UUID, Person]]
-    moved: Sequence[Person]
+    new: Sequence[Upsert]
+    same: Sequence[tuple[UUID, Upsert]]
+    moved: Sequence[Upsert]
     refused: Sequence[tuple[int, str]]
 
 
-def judge(first_row: int, rows: Iterable[Row]) -> tuple[list[Person], list[tuple[int, str]]]:
+def judge(first_row: int, rows: Iterable[ImportRow]) -> tuple[list[Upsert], list[tuple[int, str]]]:
     """The rows that can be taken in, and (row number, reason) for those that cannot."""
-    people: list[Person] = []
+    people: list[Upsert] = []
     errors: list[tuple[int, str]] = []
     for number, row in enumerate(rows, first_row):
         try:
@@ -79,7 +79,7 @@ def judge(first_row: int, rows: Iterable[Row]) -> tuple[list[Person], list[tuple
     return people, errors
 
 
-def _person(number: int, row: Row) -> Person:
+def _person(number: int, row: ImportRow) -> Upsert:
     if isinstance(row, str):
         raise InvalidInput("row", row)
     external_id, email, properties = row
@@ -93,11 +93,11 @@ def _person(number: int, row: Row) -> Person:
             raise InvalidInput("email", "Invalid email format") from None
         email = email.strip().lower()
     check_properties("properties", properties)
-    return Person(number, external_id, email or None, properties)
+    return Upsert(number, external_id, email or None, properties)
 
 
 async def take_in(
-    conn: AsyncConnection, clock: Clock, first_row: int, rows: Sequence[Row]
+    conn: AsyncConnection, clock: Clock, first_row: int, rows: Sequence[ImportRow]
 ) -> list[tuple[int, str]]:
     """Upsert the rows by external id, in the caller's transaction. Returns (row number, reason) of the bad ones.
 
@@ -112,25 +112,19 @@ async def take_in(
     await _insert(conn, clock, todo.new)
     await _update(conn, clock.now(), todo.same)
     for person in todo.moved:
-        await resolve(
-            conn,
-            clock,
-            external_id=person.external_id,
-            email=person.email,
-            properties=person.properties,
-            seen=False,
-        )
+        keys = Keys.checked(person.external_id, person.email)
+        await resolve(conn, clock, keys, person.properties, seen=False)
     return sorted([*errors, *todo.refused])
 
 
-def sort_out(people: Iterable[Person], known: Owners, claimed: set[str] | None = None) -> Todo:
+def sort_out(people: Iterable[Upsert], known: Owners, claimed: set[str] | None = None) -> Batch:
     """Decide about each row: it fills in, updates, joins a lead to its user, and never joins two users.
 
     `claimed` collects the addresses that earlier rows have taken.
     """
-    new: list[Person] = []
-    same: list[tuple[UUID, Person]] = []
-    moved: list[Person] = []
+    new: list[Upsert] = []
+    same: list[tuple[UUID, Upsert]] = []
+    moved: list[Upsert] = []
     refused: list[tuple[int, str]] = []
     claimed = set() if claimed is None else claimed
     touched: set[UUID] = set()
@@ -152,10 +146,10 @@ def sort_out(people: Iterable[Person], known: Owners, claimed: set[str] | None =
             same.append((mine.id, person))
         else:
             moved.append(person)
-    return Todo(new, same, moved, refused)
+    return Batch(new, same, moved, refused)
 
 
-async def owners_of(conn: AsyncConnection, people: Sequence[Person]) -> Owners:
+async def owners_of(conn: AsyncConnection, people: Sequence[Upsert]) -> Owners:
     """Two statements, however many rows."""
     externals = [person.external_id for person in people]
     emails = [person.email for person in people if person.email is not None]
@@ -165,9 +159,9 @@ async def owners_of(conn: AsyncConnection, people: Sequence[Person]) -> Owners:
     )
 
 
-async def _owners(conn: AsyncConnection, kind: str, values: Sequence[str]) -> dict[str, Known]:
+async def _owners(conn: AsyncConnection, kind: str, values: Sequence[str]) -> dict[str, KnownContact]:
     rows = await conn.execute(_OWNERS[kind], {"values": list(values)})
-    return {row.key: Known(row.id, row.external_id, row.email) for row in rows}
+    return {row.key: KnownContact(row.id, row.external_id, row.email) for row in rows}
 
 
 _OWNERS = {
@@ -182,7 +176,7 @@ _OWNERS = {
 }
 
 
-async def _lock_all(conn: AsyncConnection, people: Sequence[Person]) -> Owners:
+async def _lock_all(conn: AsyncConnection, people: Sequence[Upsert]) -> Owners:
     """Lock the keys, then the contacts they belong to; again where a merge gave them to another meanwhile."""
     keys = [key_subject("external_id", person.external_id) for person in people]
     keys += [key_subject("email", person.email) for person in people if person.email is not None]
@@ -196,7 +190,7 @@ async def _lock_all(conn: AsyncConnection, people: Sequence[Person]) -> Owners:
         held |= known.ids()
 
 
-async def _insert(conn: AsyncConnection, clock: Clock, people: Sequence[Person]) -> None:
+async def _insert(conn: AsyncConnection, clock: Clock, people: Sequence[Upsert]) -> None:
     if not people:
         return
     ids = [new_id() for _ in people]
@@ -221,7 +215,7 @@ async def _insert(conn: AsyncConnection, clock: Clock, people: Sequence[Person])
         await inherit_opt_outs(conn, clock, emails[email], email)
 
 
-async def _update(conn: AsyncConnection, now: datetime, people: Sequence[tuple[UUID, Person]]) -> None:
+async def _update(conn: AsyncConnection, now: datetime, people: Sequence[tuple[UUID, Upsert]]) -> None:
     changing = [(contact_id, person) for contact_id, person in people if person.properties]
     if not changing:
         return
@@ -243,11 +237,11 @@ async def _update(conn: AsyncConnection, now: datetime, people: Sequence[tuple[U
     )
 
 
-def _kept(person: Person) -> dict[str, Any]:
+def _kept(person: Upsert) -> dict[str, Any]:
     return {key: value for key, value in person.properties.items() if value is not None}
 
 
-def _removed(person: Person) -> list[str]:
+def _removed(person: Upsert) -> list[str]:
     return [key for key, value in person.properties.items() if value is None]
 
 

@@ -1,4 +1,4 @@
-"""Read an uploaded file, and cut it into pieces that one transaction each takes in.
+"""Contact import, reading: an uploaded CSV or JSON file, cut into pieces that one transaction each takes in.
 
 A row is `[externalId, email, properties]`, or a sentence that says what is wrong with it. Of values, nothing but
 doubled ids is looked at: a file that can be read at all is taken, and each row is judged when its turn comes.
@@ -17,7 +17,7 @@ import orjson
 from hogsend.errors import InvalidInput
 
 Format = Literal["csv", "json"]
-Row = list[Any] | str
+ImportRow = list[Any] | str
 
 ROWS_A_PIECE = 500
 BYTES_A_PIECE = 4_000_000
@@ -65,7 +65,7 @@ def cut(format: Format, data: str) -> tuple[int, list[Piece]]:
     return total, pieces
 
 
-def _marked(rows: Iterator[Row]) -> Iterator[Row]:
+def _marked(rows: Iterator[ImportRow]) -> Iterator[ImportRow]:
     """The rows, with those whose externalId an earlier one had refused."""
     seen: set[str] = set()
     for row in rows:
@@ -82,7 +82,7 @@ def _piece(total: int, held: Sequence[bytes]) -> Piece:
     return Piece(total - len(held) + 1, b"[" + b",".join(held) + b"]")
 
 
-def csv_rows(data: str) -> Iterator[Row]:
+def csv_rows(data: str) -> Iterator[ImportRow]:
     """Rows of a CSV file: commas, semicolons or tabs, quotes, any line ends. Blank lines are no rows.
 
     An empty cell says nothing about its property.
@@ -134,7 +134,7 @@ def _csv_problem(message: str) -> str:
     return f"Malformed CSV: {message}"
 
 
-def _csv_row(header: Sequence[str], cells: Sequence[str]) -> Row:
+def _csv_row(header: Sequence[str], cells: Sequence[str]) -> ImportRow:
     if len(cells) != len(header):
         return f"Row has {len(cells)} cells where the header has {len(header)}"
     values = dict(zip(header, cells, strict=True))
@@ -143,7 +143,7 @@ def _csv_row(header: Sequence[str], cells: Sequence[str]) -> Row:
     return [external_id or None, email or None, {name: cell for name, cell in values.items() if cell}]
 
 
-def json_rows(data: str) -> Iterator[Row]:
+def json_rows(data: str) -> Iterator[ImportRow]:
     """Rows of a JSON array of `{externalId, email?, properties?}`; other members are not looked at."""
     try:
         items = orjson.loads(data)
@@ -155,7 +155,7 @@ def json_rows(data: str) -> Iterator[Row]:
     return map(_json_row, items)
 
 
-def _json_row(item: object) -> Row:
+def _json_row(item: object) -> ImportRow:
     if not isinstance(item, Mapping):
         return "Row is not an object"
     properties = item.get("properties")

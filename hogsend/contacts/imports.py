@@ -1,4 +1,4 @@
-"""Imports: a file becomes a job, and the worker takes it in, piece by piece, nothing twice."""
+"""Contact import, the job: a file becomes rows of `import_batches`, taken in piece by piece, none of them twice."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from uuid import UUID
 
 import orjson
 import structlog
-from sqlalchemy import Row as TableRow
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.clock import Clock
-from hogsend.contacts.import_batches import Person, judge, owners_of, sort_out, take_in
+from hogsend.contacts.import_batches import Upsert, judge, owners_of, sort_out, take_in
 from hogsend.contacts.import_files import Format, Piece, cut
 from hogsend.engine.jobs import RunAgain
 from hogsend.engine.outbox import enqueue_job
@@ -57,7 +56,7 @@ class Preview:
     updated: int = 0
     failed: int = 0
     errors: list[tuple[int, str]] = field(default_factory=list)
-    sample: list[Person] = field(default_factory=list)
+    sample: list[Upsert] = field(default_factory=list)
 
 
 async def read_file(format: Format, data: str, name: str | None = None) -> ImportFile:
@@ -72,7 +71,7 @@ async def read_file(format: Format, data: str, name: str | None = None) -> Impor
 
 async def start_import(
     conn: AsyncConnection, clock: Clock, file: ImportFile, *, actor: str | None = None
-) -> TableRow[Any]:
+) -> Row[Any]:
     """Keep the file and queue the job, in the caller's transaction. Returns the row of `import_jobs`."""
     job_id = new_id()
     now = clock.now()
@@ -86,7 +85,7 @@ async def start_import(
         "created_at": now,
         "updated_at": now,
     }
-    job: TableRow[Any] = (await conn.execute(insert(import_jobs).values(values).returning(import_jobs))).one()
+    job: Row[Any] = (await conn.execute(insert(import_jobs).values(values).returning(import_jobs))).one()
     for piece in file.pieces:
         await conn.execute(
             insert(import_batches).values(job_id=job_id, first_row=piece.first_row, rows=piece.rows)
@@ -170,7 +169,7 @@ async def give_up(conn: AsyncConnection, clock: Clock, job_id: UUID) -> None:
         await _finish(conn, clock, job_id, "failed", reason)
 
 
-async def find_job(conn: AsyncConnection, job_id: UUID) -> TableRow[Any]:
+async def find_job(conn: AsyncConnection, job_id: UUID) -> Row[Any]:
     """Raises `NotFound`."""
     job = (await conn.execute(select(import_jobs).where(_jobs.id == job_id))).one_or_none()
     if job is None:

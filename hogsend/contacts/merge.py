@@ -1,21 +1,20 @@
-"""Two contacts turn out to be one person: everything of the loser becomes the survivor's."""
+"""Merge of two contacts that turn out to be one person: everything of the loser becomes the survivor's."""
 
 from __future__ import annotations
 
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, case, delete, func, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Table, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import Text
 
 from hogsend.clock import Clock
 from hogsend.consent.inheritance import address_changed, merge_preferences
-from hogsend.contacts.identity_keys import KINDS, Contact, Kind
+from hogsend.contacts.identity_keys import KINDS, Contact
+from hogsend.contacts.rows import keep_as_alias
 from hogsend.decisions.ledger import record_decision
-from hogsend.decisions.reasons import Kind as Verdict
-from hogsend.decisions.reasons import Reason
+from hogsend.decisions.reasons import Kind, Reason
 from hogsend.engine.outbox import RUN_WAKE, publish_later
 from hogsend.runs.ending import end_runs
 from hogsend.tables.contacts import contact_aliases, contacts
@@ -50,29 +49,12 @@ async def merge(conn: AsyncConnection, clock: Clock, *, survivor_id: UUID, loser
     await record_decision(
         conn,
         at=clock.now(),
-        kind=Verdict.MERGED,
+        kind=Kind.MERGED,
         reason=Reason.KEYS_BELONG_TOGETHER,
         contact_id=survivor_id,
         detail={"mergedContactId": str(loser_id)},
     )
     return survivor
-
-
-async def keep_as_alias(
-    conn: AsyncConnection, clock: Clock, contact_id: UUID, kind: Kind, value: str
-) -> bool:
-    """Let a key resolve to this contact, whose lock is held. False where it did already."""
-    statement = insert(contact_aliases).values(
-        kind=kind, value=value, contact_id=contact_id, created_at=clock.now()
-    )
-    written = await conn.execute(
-        statement.on_conflict_do_update(
-            index_elements=["kind", "value"],
-            set_={"contact_id": contact_id},
-            where=contact_aliases.c.contact_id != contact_id,
-        )
-    )
-    return written.rowcount > 0
 
 
 async def _end_doubled_runs(conn: AsyncConnection, clock: Clock, survivor_id: UUID, loser_id: UUID) -> None:
@@ -95,7 +77,7 @@ async def _end_doubled_runs(conn: AsyncConnection, clock: Clock, survivor_id: UU
             clock,
             state_ids=[state_id],
             ending="exit",
-            kind=Verdict.EXITED,
+            kind=Kind.EXITED,
             reason=Reason.MERGED_INTO_ANOTHER,
             detail={"survivorId": str(survivor_id)},
         )
@@ -149,7 +131,7 @@ async def _wake(conn: AsyncConnection, clock: Clock, run_id: UUID, generation: i
 
 
 async def _merge_rows(conn: AsyncConnection, clock: Clock, survivor_id: UUID, loser_id: UUID) -> Contact:
-    """Bury the loser's row first: its keys are free for the survivor only then."""
+    """Mark the loser's row deleted first: its keys are free for the survivor only then."""
     now = clock.now()
     loser = (
         (
@@ -189,8 +171,3 @@ async def _absorb(conn: AsyncConnection, clock: Clock, survivor_id: UUID, loser:
     statement = update(contacts).where(_c.id == survivor_id).values(values).returning(contacts)
     survivor: Contact = (await conn.execute(statement)).one()._asdict()
     return survivor
-
-
-async def drop_aliases(conn: AsyncConnection, contact_id: UUID) -> None:
-    """Forget what else a contact was known as; under its lock. Its former keys are anyone's again."""
-    await conn.execute(delete(contact_aliases).where(contact_aliases.c.contact_id == contact_id))

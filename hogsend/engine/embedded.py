@@ -11,8 +11,8 @@ from uuid import UUID
 import structlog
 
 from hogsend.engine.crons import Cron, worker_lives
-from hogsend.engine.jobs import Work, due_jobs, run_job
-from hogsend.engine.loops import POLL, Loop, drain, forever, hint_or, keep_time, listen, publish
+from hogsend.engine.jobs import Work, due_jobs, run_job, seconds_to_next_job
+from hogsend.engine.loops import Loop, drain, forever, hint_or_due, keep_time, listen, publish
 from hogsend.engine.port import NO_WORKER, EngineHealth
 from hogsend.engine.publisher import Publisher
 from hogsend.runtime import Runtime
@@ -82,6 +82,7 @@ class EmbeddedWorker:
         self._slots = asyncio.Semaphore(runtime.settings.worker_concurrency)
         self._busy: set[tuple[str, UUID]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._written = asyncio.Event()
         self._stopping = asyncio.Event()
 
     async def run(self, within: timedelta = timedelta(seconds=25)) -> None:
@@ -95,13 +96,17 @@ class EmbeddedWorker:
         self._stopping.set()
 
     def _loops(self) -> dict[str, Loop]:
-        hints = {"hogsend_outbox": self._engine.outbox, "hogsend_jobs": self._engine.jobs}
+        # Whoever delivers a row of the outbox tells its own runs loop alone; the run is due for every worker.
+        hints = {
+            "hogsend_outbox": (self._engine.outbox, self._engine.runs, self._written),
+            "hogsend_jobs": (self._engine.jobs,),
+        }
         return {
             "listen": lambda: listen(self._runtime, hints),
             "outbox": lambda: publish(self._publisher, self._engine.outbox),
             "runs": self._runs_loop,
             "jobs": self._jobs_loop,
-            "crons": lambda: keep_time(self._runtime, self._schedule),
+            "crons": lambda: keep_time(self._runtime, self._schedule, self._written),
         }
 
     async def _runs_loop(self) -> None:
@@ -112,8 +117,7 @@ class EmbeddedWorker:
             for run_id in fresh:
                 await self._spawn("run", run_id, self._advance)
             if not fresh:
-                ahead = await self._next_run()
-                await hint_or(self._engine.runs, POLL if ahead is None else max(0.01, min(POLL, ahead)))
+                await hint_or_due(self._engine.runs, await self._next_run())
 
     async def _jobs_loop(self) -> None:
         while True:
@@ -122,7 +126,7 @@ class EmbeddedWorker:
             for job_id in fresh:
                 await self._spawn("job", job_id, self._run_job)
             if not fresh:
-                await hint_or(self._engine.jobs, POLL)
+                await hint_or_due(self._engine.jobs, await seconds_to_next_job(self._runtime))
 
     async def _run_job(self, job_id: UUID) -> None:
         await run_job(self._runtime, self._work, job_id, self._runtime.owner)

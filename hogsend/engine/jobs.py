@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import RowMapping, and_, or_, select, update
+from sqlalchemy import RowMapping, and_, func, or_, select, update
 
+from hogsend.backoff import backoff
 from hogsend.runtime import Runtime
 from hogsend.tables.engine import jobs
+
+LONGEST_PAUSE = timedelta(minutes=10)
 
 log = structlog.get_logger(__name__)
 
@@ -45,11 +48,22 @@ async def due_jobs(runtime: Runtime, limit: int, *, late: timedelta = timedelta(
     With `late` (real time), only those that might have run so long ago.
     """
     wall = runtime.clock.wall() - late
-    async with runtime.database.read() as conn:
+    async with runtime.database.each_alone() as conn:
         found = await conn.execute(
             select(_jobs.id).where(_claimable(wall)).order_by(_jobs.run_at).limit(limit)
         )
         return list(found.scalars())
+
+
+async def seconds_to_next_job(runtime: Runtime) -> float | None:
+    """Real seconds until the next job is due, or the next lease of one ends; None where nothing waits."""
+    wall = runtime.clock.wall()
+    pending = select(func.min(_jobs.run_at)).where(_jobs.status == "pending", _jobs.run_at > wall)
+    leased = select(func.min(_jobs.lease_until)).where(_jobs.status == "running", _jobs.lease_until > wall)
+    query = select(func.least(pending.scalar_subquery(), leased.scalar_subquery()))
+    async with runtime.database.each_alone() as conn:
+        due_at: datetime | None = (await conn.execute(query)).scalar_one()
+    return None if due_at is None else (due_at - wall).total_seconds()
 
 
 async def run_job(runtime: Runtime, work: Work, job_id: UUID, owner: str) -> bool:
@@ -104,7 +118,7 @@ async def _claim(runtime: Runtime, job_id: UUID, owner: str) -> RowMapping | Non
 
 async def _retry_or_bury(runtime: Runtime, work: Work, job: RowMapping, error: str) -> None:
     if job["attempts"] < job["max_attempts"]:
-        delay = timedelta(seconds=min(2 ** job["attempts"], 600))
+        delay = backoff(job["attempts"] + 1, longest=LONGEST_PAUSE)
         await _reschedule(runtime, job, delay, job["attempts"], error)
         return
     await work.add_dead_letter(runtime, job, error)

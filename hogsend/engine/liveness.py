@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Table, select, text, update
+from sqlalchemy import Table, exists, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.runtime import Runtime
@@ -29,6 +29,19 @@ async def sign_in(conn: AsyncConnection, owner: str) -> None:
         {"space": LOCK_SPACE, "owner": owner},
     )
     await conn.commit()
+
+
+async def others_hold_leases(runtime: Runtime, leased: Sequence[Table]) -> bool:
+    """Whether another process holds a lease in one of the tables: it might be dead. One read, from their indexes."""
+    wall = runtime.clock.wall()
+    held = [
+        exists().where(
+            table.c.lease_owner.is_not(None), table.c.lease_owner != runtime.owner, table.c.lease_until > wall
+        )
+        for table in leased
+    ]
+    async with runtime.database.each_alone() as conn:
+        return bool((await conn.execute(select(or_(*held)))).scalar_one())
 
 
 async def release_dead_leases(runtime: Runtime, leased: Sequence[Table]) -> Mapping[str, Sequence[UUID]]:

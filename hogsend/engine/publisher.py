@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import RowMapping, select, update
+from sqlalchemy import RowMapping, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hogsend.backoff import backoff
 from hogsend.engine.outbox import JOB, RUN_CANCEL, RUN_START, RUN_WAKE
 from hogsend.engine.port import Engine, EngineDown
 from hogsend.runtime import Runtime
 from hogsend.tables.engine import PUBLISHED_AT_ONCE, outbox
+
+LONGEST_PAUSE = timedelta(minutes=5)
 
 log = structlog.get_logger(__name__)
 
@@ -87,6 +90,14 @@ class Publisher:
             await self._note_started(conn)
         return len(rows)
 
+    async def seconds_to_next(self) -> float | None:
+        """Real seconds until a row that was pushed back is due; None where none was."""
+        wall = self._runtime.clock.wall()
+        query = select(func.min(_rows.available_at)).where(PUBLISHED_AT_ONCE, _rows.available_at > wall)
+        async with self._runtime.database.each_alone() as conn:
+            due_at: datetime | None = (await conn.execute(query)).scalar_one()
+        return None if due_at is None else (due_at - wall).total_seconds()
+
     async def _note_started(self, conn: AsyncConnection) -> None:
         """Last of all: it locks the rows of runs, and their first slices are waiting for those already."""
         if self._note_run is not None:
@@ -97,7 +108,7 @@ class Publisher:
         try:
             await self._hand_over(conn, row["topic"], row["payload"])
         except Exception as error:
-            delay = timedelta(seconds=min(2 ** min(row["attempts"], 8), 300))
+            delay = backoff(row["attempts"] + 1, longest=LONGEST_PAUSE)
             known = isinstance(error, EngineDown)
             log.warning("outbox_row_pushed_back", topic=row["topic"], id=row["id"], exc_info=not known)
             await conn.execute(

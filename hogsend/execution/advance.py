@@ -10,6 +10,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import RowMapping, bindparam, exists, or_, select, update
 
+from hogsend.backoff import backoff
 from hogsend.deadletters.actions import add_dead_letter
 from hogsend.decisions.reasons import Kind, Reason
 from hogsend.execution.claimed_run import RUN_LEASE
@@ -36,6 +37,7 @@ from hogsend.tables.journeys import DRIVEN_STATUSES, journey_states, journey_ste
 log = structlog.get_logger(__name__)
 
 MAX_FRUITLESS_SLICES = 30
+LONGEST_PAUSE = timedelta(minutes=5)
 _states = journey_states.c
 _steps = journey_steps.c
 
@@ -154,7 +156,7 @@ async def _stopped(runtime: Runtime, run: RowMapping, interrupt: Interrupt) -> A
         case RunFailed():
             return await _fail(runtime, run, interrupt)
     log.warning("slice_tried_again", run_id=str(run["id"]), exc_info=interrupt.__cause__ or interrupt)
-    delay = timedelta(seconds=min(2 ** min(run["attempt"], 8), 300))
+    delay = backoff(run["attempt"] + 1, longest=LONGEST_PAUSE)
     return await _release(runtime, run, runtime.clock.now() + runtime.clock.product(delay))
 
 

@@ -65,7 +65,7 @@ _NOTE_PAST = _noting(
 class ClaimedRun:
     """One claimed run. `epoch` is the claim: whoever raises it fences the driver that holds this.
 
-    Each method but `guard` expects that `guard` ran first in the same transaction, so that the row is locked.
+    Each method but `lock_and_check` expects that it ran first in the same transaction, so that the row is locked.
     """
 
     def __init__(self, runtime: Runtime, run: RowMapping) -> None:
@@ -75,7 +75,7 @@ class ClaimedRun:
         self.contact_id: UUID = run["contact_id"]
         self.epoch: int = run["epoch"]
 
-    async def guard(self, conn: AsyncConnection, lease: timedelta = RUN_LEASE) -> RowMapping:
+    async def lock_and_check(self, conn: AsyncConnection, lease: timedelta = RUN_LEASE) -> RowMapping:
         """Lock the run for this transaction, see that it is still ours, and renew the lease (real time).
 
         Raises `RunEnded` or `LeaseLost`. Where the subject's lock is needed too, take that first.
@@ -90,7 +90,7 @@ class ClaimedRun:
         found = await conn.execute(select(_states.status).where(_states.id == self.run_id))
         raise (LeaseLost if found.scalar_one() in LIVE_STATUSES else RunEnded)(str(self.run_id))
 
-    async def hold(self, conn: AsyncConnection) -> None:
+    async def lock(self, conn: AsyncConnection) -> None:
         """Lock the run whoever drives it, and learn whose it is now: for what must be recorded in any case."""
         held = select(_states.contact_id).where(_states.id == self.run_id).with_for_update()
         self.contact_id = (await conn.execute(held)).scalar_one()

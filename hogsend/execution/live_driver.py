@@ -11,7 +11,7 @@ from sqlalchemy import RowMapping, delete, select
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.contacts.identity import lock_person
+from hogsend.contacts.lookup import lock_person
 from hogsend.decisions.reasons import Kind, Reason
 from hogsend.events.event import NewEvent
 from hogsend.execution import lookups as questions
@@ -41,7 +41,7 @@ class LiveDriver:
         if step.done:
             return step.result
         async with self.runtime.database.transaction() as conn:
-            row = await self.run.guard(conn)
+            row = await self.run.lock_and_check(conn)
             answer = plain(await questions.answer(ask, conn, self.runtime, row, step.args))
             await self.run.close(conn, step, answer)
             verdict = note(answer)
@@ -53,11 +53,11 @@ class LiveDriver:
     async def call(self, step: Step, function: Callable[[], Awaitable[Any]], timeout: timedelta) -> Any:
         if not step.done:
             async with self.runtime.database.transaction() as conn:
-                await self.run.guard(conn, lease=timeout + RUN_LEASE)
+                await self.run.lock_and_check(conn, lease=timeout + RUN_LEASE)
             result = await call_with_timeout(function, timeout)
             self.runtime.fault_point(f"after_call:{step.key}")
             async with self.runtime.database.transaction() as conn:
-                await self.run.guard(conn)
+                await self.run.lock_and_check(conn)
                 await self.run.close(conn, step, result)
             step.result = result
             self.runtime.fault_point(f"after_step:{step.key}")
@@ -72,7 +72,7 @@ class LiveDriver:
         if step.status == "new":
             step.deadline = until(now)
             async with self.runtime.database.transaction() as conn:
-                await self.run.guard(conn)
+                await self.run.lock_and_check(conn)
                 await self.run.open(conn, step)
                 await self.run.record_decision(
                     conn, Kind.WAITING, Reason.SLEEPING, {"until": step.deadline.isoformat()}
@@ -82,7 +82,7 @@ class LiveDriver:
         if now < deadline:
             raise Suspend(deadline)
         async with self.runtime.database.transaction() as conn:
-            await self.run.guard(conn)
+            await self.run.lock_and_check(conn)
             await self.run.close(conn, step, {}, past=deadline)
             await self.run.record_decision(conn, Kind.RESUMED, Reason.SLEEP_ENDED, {"step": step.key})
         self.runtime.fault_point(f"after_step:{step.key}")
@@ -94,7 +94,7 @@ class LiveDriver:
             return dict(step.result)
         async with self.runtime.database.transaction() as conn:
             await lock_subjects(conn, [self.run.contact_id])
-            row = await self.run.guard(conn)
+            row = await self.run.lock_and_check(conn)
             armed = await self._rearm(conn, row, step, timeout)
             if step.done:
                 return dict(step.result)
@@ -116,7 +116,7 @@ class LiveDriver:
         found: list[dict[str, Any]] | None = None
         async with self.runtime.database.transaction() as conn:
             await lock_subjects(conn, [self.run.contact_id])
-            row = await self.run.guard(conn)
+            row = await self.run.lock_and_check(conn)
             if await self._rearm(conn, row, step, window):
                 await self.run.open(conn, step)
                 detail = {"event": event, "until": _deadline(step).isoformat()}
@@ -142,7 +142,7 @@ class LiveDriver:
             return
         async with self.runtime.database.transaction() as conn:
             await lock_person(conn, self.run.contact_id)
-            await self.run.guard(conn)
+            await self.run.lock_and_check(conn)
             contact = await self.run.contact(conn)
             result = await ingest_in(
                 conn,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -11,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.decisions.reasons import Reason
 from hogsend.emails.sending.prepare import SendRequest, email_id_for, prepare
-from hogsend.emails.sending.protocol import Outcome, deliver
+from hogsend.emails.sending.protocol import SendOutcome, SendOwner, deliver
 from hogsend.emails.templates.jinja import RenderError
 from hogsend.emails.templates.render import TemplateNotFound
 from hogsend.execution.claimed_run import ClaimedRun
@@ -21,7 +22,25 @@ from hogsend.journeys.steps.step_driver import SendArgs
 from hogsend.tables.emails import email_sends
 
 
-async def send(run: ClaimedRun, step: Step, outgoing: SendArgs) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _OwnedByStep(SendOwner):
+    """A step owns its send: nothing goes out once the run is fenced, and the outcome is the step's result."""
+
+    run: ClaimedRun
+    step: Step
+
+    async def check(self, conn: AsyncConnection) -> None:
+        await self.run.lock_and_check(conn)
+
+    async def lock(self, conn: AsyncConnection) -> None:
+        await self.run.lock(conn)
+
+    async def on_outcome(self, conn: AsyncConnection, outcome: SendOutcome) -> None:
+        if outcome.state != "unknown":
+            await self.run.close(conn, self.step, _result(outcome))
+
+
+async def send(run: ClaimedRun, step: Step, args: SendArgs) -> dict[str, Any]:
     """Prepare the message where the step is new, then bring it to the provider.
 
     Raises `Suspend` where that must be tried later, `Blocked` where nobody knows whether it was sent, `RunFailed`
@@ -30,19 +49,11 @@ async def send(run: ClaimedRun, step: Step, outgoing: SendArgs) -> dict[str, Any
     runtime = run.runtime
     email_id = email_of(run.run_id, step.key)
     if step.status == "new" or not await _is_prepared(run, email_id):
-        refused = await _prepare(run, step, outgoing)
+        refused = await _prepare(run, step, args)
         runtime.fault_point(f"after_prepare:{step.key}")
         if refused is not None:
             return refused
-
-    async def fence(conn: AsyncConnection) -> None:
-        await run.guard(conn)
-
-    async def on_outcome(conn: AsyncConnection, outcome: Outcome) -> None:
-        if outcome.state != "unknown":
-            await run.close(conn, step, _result(outcome))
-
-    outcome = await deliver(runtime, email_id, guard=fence, hold=run.hold, on_outcome=on_outcome)
+    outcome = await deliver(runtime, email_id, _OwnedByStep(run, step))
     runtime.fault_point(f"after_step:{step.key}")
     if outcome.state == "later":
         raise Suspend(runtime.clock.now() + runtime.clock.product(outcome.retry_in or timedelta(0)))
@@ -70,15 +81,15 @@ async def _is_prepared(run: ClaimedRun, email_id: UUID) -> bool:
         return found.first() is not None
 
 
-async def _prepare(run: ClaimedRun, step: Step, outgoing: SendArgs) -> dict[str, Any] | None:
+async def _prepare(run: ClaimedRun, step: Step, args: SendArgs) -> dict[str, Any] | None:
     """Freeze the message and open the step, in one transaction. The result where nothing is to be sent."""
     async with run.runtime.database.transaction() as conn:
-        row = await run.guard(conn)
+        row = await run.lock_and_check(conn)
         if step.status == "new":
             await run.open(conn, step)
         try:
             prepared = await prepare(
-                conn, run.runtime, await run.contact(conn), _request(run, row, step, outgoing)
+                conn, run.runtime, await run.contact(conn), _request(run, row, step, args)
             )
         except (RenderError, TemplateNotFound) as error:
             # The step stays open, so that an operator sees where the run is stuck, and can skip it.
@@ -97,14 +108,14 @@ async def _prepare(run: ClaimedRun, step: Step, outgoing: SendArgs) -> dict[str,
     raise broken
 
 
-def _request(run: ClaimedRun, row: RowMapping, step: Step, outgoing: SendArgs) -> SendRequest:
+def _request(run: ClaimedRun, row: RowMapping, step: Step, args: SendArgs) -> SendRequest:
     return SendRequest(
         send_key=_send_key(run.run_id, step.key),
-        template=outgoing.template,
+        template=args.template,
         reason=Reason.JOURNEY_ASKED,
-        props=outgoing.props,
-        subject=outgoing.subject,
-        category=outgoing.category or _category(run),
+        props=args.props,
+        subject=args.subject,
+        category=args.category or _category(run),
         journey_id=run.journey_id,
         state_id=run.run_id,
         step_key=step.key,
@@ -117,7 +128,7 @@ def _category(run: ClaimedRun) -> str | None:
     return journey.category if journey else None
 
 
-def _result(outcome: Outcome) -> dict[str, Any]:
+def _result(outcome: SendOutcome) -> dict[str, Any]:
     if outcome.state == "sent":
         return {"status": "sent", "email_id": str(outcome.email_id)}
     refused = outcome.reason not in (None, Reason.PROVIDER_REFUSED, Reason.RETRIES_EXHAUSTED)

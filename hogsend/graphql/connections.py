@@ -21,7 +21,7 @@ from hogsend.graphql.context import Context, Info
 from hogsend.graphql.errors import problem
 from hogsend.graphql.fields import COST, field, root_description, root_metadata
 from hogsend.graphql.node import TYPES
-from hogsend.storage.collections import PARENT, Selection, Window, count_statement, page_statement
+from hogsend.storage.collections import PARENT, PageRange, Selection, count_statement, page_statement
 from hogsend.storage.cursors import Cursor, decode
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ CONNECTION = "connection"
 
 
 @dataclass(frozen=True)
-class Listed:
+class InMemoryList:
     """A list that is in memory already, in order. `key` is unique within it."""
 
     name: str
@@ -40,61 +40,61 @@ class Listed:
     key: Callable[[Any], str]
 
 
+@strawberry.type(
+    description="Pagination info of a connection: the cursors of this page, and what lies around it."
+)
+class PageInfo:
+    has_next_page: bool = strawberry.field(description="Whether entries follow this page.")
+    has_previous_page: bool = strawberry.field(description="Whether entries precede this page.")
+    start_cursor: str | None = strawberry.field(
+        description="Cursor of the page's first entry; null for an empty page."
+    )
+    end_cursor: str | None = strawberry.field(
+        description="Cursor of the page's last entry: the next page's `after`. Null for an empty page."
+    )
+
+
+@strawberry.type(description="An entry of a connection and its cursor.")
+class Edge(Generic[T]):
+    cursor: str = strawberry.field(
+        description="Cursor of this entry, for `after` and `before` of a list in the same order."
+    )
+    node: T = strawberry.field(description="The entry.")
+
+
 @dataclass(frozen=True)
-class Entry:
-    """One node of a page and its cursor."""
+class ConnectionPage:
+    """The entries of one page, read."""
 
-    node: Any
-    cursor: str
-
-
-@dataclass(frozen=True)
-class Page:
-    entries: Sequence[Entry]
+    edges: Sequence[Edge[Any]]
     has_next: bool
     has_previous: bool
 
 
-@strawberry.type(description="Where a page lies in its list.")
-class PageInfo:
-    has_next_page: bool = strawberry.field(description="Whether there is more after this page.")
-    has_previous_page: bool = strawberry.field(description="Whether there is more before this page.")
-    start_cursor: str | None = strawberry.field(description="Cursor of the page's first entry.")
-    end_cursor: str | None = strawberry.field(description="Cursor of the page's last entry.")
-
-
-@strawberry.type(description="One entry of a page.")
-class Edge(Generic[T]):
-    cursor: str = strawberry.field(
-        description="The entry's place in the list; give it to `after` or `before`."
-    )
-    node: T = strawberry.field(description="The entry itself.")
-
-
-@strawberry.type(description="A page of a list.")
+@strawberry.type(description="One page of a paginated list.")
 class Connection(Generic[T]):
-    load: strawberry.Private[Callable[[], Awaitable[Page]]]
+    load: strawberry.Private[Callable[[], Awaitable[ConnectionPage]]]
     count: strawberry.Private[Callable[[], Awaitable[int]]]
 
-    @field("The entries with their cursors.")
+    @field("The page's entries, each with its cursor.")
     async def edges(self) -> list[Edge[T]]:
-        return [Edge(cursor=entry.cursor, node=entry.node) for entry in (await self.load()).entries]
+        return [Edge(cursor=edge.cursor, node=edge.node) for edge in (await self.load()).edges]
 
-    @field("The entries alone.")
+    @field("The page's entries without cursors.")
     async def nodes(self) -> list[T]:
-        return [entry.node for entry in (await self.load()).entries]
+        return [edge.node for edge in (await self.load()).edges]
 
-    @field("Where this page lies in its list.")
+    @field("Pagination info: the page's cursors, and whether there is more.")
     async def page_info(self) -> PageInfo:
         page = await self.load()
         return PageInfo(
             has_next_page=page.has_next,
             has_previous_page=page.has_previous,
-            start_cursor=page.entries[0].cursor if page.entries else None,
-            end_cursor=page.entries[-1].cursor if page.entries else None,
+            start_cursor=page.edges[0].cursor if page.edges else None,
+            end_cursor=page.edges[-1].cursor if page.edges else None,
         )
 
-    @field("How many entries the whole list has; counted only when asked for.")
+    @field("Number of entries on all pages together; counted only when selected.")
     async def total_count(self) -> int:
         return await self.count()
 
@@ -124,8 +124,8 @@ class Paging:
         given = self.last if self.last is not None else self.first
         return DEFAULT_PAGE if given is None else given
 
-    def window(self, place: Callable[[str], Cursor]) -> Window:
-        return Window(
+    def window(self, place: Callable[[str], Cursor]) -> PageRange:
+        return PageRange(
             size=self.size,
             backward=self.last is not None,
             after=None if self.after is None else place(self.after),
@@ -133,24 +133,24 @@ class Paging:
             offset=self.offset or 0,
         )
 
-    def page(self, rows: Sequence[Any], entry: Callable[[Any], Entry]) -> Page:
+    def page(self, rows: Sequence[Any], edge: Callable[[Any], Edge[Any]]) -> ConnectionPage:
         """The page that `rows` make: one more than asked for where there is more, backward ones reversed."""
         more = len(rows) > self.size
-        entries = [entry(row) for row in rows[: self.size]]
+        edges = [edge(row) for row in rows[: self.size]]
         if self.last is not None:
-            return Page(entries[::-1], has_next=self.before is not None, has_previous=more)
+            return ConnectionPage(edges[::-1], has_next=self.before is not None, has_previous=more)
         behind = self.after is not None or bool(self.offset)
-        return Page(entries, has_next=more, has_previous=behind)
+        return ConnectionPage(edges, has_next=more, has_previous=behind)
 
 
-def connect(context: Context, source: Selection | Listed, paging: Paging) -> Connection[Any]:
+def connect(context: Context, source: Selection | InMemoryList, paging: Paging) -> Connection[Any]:
     """A connection over `source`. Nothing is read before one of its fields is resolved."""
     paging.check(context.longest_page)
-    if isinstance(source, Listed):
+    if isinstance(source, InMemoryList):
         return _connect_listed(source, paging)
     identity = ("page", source.identity, paging)
     paging.window(source.place)  # refuses a bad cursor before anything is read
-    pages: DataLoader[Any, Page] = context.loader(
+    pages: DataLoader[Any, ConnectionPage] = context.loader(
         identity, lambda parents: _load_pages(context, source, paging, parents)
     )
     counts: DataLoader[Any, int] = context.loader(
@@ -164,17 +164,17 @@ def connect(context: Context, source: Selection | Listed, paging: Paging) -> Con
 
 async def _load_pages(
     context: Context, source: Selection, paging: Paging, parents: list[Any]
-) -> Sequence[Page]:
+) -> Sequence[ConnectionPage]:
     kind = TYPES[source.collection.node]
     found: dict[Any, list[RowMapping]] = {parent: [] for parent in parents}
     if paging.size > 0:
         for row in await context.rows(page_statement(source, paging.window(source.place), parents)):
             found[row[PARENT] if source.parent_column is not None else None].append(row)
 
-    def entry(row: RowMapping) -> Entry:
-        return Entry(kind.of(row), source.cursor(row))
+    def edge(row: RowMapping) -> Edge[Any]:
+        return Edge(cursor=source.cursor(row), node=kind.of(row))
 
-    return [paging.page(found[parent], entry) for parent in parents]
+    return [paging.page(found[parent], edge) for parent in parents]
 
 
 async def _load_counts(context: Context, source: Selection, parents: list[Any]) -> Sequence[int]:
@@ -185,7 +185,7 @@ async def _load_counts(context: Context, source: Selection, parents: list[Any]) 
     return [counts.get(parent, 0) for parent in parents]
 
 
-def _connect_listed(source: Listed, paging: Paging) -> Connection[Any]:
+def _connect_listed(source: InMemoryList, paging: Paging) -> Connection[Any]:
     def place(text: str) -> Cursor:
         return decode(text, source.name, str, str)
 
@@ -198,9 +198,9 @@ def _connect_listed(source: Listed, paging: Paging) -> Connection[Any]:
     end = keys.index(window.before.key) if window.before and window.before.key in keys else len(keys)
     within = source.items[start:end]
     rows = within[::-1] if window.backward else within[window.offset :]
-    page = paging.page(rows[: window.size + 1], lambda item: Entry(item, cursor(item)))
+    page = paging.page(rows[: window.size + 1], lambda item: Edge(cursor=cursor(item), node=item))
 
-    async def load() -> Page:
+    async def load() -> ConnectionPage:
         return page
 
     async def count() -> int:
@@ -209,17 +209,30 @@ def _connect_listed(source: Listed, paging: Paging) -> Connection[Any]:
     return Connection(load=load, count=count)
 
 
-_ARGUMENTS: tuple[tuple[str, Any, str], ...] = (
-    (
-        "first",
+PAGING_ARGUMENTS: dict[str, tuple[Any, str]] = {
+    "first": (
         int | None,
-        f"How many entries, from the start or after `after`; at most 100, {DEFAULT_PAGE} unless told.",
+        f"Page size, from the start or after `after`: at most 100, {DEFAULT_PAGE} by default.",
     ),
-    ("after", str | None, "Only entries behind this cursor."),
-    ("last", int | None, "How many entries, from the end or before `before`; at most 100."),
-    ("before", str | None, "Only entries ahead of this cursor."),
-    ("offset", int | None, "Skip so many entries: for paging by number. Cursors are as fast on every page."),
-)
+    "after": (str | None, "Only entries after this cursor."),
+    "last": (int | None, "Page size, from the end or before `before`: at most 100."),
+    "before": (str | None, "Only entries before this cursor."),
+    "offset": (
+        int | None,
+        "Number of entries to skip, for numbered pages. Unlike cursors, it gets slower with every page.",
+    ),
+}
+
+
+def argument(name: str, kind: Any, description: str, default: Any = None) -> StrawberryArgument:
+    """An argument of a field, added where no signature declares it."""
+    return StrawberryArgument(
+        python_name=name,
+        graphql_name=None,
+        type_annotation=StrawberryAnnotation(kind),
+        description=description,
+        default=default,
+    )
 
 
 class Paged(FieldExtension):
@@ -231,26 +244,16 @@ class Paged(FieldExtension):
     def apply(self, field: StrawberryField) -> None:
         kind: Any = TYPES[self.node] if isinstance(self.node, str) else self.node
         field.type_annotation = StrawberryAnnotation(Connection[kind])
-        present = {argument.python_name for argument in field.arguments}
-        field.arguments = [
-            *field.arguments,
-            *(
-                StrawberryArgument(
-                    python_name=name,
-                    graphql_name=None,
-                    type_annotation=StrawberryAnnotation(kind),
-                    description=description,
-                    default=None,
-                )
-                for name, kind, description in _ARGUMENTS
-                if name not in present
-            ),
-        ]
+        present = {one.python_name for one in field.arguments}
+        paging = (
+            argument(name, *declared) for name, declared in PAGING_ARGUMENTS.items() if name not in present
+        )
+        field.arguments = [*field.arguments, *paging]
 
     async def resolve_async(
         self, next_: Callable[..., Any], source: Any, info: Info, **kwargs: Any
     ) -> Connection[Any]:
-        paging = Paging(**{name: kwargs.pop(name, None) for name, _, _ in _ARGUMENTS})
+        paging = Paging(**{name: kwargs.pop(name, None) for name in PAGING_ARGUMENTS})
         listed = next_(source, info, **kwargs)
         if inspect.isawaitable(listed):
             listed = await listed
@@ -258,22 +261,27 @@ class Paged(FieldExtension):
 
 
 def connection(
-    node: str | type, *, description: str, scope: Scope | None = None, cost: int = 1, root: bool = False
+    node: str | type,
+    *,
+    description: str,
+    scope: Scope | None = None,
+    cost: int = 1,
 ) -> Callable[[Callable[..., Any]], Any]:
-    """Declare a list: the decorated resolver takes its filters and returns the `Selection` (or `Listed`) to page.
+    """Declare a list that a resolver works out: it returns the `InMemoryList` or the `Selection` to page.
 
     `node` is the prefix of the entries' type, or the type itself where it is no `Node`. Each entry that `first`
-    may return costs `cost`. A field of Query gives its `scope` too.
+    may return costs `cost`. A field of Query gives its `scope` too. A list of rows is declared with `rows` instead.
     """
+    return lambda resolver: paged_field(resolver, Paged(node), description, scope, cost)
 
-    def declare(resolver: Callable[..., Any]) -> Any:
-        is_root = root or scope is not None
-        metadata = {COST: cost, CONNECTION: True} | (root_metadata(scope, cost) if is_root else {})
-        return strawberry.field(
-            resolver=resolver,
-            description=root_description(description, scope, cost) if is_root else description,
-            metadata=metadata,
-            extensions=[Paged(node)],
-        )
 
-    return declare
+def paged_field(
+    resolver: Callable[..., Any], paged: Paged, description: str, scope: Scope | None, cost: int = 1
+) -> Any:
+    is_root = scope is not None
+    return strawberry.field(
+        resolver=resolver,
+        description=root_description(description, scope, cost) if is_root else description,
+        metadata={COST: cost, CONNECTION: True} | (root_metadata(scope, cost) if is_root else {}),
+        extensions=[paged],
+    )

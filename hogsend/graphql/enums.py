@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import strawberry
 
 E = TypeVar("E", bound=Enum)
+W = TypeVar("W", bound="WireEnum")
+
+
+class WireEnum(Enum):
+    """Base of the enums that the schema alone knows. A member is `NAME = "value in the database", "description"`."""
+
+    _value_: str
+    description: str
+
+    def __new__(cls, value: str, description: str = "") -> Self:
+        member = object.__new__(cls)
+        member._value_ = value
+        member.description = description
+        return member
+
+
+def wire_enum(description: str, *, name: str | None = None) -> Callable[[type[W]], type[W]]:
+    """Make a `WireEnum` a GraphQL enum. Raises `LookupError` where a member has no description."""
+
+    def declare(kind: type[W]) -> type[W]:
+        texts = {member: member.description for member in kind if member.description}
+        described_enum(kind, name or kind.__name__, description, texts)
+        return kind
+
+    return declare
 
 
 def described_enum(kind: type[E], name: str, description: str, values: Mapping[E, str]) -> None:
-    """Make `kind` a GraphQL enum. Raises `LookupError` where a member has no description."""
+    """Make an enum of the domain a GraphQL enum. Raises `LookupError` where a member has no description."""
     missing = [member.name for member in kind if member not in values]
     if missing:
         raise LookupError(f"{name}: describe {', '.join(missing)}")

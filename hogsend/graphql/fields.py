@@ -1,9 +1,9 @@
-"""How root fields are declared: with the scope that opens them and what they cost, both in their description."""
+"""How types and fields are declared. The description of a root field tells the scope that opens it, and its cost."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, dataclass_transform
 
 import strawberry
 
@@ -12,6 +12,8 @@ from hogsend.access.caller import Scope
 SCOPE = "scope"
 COST = "cost"
 ANY_KEY = "any"
+
+T = TypeVar("T")
 
 
 def root_metadata(scope: Scope | None, cost: int) -> dict[str, Any]:
@@ -27,31 +29,25 @@ def root_description(description: str, scope: Scope | None, cost: int) -> str:
 def query(
     *, scope: Scope | None = Scope.READ, cost: int = 1, description: str
 ) -> Callable[[Callable[..., Any]], Any]:
-    """Declare a field of Query; lists use `hogsend.graphql.connections.connection`."""
-
-    def declare(resolver: Callable[..., Any]) -> Any:
-        return strawberry.field(
-            resolver=resolver,
-            description=root_description(description, scope, cost),
-            metadata=root_metadata(scope, cost),
-        )
-
-    return declare
+    """Declare a field of Query; lists use `hogsend.graphql.rows.rows`."""
+    return _root_field(strawberry.field, scope, cost, description)
 
 
 def subscription(
     *, scope: Scope = Scope.READ, cost: int = 10, description: str
 ) -> Callable[[Callable[..., Any]], Any]:
     """Declare a field of Subscription: an async generator."""
+    return _root_field(strawberry.subscription, scope, cost, description)
 
-    def declare(resolver: Callable[..., Any]) -> Any:
-        return strawberry.subscription(
-            resolver=resolver,
-            description=root_description(description, scope, cost),
-            metadata=root_metadata(scope, cost),
-        )
 
-    return declare
+def _root_field(
+    make: Callable[..., Any], scope: Scope | None, cost: int, description: str
+) -> Callable[[Callable[..., Any]], Any]:
+    return lambda resolver: make(
+        resolver=resolver,
+        description=root_description(description, scope, cost),
+        metadata=root_metadata(scope, cost),
+    )
 
 
 def field(description: str, *, name: str | None = None) -> Callable[[Callable[..., Any]], Any]:
@@ -61,6 +57,22 @@ def field(description: str, *, name: str | None = None) -> Callable[[Callable[..
         return strawberry.field(resolver=resolver, description=description, name=name)
 
     return declare
+
+
+def attribute(description: str, *, name: str | None = None) -> Any:
+    """Declare a field that holds a value."""
+    return strawberry.field(description=description, name=name)
+
+
+def optional(description: str, *, name: str | None = None) -> Any:
+    """Declare a field of an input that may be left out."""
+    return strawberry.field(default=None, description=description, name=name)
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(attribute, strawberry.field))
+def wire_type(description: str, *, name: str | None = None) -> Callable[[type[T]], type[T]]:
+    """Make a class an object type of the schema."""
+    return lambda kind: strawberry.type(kind, name=name, description=description)
 
 
 def described(description: str) -> Any:

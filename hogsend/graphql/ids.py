@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from uuid import UUID
 
 from hogsend.errors import NotFound
@@ -39,3 +40,8 @@ def key_of(value: str, prefix: str, thing: str) -> UUID:
 def name_of(value: str, prefix: str) -> str:
     """The author's id in `journey_<id>` or in a bare one."""
     return value.removeprefix(f"{prefix}_")
+
+
+def name_from(prefix: str) -> Callable[[str], str]:
+    """The conversion of an id or a bare key into the key: `name_of` of that type."""
+    return lambda value: name_of(value, prefix)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, RowMapping
+from sqlalchemy import ColumnElement, Executable, RowMapping
 
 from hogsend.graphql.context import Context
 from hogsend.storage.collections import PARENT, Collection, rows_statement
+
+K = TypeVar("K")
 
 
 async def row_by_key(
@@ -24,11 +26,23 @@ async def rows_by_key(
 ) -> Sequence[RowMapping]:
     """All rows whose `column` is `key`, in no order: for what is few by nature."""
     by = collection.key if column is None else column
+    identity = ("rows", collection.name, str(by))
+    return await rows_for(context, identity, lambda keys: rows_statement(collection, by, keys), PARENT, key)
 
-    async def load(keys: list[Any]) -> list[list[RowMapping]]:
-        found: dict[Any, list[RowMapping]] = {key: [] for key in keys}
-        for row in await context.rows(rows_statement(collection, by, keys)):
-            found[row[PARENT]].append(row)
+
+async def rows_for(
+    context: Context,
+    identity: Hashable,
+    statement: Callable[[list[K]], Executable],
+    column: str,
+    key: K,
+) -> Sequence[RowMapping]:
+    """The rows of a statement whose `column` is `key`, in its order. It is given the keys that siblings ask for."""
+
+    async def load(keys: list[K]) -> list[list[RowMapping]]:
+        found: dict[K, list[RowMapping]] = {key: [] for key in keys}
+        for row in await context.rows(statement(keys)):
+            found[row[column]].append(row)
         return [found[key] for key in keys]
 
-    return await context.loader(("rows", collection.name, str(by)), load).load(key)
+    return await context.loader(identity, load).load(key)

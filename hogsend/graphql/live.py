@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Annotated
 
 import structlog
 
 from hogsend.graphql.context import Context
 from hogsend.graphql.errors import Code, problem
-from hogsend.realtime.cursor import Cursor
+from hogsend.graphql.fields import described
+from hogsend.realtime.cursor import StreamCursor
 from hogsend.realtime.live import Live
-from hogsend.realtime.streams import Entry, Selection, follow, head
+from hogsend.realtime.streams import ActivityEntry, ActivityFilter, follow, head
 from hogsend.storage.unreachable import unreachable
 
 log = structlog.get_logger(__name__)
 
 RETRY_SECONDS = 1.0
 
+After = Annotated[
+    str | None,
+    described("Cursor of an earlier message: resume exactly behind it. By default, from now on."),
+]
 
-async def entries(context: Context, wanted: Selection, after: str | None) -> AsyncIterator[Entry]:
+
+async def entries(
+    context: Context, wanted: ActivityFilter, after: str | None
+) -> AsyncIterator[ActivityEntry]:
     """Rows behind `after` (from now on unless told), then each new one as it is committed.
 
     `context.position` is the cursor of the last one given out. While Postgres is away the stream waits and goes on
@@ -27,7 +36,7 @@ async def entries(context: Context, wanted: Selection, after: str | None) -> Asy
     """
     live = context.runtime.part(Live)
     if after is not None:
-        cursor = Cursor.decode(after)
+        cursor = StreamCursor.decode(after)
     else:
         async with context.connection() as conn:
             cursor = await head(conn)
@@ -50,8 +59,8 @@ async def entries(context: Context, wanted: Selection, after: str | None) -> Asy
 
 
 async def _until_draining(
-    context: Context, live: Live, wanted: Selection, after: Cursor
-) -> AsyncIterator[list[Entry]]:
+    context: Context, live: Live, wanted: ActivityFilter, after: StreamCursor
+) -> AsyncIterator[list[ActivityEntry]]:
     batches = follow(context.runtime.database, live.bus, wanted, after)
     draining = asyncio.ensure_future(live.draining.wait())
     try:

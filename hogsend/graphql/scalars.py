@@ -1,4 +1,4 @@
-"""Scalars: instants, lengths of time, and what users define."""
+"""Scalars: instants, UUIDs and durations."""
 
 from __future__ import annotations
 
@@ -57,22 +57,22 @@ def parse_duration(text: Any) -> timedelta:
 SCALARS: dict[object, ScalarDefinition] = {
     datetime: strawberry.scalar(
         name="DateTime",
-        description="An instant: RFC 3339, in UTC with milliseconds, `2026-01-15T10:30:00.000Z`. "
-        "Any offset is taken.",
+        description="Instant as an RFC 3339 string, in UTC with milliseconds: `2026-01-15T10:30:00.000Z`. "
+        "Inputs may have any offset.",
         specified_by_url="https://www.rfc-editor.org/rfc/rfc3339",
         serialize=instant_text,
         parse_value=parse_instant,
     ),
     UUID: strawberry.scalar(
         name="UUID",
-        description="A UUID in its usual form, `01a208b9-d268-7645-80a8-8b459d881f67`.",
+        description="UUID in its canonical form: `01a208b9-d268-7645-80a8-8b459d881f67`.",
         specified_by_url="https://www.rfc-editor.org/rfc/rfc9562",
         serialize=str,
         parse_value=UUID,
     ),
     timedelta: strawberry.scalar(
         name="Duration",
-        description="A length of time: ISO 8601, `P2DT12H`.",
+        description="Duration in ISO 8601: `P2DT12H`.",
         specified_by_url="https://en.wikipedia.org/wiki/ISO_8601#Durations",
         serialize=duration_text,
         parse_value=parse_duration,

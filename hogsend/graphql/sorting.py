@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from enum import Enum
-
-from hogsend.graphql.enums import described_enum
+from hogsend.graphql.enums import WireEnum, wire_enum
 
 
-class SortOrder(Enum):
-    ASC = "asc"
-    DESC = "desc"
-
-
-described_enum(
-    SortOrder,
-    "SortOrder",
-    "Which way a list runs. Entries without a value come last either way.",
-    {SortOrder.ASC: "Lowest or oldest first.", SortOrder.DESC: "Highest or newest first."},
-)
+@wire_enum("Sort direction. Entries without a value for the sort field come last in either direction.")
+class SortOrder(WireEnum):
+    ASC = "asc", "Ascending: lowest or oldest first."
+    DESC = "desc", "Descending: highest or newest first."

@@ -10,7 +10,8 @@ from sqlalchemy import insert, select
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.contacts.identity import resolve
+from hogsend.contacts.identity_keys import Keys
+from hogsend.contacts.resolve import resolve
 from hogsend.engine.outbox import CAPTURE, publish_later
 from hogsend.enrollment.on_event import Enrollment, Exit, enroll_matching, exit_matching, satisfy_waits
 from hogsend.errors import InvalidInput
@@ -57,15 +58,8 @@ async def ingest_in(conn: AsyncConnection, runtime: Runtime, event: NewEvent) ->
         seen = await _claim_key(conn, event.idempotency_key, event_id, now)
         if seen is not None:
             return IngestResult(stored=False, event_id=seen)
-    resolved = await resolve(
-        conn,
-        runtime.clock,
-        external_id=event.external_id,
-        email=event.email,
-        anonymous_id=event.anonymous_id,
-        properties=event.contact_properties,
-    )
-    contact = resolved.contact
+    keys = Keys.checked(event.external_id, event.email, event.anonymous_id)
+    contact = (await resolve(conn, runtime.clock, keys, event.contact_properties)).contact
     stored = await _store(conn, event, event_id, contact["id"], now)
     runtime.fault_point("ingest_after_event")
     exits, enrollments = await react(conn, runtime, stored, contact)

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.contacts.identity import find
+from hogsend.contacts.lookup import find
 from hogsend.errors import InvalidInput
 from hogsend.ingestion.ingest import replay
 from hogsend.runtime import Runtime

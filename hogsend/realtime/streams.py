@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Select, literal_column, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.realtime.bus import Bus, Interest
-from hogsend.realtime.cursor import Cursor
+from hogsend.realtime.cursor import StreamCursor
 from hogsend.storage.database import Database
 from hogsend.tables.realtime import activity
 
@@ -23,10 +23,10 @@ _UNSEEN = text("NOT pg_visible_in_snapshot(activity.txid, CAST(CAST(:snapshot AS
 
 
 @dataclass(frozen=True)
-class Entry:
+class ActivityEntry:
     """One row of the log, and the cursor behind it."""
 
-    cursor: Cursor
+    cursor: StreamCursor
     seq: int
     at: datetime
     kind: str
@@ -37,7 +37,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Selection:
+class ActivityFilter:
     """Which rows a stream is about. None does not restrict."""
 
     kinds: Collection[str] | None = None
@@ -62,18 +62,18 @@ class Selection:
         )
 
 
-async def head(conn: AsyncConnection) -> Cursor:
+async def head(conn: AsyncConnection) -> StreamCursor:
     """The cursor behind everything that the current snapshot shows.
 
     Read it in one transaction (REPEATABLE READ) with what you show: snapshot and stream then meet exactly.
     """
     snapshot = (await conn.execute(text("SELECT pg_current_snapshot()::text"))).scalar_one()
-    return Cursor.of_snapshot(snapshot)
+    return StreamCursor.of_snapshot(snapshot)
 
 
 async def read_after(
-    conn: AsyncConnection, selection: Selection, after: Cursor, limit: int = BATCH
-) -> list[Entry]:
+    conn: AsyncConnection, selection: ActivityFilter, after: StreamCursor, limit: int = BATCH
+) -> list[ActivityEntry]:
     """The next rows behind `after`, oldest first. One statement."""
     query: Select[tuple[object, ...]] = (
         select(
@@ -96,7 +96,7 @@ async def read_after(
         values["snapshot"] = after.snapshot
     rows = (await conn.execute(query, values)).all()
     return [
-        Entry(
+        ActivityEntry(
             after.at(int(row.txid), row.seq),
             row.seq,
             row.at,
@@ -111,8 +111,8 @@ async def read_after(
 
 
 async def follow(
-    database: Database, bus: Bus, selection: Selection, after: Cursor | None = None
-) -> AsyncIterator[list[Entry]]:
+    database: Database, bus: Bus, selection: ActivityFilter, after: StreamCursor | None = None
+) -> AsyncIterator[list[ActivityEntry]]:
     """Batches of rows behind `after` (default: from now on), without end. Holds no connection while it waits."""
     with bus.listen(selection.interest()) as wakeups:
         if after is None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from hogsend.access.audit import Action, Resource
 from hogsend.access.caller import Scope
+from hogsend.alerts.rule_types import RULE_WORDS
 from hogsend.rest.answers import Schema, obj, thing
 from hogsend.tables.emails import FACTS, STATUSES
 
@@ -264,9 +265,7 @@ SCHEMAS: Mapping[str, Schema] = {
         {
             "id": ID,
             "name": TEXT,
-            "type": words(
-                "bounce_rate_exceeded", "journey_failure_spike", "delivery_issue", "high_complaint_rate"
-            ),
+            "type": words(*RULE_WORDS),
             "threshold": NUMBER,
             "channel": words("slack", "webhook", "email"),
             "channelConfig": ANYTHING,

@@ -16,8 +16,9 @@ from hogsend.access.gate import admit
 from hogsend.access.idempotency import Answer, Claim, once
 from hogsend.access.rate_limits import Plane
 from hogsend.contacts.actions import delete_contact
-from hogsend.contacts.identity import find_by, resolve
-from hogsend.contacts.identity_keys import Contact
+from hogsend.contacts.identity_keys import Contact, Keys
+from hogsend.contacts.lookup import find_by
+from hogsend.contacts.resolve import resolve
 from hogsend.decisions.reasons import Reason
 from hogsend.emails.sending.direct import EmailRequest, SendStatus, send_in, send_status
 from hogsend.errors import HogsendError, InvalidInput, NotFound
@@ -123,9 +124,7 @@ async def put_contact(runtime: Runtime, request: Request) -> tuple[int, Mapping[
     properties = body.properties or {}
     check_properties("properties", properties)
     async with runtime.database.transaction() as conn:
-        resolved = await resolve(
-            conn, runtime.clock, external_id=body.user_id, email=body.email, properties=properties
-        )
+        resolved = await resolve(conn, runtime.clock, Keys.of(body.user_id, body.email), properties)
     return 200, {
         "id": str(resolved.contact["id"]),
         "created": resolved.created,

@@ -1,88 +1,61 @@
-"""How the system is doing, on the wire."""
+"""The health of the system in the schema."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from enum import Enum
+from typing import ClassVar
 
 import strawberry
 
 from hogsend.graphql.context import Info
-from hogsend.graphql.enums import described_enum
-from hogsend.graphql.fields import query
-from hogsend.health import Component, check_health
+from hogsend.graphql.enums import WireEnum, wire_enum
+from hogsend.graphql.fields import attribute, query, wire_type
+from hogsend.graphql.mapping import FieldMap, from_object
+from hogsend.health import check_health
 
 
-class HealthStatus(Enum):
-    HEALTHY = "healthy"
-    DEGRADED = "degraded"
-    MIGRATION_PENDING = "migration_pending"
+@wire_enum("Overall health of the system.")
+class HealthStatus(WireEnum):
+    HEALTHY = "healthy", "Every component answers."
+    DEGRADED = "degraded", "A component does not answer; what does not need it is served."
+    MIGRATION_PENDING = (
+        "migration_pending",
+        "The database is not at the code's schema revision: run `hogsend migrate`.",
+    )
 
 
-described_enum(
-    HealthStatus,
-    "HealthStatus",
-    "How the system is doing.",
-    {
-        HealthStatus.HEALTHY: "Everything answers.",
-        HealthStatus.DEGRADED: "Something that it stands on does not answer; it serves what it can.",
-        HealthStatus.MIGRATION_PENDING: "The database is not at the code's revision: run `hogsend migrate`.",
-    },
-)
-
-
-@strawberry.type(description="One thing that the system stands on.")
+@wire_type("Health of one component.")
 class HealthComponent:
-    up: bool = strawberry.field(description="Whether it answers.")
-    latency_ms: float = strawberry.field(description="Milliseconds of one round trip; 0 where it is down.")
-
-    @classmethod
-    def of(cls, component: Component) -> HealthComponent:
-        return cls(up=component.up, latency_ms=component.latency_ms)
+    up: bool = attribute("Whether it answers.")
+    latency_ms: float = attribute("Milliseconds of one round trip; 0 where it is down.")
 
 
-@strawberry.type(description="Where the database stands against the code.")
+@wire_type("Schema revision of the database, compared with the code's.")
 class HealthSchema:
-    required: str = strawberry.field(description="The revision that the code needs.")
-    applied: str | None = strawberry.field(description="The revision that the database has.")
-    in_sync: bool = strawberry.field(description="Whether they are the same.")
-    pending: list[str] = strawberry.field(description="The revisions to apply, in order.")
+    required: str = attribute("Revision that the code needs.")
+    applied: str | None = attribute("Revision that the database has.")
+    in_sync: bool = attribute("Whether the two are the same.")
+    pending: list[str] = attribute("Revisions to apply, in order.")
 
 
-@strawberry.type(description="How the system is doing.")
+@wire_type("Health of the system and of its components.")
 class HealthReport:
-    status: HealthStatus = strawberry.field(description="In one word.")
-    uptime: timedelta = strawberry.field(description="For how long this process has served.")
-    timestamp: datetime = strawberry.field(description="When this was found out.")
-    version: str = strawberry.field(description="Of Hogsend.")
-    database: HealthComponent = strawberry.field(description="Postgres.")
-    redis: HealthComponent = strawberry.field(description="Redis.")
-    engine: HealthComponent = strawberry.field(description="What drives the journeys.")
-    schema: HealthSchema | None = strawberry.field(
-        description="Where the database stands against the code; null where it does not answer."
+    columns: ClassVar[FieldMap] = {"timestamp": "at"}
+
+    status: HealthStatus = attribute("Overall health.")
+    uptime: timedelta = attribute("Time since this process began to serve.")
+    timestamp: datetime = attribute("When health was checked.")
+    version: str = attribute("Version of Hogsend.")
+    database: HealthComponent = attribute("Postgres.")
+    redis: HealthComponent = attribute("Redis.")
+    engine: HealthComponent = attribute("The engine that drives journeys.")
+    schema: HealthSchema | None = attribute(
+        "Schema revision of the database; null where the database does not answer."
     )
 
 
 @strawberry.type
 class HealthQuery:
-    @query(cost=5, description="How the system is doing.")
+    @query(cost=5, description="Health of the system and of its components.")
     async def health(self, info: Info) -> HealthReport:
-        found = await check_health(info.context.runtime)
-        schema = None
-        if found.schema is not None:
-            schema = HealthSchema(
-                required=found.schema.required,
-                applied=found.schema.applied,
-                in_sync=found.schema.in_sync,
-                pending=list(found.schema.pending),
-            )
-        return HealthReport(
-            status=HealthStatus(found.status),
-            uptime=found.uptime,
-            timestamp=found.at,
-            version=found.version,
-            database=HealthComponent.of(found.database),
-            redis=HealthComponent.of(found.redis),
-            engine=HealthComponent.of(found.engine),
-            schema=schema,
-        )
+        return from_object(HealthReport, await check_health(info.context.runtime))

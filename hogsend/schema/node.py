@@ -27,19 +27,17 @@ async def fetch(context: Context, id: str) -> Node | None:
 
 @strawberry.type
 class NodeQuery:
-    @query(description="Anything that has an id; null where there is nothing with it.")
+    @query(description="Any node by its global id; null where there is none.")
     async def node(
-        self, info: Info, id: Annotated[strawberry.ID, described("Its id, with the type's word.")]
+        self, info: Info, id: Annotated[strawberry.ID, described("Global id, with its type prefix.")]
     ) -> Node | None:
         return await fetch(info.context, id)
 
-    @query(
-        description="Several things that have ids, in the order of the ids; null for those that are not there."
-    )
+    @query(description="Nodes by their global ids, in the order of the ids; null for each that is not there.")
     async def nodes(
         self,
         info: Info,
-        ids: Annotated[list[strawberry.ID], described("Their ids, at most 100, with the types' words.")],
+        ids: Annotated[list[strawberry.ID], described("Global ids, at most 100, with their type prefixes.")],
     ) -> list[Node | None]:
         if len(ids) > LONGEST_PAGE:
             raise problem(f"`ids` takes at most {LONGEST_PAGE} ids")

@@ -12,6 +12,7 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.name_converter import NameConverter
 from strawberry.types.base import StrawberryObjectDefinition, StrawberryType
 
+from hogsend.graphql.fields import wire_type
 from hogsend.graphql.scalars import SCALARS
 from hogsend.schema.access.audit_log import AuditQuery
 from hogsend.schema.access.mutations import ApiKeyMutation
@@ -41,12 +42,12 @@ from hogsend.schema.journeys.mutations import SwitchMutation
 from hogsend.schema.journeys.run_mutations import RunMutation
 from hogsend.schema.journeys.runs import JourneyStateQuery
 from hogsend.schema.journeys.types import JourneyQuery
-from hogsend.schema.metrics import MetricsQuery
+from hogsend.schema.metrics.query import MetricsQuery
 from hogsend.schema.node import NodeQuery
 from hogsend.schema.viewer import ViewerQuery
 
 
-@strawberry.type(description="Read everything.")
+@wire_type("Queries: read anything.")
 class Query(
     ViewerQuery,
     HealthQuery,
@@ -68,7 +69,7 @@ class Query(
     """One mixin a feature."""
 
 
-@strawberry.type(description="Change something. What the sender got wrong is in the payload's `userErrors`.")
+@wire_type("Mutations: change something. Mistakes in the input are in the payload's `userErrors`.")
 class Mutation(
     ContactMutation,
     ImportMutation,
@@ -84,7 +85,7 @@ class Mutation(
     """One mixin a feature."""
 
 
-@strawberry.type(description="Follow what happens.")
+@wire_type("Subscriptions: follow what happens, live.")
 class Subscription(ContactSubscription, DecisionSubscription, EmailSubscription, EventSubscription):
     """One mixin a feature."""
 

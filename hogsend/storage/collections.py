@@ -8,10 +8,12 @@ from typing import Any
 
 from sqlalchemy import (
     ARRAY,
+    Column,
     ColumnElement,
     FromClause,
     RowMapping,
     Select,
+    Table,
     and_,
     cast,
     func,
@@ -27,6 +29,7 @@ from sqlalchemy.sql.expression import CompoundSelect
 from hogsend.storage.cursors import Cursor, decode
 
 Condition = ColumnElement[bool]
+Filter = Callable[[Any], Condition]
 Order = UnaryExpression[Any]
 
 
@@ -52,8 +55,35 @@ class Collection:
     key: ColumnElement[Any]
     sorts: Mapping[str, Sort]
     where: Sequence[Condition] = ()
-    filters: Mapping[str, Callable[[Any], Condition]] = field(default_factory=dict)
+    filters: Mapping[str, Filter] = field(default_factory=dict)
     descending: bool = True
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        node: str,
+        table: Table,
+        *,
+        sorts: Column[Any] | Mapping[str, Column[Any]],
+        key: Column[Any] | None = None,
+        leaving_out: Sequence[Column[Any]] = (),
+        **options: Any,
+    ) -> Collection:
+        """A collection of a table's rows: all columns but those left out, and the key `id` unless told.
+
+        A column alone for `sorts` is the only one, under its own name.
+        """
+        if isinstance(sorts, Column):
+            sorts = {sorts.key: sorts}
+        return cls(
+            name,
+            node,
+            columns=tuple(column for column in table.c if column not in set(leaving_out)),
+            key=table.c.id if key is None else key,
+            sorts={word: Sort(column, nullable=bool(column.nullable)) for word, column in sorts.items()},
+            **options,
+        )
 
     def all(self) -> Selection:
         return Selection(self, next(iter(self.sorts)), self.descending)
@@ -61,6 +91,20 @@ class Collection:
     def under(self, column: ColumnElement[Any], parent: Any) -> Selection:
         """The rows that belong to one parent. Lists of sibling parents are read in one statement."""
         return replace(self.all(), parent_column=column, parent=parent)
+
+
+def equals(*columns: Column[Any]) -> dict[str, Filter]:
+    """Filters that each compare the column of their name."""
+    return {column.key: _equals(column) for column in columns}
+
+
+def _equals(column: Column[Any]) -> Filter:
+    return lambda value: column == value
+
+
+def between(column: Column[Any]) -> dict[str, Filter]:
+    """The filters `from_` and `to`: at least the one, at most the other."""
+    return {"from_": lambda value: column >= value, "to": lambda value: column <= value}
 
 
 @dataclass(frozen=True)
@@ -113,7 +157,7 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Window:
+class PageRange:
     """Which part of a list: `size` rows after `after` (or, `backward`, before `before`), `offset` of them skipped."""
 
     size: int
@@ -126,7 +170,7 @@ class Window:
 PARENT = "_parent"
 
 
-def page_statement(selection: Selection, window: Window, parents: Sequence[Any]) -> Select[Any]:
+def page_statement(selection: Selection, window: PageRange, parents: Sequence[Any]) -> Select[Any]:
     """One row more than asked for, so that the reader knows whether there are more; backward pages come reversed.
 
     With a parent column: the pages of all `parents` in one statement, each row with its parent as `_parent`.
@@ -159,7 +203,7 @@ def rows_statement(collection: Collection, column: ColumnElement[Any], keys: Seq
 
 
 def _page(
-    selection: Selection, window: Window, parent: Condition | None, outer: FromClause | None = None
+    selection: Selection, window: PageRange, parent: Condition | None, outer: FromClause | None = None
 ) -> Select[Any] | CompoundSelect[Any]:
     sort = selection.collection.sorts[selection.sort]
     conditions = [*selection.conditions(), *([] if parent is None else [parent])]
@@ -184,7 +228,7 @@ def _page(
 
 
 def _rows(
-    selection: Selection, window: Window, conditions: Sequence[Condition], outer: FromClause | None
+    selection: Selection, window: PageRange, conditions: Sequence[Condition], outer: FromClause | None
 ) -> Select[Any]:
     statement = select(*selection.collection.columns).where(*conditions)
     sort = selection.collection.sorts[selection.sort]
@@ -197,7 +241,7 @@ def _rows(
     return statement if outer is None else statement.correlate(outer)
 
 
-def _bounds(selection: Selection, window: Window, *, empty: bool) -> list[Condition] | None:
+def _bounds(selection: Selection, window: PageRange, *, empty: bool) -> list[Condition] | None:
     """The cursors as conditions on the rows that have a sort value, or (`empty`) on those that have none.
 
     None where the cursors leave nothing of that part.
@@ -224,7 +268,7 @@ def _bounds(selection: Selection, window: Window, *, empty: bool) -> list[Condit
     return conditions
 
 
-def _ordering(selection: Selection, window: Window, source: FromClause) -> list[Any]:
+def _ordering(selection: Selection, window: PageRange, source: FromClause) -> list[Any]:
     sort = selection.collection.sorts[selection.sort]
     down = selection.descending is not window.backward
     column = source.c[_name(sort.column)]

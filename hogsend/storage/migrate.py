@@ -1,21 +1,30 @@
-"""Bring a database to the newest revision, and say how far it is."""
+"""Bring a database to the newest revision, and say how far it is.
+
+Alembic brings it there, and is imported for that alone: health asks how far it is without it.
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.storage.database import Database
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 MIGRATION_LOCK = 7_310_453
+
+# What every file of `migrations/versions` says of itself. A revision follows one other, or none: they do not branch.
+_REVISION = re.compile(r"^revision(?:: [^=]+)? = ['\"](\w+)['\"]$", re.MULTILINE)
+_DOWN_REVISION = re.compile(r"^down_revision(?:: [^=]+)? = (?:['\"](\w+)['\"]|None)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -32,12 +41,16 @@ class SchemaStatus:
 
 
 def _config() -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     return config
 
 
 def _upgrade(connection: Connection, revision: str) -> None:
+    from alembic import command
+
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
@@ -58,13 +71,35 @@ async def migrate(database: Database, revision: str = "head") -> None:
 
 
 async def schema_status(conn: AsyncConnection) -> SchemaStatus:
-    """Compare what is applied with what the code needs. One statement."""
-    script = ScriptDirectory.from_config(_config())
-    required = script.get_current_head() or ""
-    applied = await conn.run_sync(lambda c: MigrationContext.configure(c).get_current_revision())
-    pending: list[str] = []
-    for revision in script.walk_revisions():
-        if revision.revision == applied:
-            break
-        pending.append(revision.revision)
-    return SchemaStatus(required, applied, tuple(reversed(pending)))
+    """Compare what is applied with what the code needs."""
+    known = revisions()
+    applied = await _applied(conn)
+    pending = known[known.index(applied) + 1 :] if applied in known else known
+    return SchemaStatus(known[-1], applied, pending)
+
+
+async def _applied(conn: AsyncConnection) -> str | None:
+    there = await conn.execute(text("SELECT to_regclass('alembic_version') IS NOT NULL"))
+    if not there.scalar_one():
+        return None
+    revision: str | None = (
+        await conn.execute(text("SELECT version_num FROM alembic_version"))
+    ).scalar_one_or_none()
+    return revision
+
+
+@cache
+def revisions() -> tuple[str, ...]:
+    """Every revision that the code knows, the oldest first."""
+    after: dict[str | None, str] = {}
+    for file in sorted((MIGRATIONS / "versions").glob("*.py")):
+        source = file.read_text(encoding="utf-8")
+        own, before = _REVISION.search(source), _DOWN_REVISION.search(source)
+        if own is None or before is None:
+            raise ValueError(f"{file.name} does not say which revision it is, and which one it follows")
+        after[before[1]] = own[1]
+    chain: list[str] = []
+    follows: str | None = None
+    while (follows := after.get(follows)) is not None:
+        chain.append(follows)
+    return tuple(chain)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, uuid5
 
 from hogsend.decisions.reasons import Reason
-from hogsend.emails.sending.backoff import KEY_LIFETIME, backoff
+from hogsend.emails.sending.retries import KEY_LIFETIME, pause_after
 from hogsend.journeys.conditions.builders import Condition
 from hogsend.journeys.errors import JourneyError
 from hogsend.journeys.steps.interrupts import RunEnded
@@ -104,7 +104,7 @@ class MemoryDriver:
             if not self.world.is_down:
                 break
             attempt += 1
-            again = self.world.now + backoff(attempt)
+            again = self.world.now + pause_after(attempt)
             while await self.world.next_happening(again):
                 if self.world.exited_by is not None:
                     self.world.settle(email, "suppressed", Reason.RUN_ENDED)

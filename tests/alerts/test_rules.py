@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import insert, select
 
 from hogsend.alerts.actions import create_rule, delete_rule, find_rule, update_rule
-from hogsend.alerts.measures import current_values
+from hogsend.alerts.rule_types import current_values
 from hogsend.clock import ManualClock
 from hogsend.decisions.ledger import record_decision
 from hogsend.decisions.reasons import Kind, Reason

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from hogsend.cli.demo import inbox, read, send
+from hogsend.cli.demo_people import inbox, read, send
 from hogsend.cli.demo_story import ADA, story
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings

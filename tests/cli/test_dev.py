@@ -135,7 +135,6 @@ def start(state_dir: Path, port: int) -> Iterator[Callable[..., Dev]]:
             dev.end(signal.SIGTERM)
 
 
-@pytest.mark.slow
 def test_everything_comes_up_comes_back_and_ends(start: Callable[..., Dev], port: int) -> None:
     dev = start("--demo")
     for line in (

@@ -17,7 +17,8 @@ from hogsend.contacts import export as exporting
 from hogsend.contacts import imports as importing
 from hogsend.contacts.actions import create, delete_contact
 from hogsend.contacts.export import exported
-from hogsend.contacts.identity import resolve
+from hogsend.contacts.identity_keys import Keys
+from hogsend.contacts.resolve import resolve
 from hogsend.errors import HogsendError
 from hogsend.rest.errors import on_hogsend_error
 from hogsend.rest.exports import routes
@@ -30,9 +31,8 @@ from tests.conftest import ADMIN_KEY
 async def make(database: Database, clock: ManualClock, external_id: str | None, **more: Any) -> Any:
     clock.advance(timedelta(seconds=1))
     async with database.transaction() as conn:
-        return (
-            await resolve(conn, clock, external_id=external_id, email=more.pop("email", None), **more)
-        ).contact
+        keys = Keys.of(external_id, more.pop("email", None))
+        return (await resolve(conn, clock, keys, **more)).contact
 
 
 async def read(database: Database, format: exporting.Format, **more: Any) -> str:

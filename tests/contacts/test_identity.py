@@ -9,7 +9,9 @@ import pytest
 from sqlalchemy import event, func, select
 
 from hogsend.clock import ManualClock
-from hogsend.contacts.identity import Resolved, find, find_by, resolve
+from hogsend.contacts.identity_keys import Keys
+from hogsend.contacts.lookup import find, find_by
+from hogsend.contacts.resolve import Resolved, resolve
 from hogsend.errors import InvalidInput
 from hogsend.storage.database import Database
 from hogsend.tables.contacts import contact_aliases, contacts
@@ -23,10 +25,15 @@ class People:
         self.clock = clock
 
     async def __call__(
-        self, external_id: str | None = None, email: str | None = None, **more: Any
+        self,
+        external_id: str | None = None,
+        email: str | None = None,
+        anonymous_id: str | None = None,
+        **more: Any,
     ) -> Resolved:
+        keys = Keys.of(external_id, email, anonymous_id)
         async with self.database.transaction() as conn:
-            return await resolve(conn, self.clock, external_id=external_id, email=email, **more)
+            return await resolve(conn, self.clock, keys, **more)
 
     async def live(self) -> int:
         async with self.database.read() as conn:

@@ -13,7 +13,9 @@ from sqlalchemy import func, select
 from hogsend.clock import ManualClock
 from hogsend.consent.inheritance import preferences_of
 from hogsend.consent.suppression import unsubscribe
-from hogsend.contacts.identity import find_by, resolve
+from hogsend.contacts.identity_keys import Keys
+from hogsend.contacts.lookup import find_by
+from hogsend.contacts.resolve import resolve
 from hogsend.storage.database import Database
 from hogsend.storage.metadata import new_id
 from hogsend.tables.contacts import contacts
@@ -97,7 +99,7 @@ class World:
         keys: dict[str, Any] = {"external_id": None, "email": None}
         keys |= {kind: self.real((kind, name)) for kind, name in said.named()}
         async with self.database.transaction() as conn:
-            contact = (await resolve(conn, self.clock, **keys)).contact
+            contact = (await resolve(conn, self.clock, Keys.of(**keys))).contact
             if said.kind == "unsubscribe":
                 await unsubscribe(conn, self.clock, contact["id"], category=said.category, source="test")
                 return

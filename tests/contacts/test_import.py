@@ -14,8 +14,10 @@ from hogsend.consent.inheritance import preferences_of
 from hogsend.consent.suppression import unsubscribe
 from hogsend.contacts import imports as importing
 from hogsend.contacts.actions import create, delete_contact
-from hogsend.contacts.identity import find_by, resolve
+from hogsend.contacts.identity_keys import Keys
 from hogsend.contacts.import_files import Format, csv_rows, cut
+from hogsend.contacts.lookup import find_by
+from hogsend.contacts.resolve import resolve
 from hogsend.engine.jobs import RunAgain
 from hogsend.errors import InvalidInput, NotFound
 from hogsend.storage.database import Database
@@ -132,9 +134,9 @@ async def test_json_and_csv_upsert_by_external_id(imports: Imports) -> None:
 
 async def test_a_lead_becomes_the_user_and_two_users_stay_two(imports: Imports) -> None:
     async with imports.database.transaction() as conn:
-        lead = await resolve(conn, imports.clock, external_id=None, email="lead@example.com")
-        await resolve(conn, imports.clock, external_id="bob", email="bob@example.com")
-        await resolve(conn, imports.clock, external_id="ada", email="old@example.com")
+        lead = await resolve(conn, imports.clock, Keys.of(None, "lead@example.com"))
+        await resolve(conn, imports.clock, Keys.of("bob", "bob@example.com"))
+        await resolve(conn, imports.clock, Keys.of("ada", "old@example.com"))
     _, errors = await imports.of(
         "externalId,email\nnew,lead@example.com\neve,bob@example.com\nada,new@example.com\n"
     )
@@ -215,9 +217,8 @@ async def test_an_import_races_events_for_the_same_people(imports: Imports) -> N
             await resolve(
                 conn,
                 imports.clock,
-                external_id=f"u{n}" if n % 2 else None,
-                email=f"u{n}@example.com",
-                properties={"seen": n},
+                Keys.of(f"u{n}" if n % 2 else None, f"u{n}@example.com"),
+                {"seen": n},
             )
 
     await asyncio.gather(imports.work(job_id), *(event(n) for n in range(0, 600, 7)))

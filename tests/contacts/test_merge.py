@@ -12,8 +12,10 @@ from hogsend import Context, User, days, journey, on
 from hogsend.clock import ManualClock
 from hogsend.consent.inheritance import preferences_of
 from hogsend.consent.suppression import suppress, unsubscribe
-from hogsend.contacts.identity import find_by, resolve
+from hogsend.contacts.identity_keys import Keys
+from hogsend.contacts.lookup import find_by
 from hogsend.contacts.merge import MOVED
+from hogsend.contacts.resolve import resolve
 from hogsend.emails.providers.memory import MemoryProvider
 from hogsend.events.event import NewEvent
 from hogsend.execution import advance as runner
@@ -230,7 +232,7 @@ async def test_two_merges_at_once(running: RunningWith, clock: ManualClock) -> N
 
         async def join(external_id: str, email: str) -> None:
             async with runtime.database.transaction() as conn:
-                await resolve(conn, clock, external_id=external_id, email=email)
+                await resolve(conn, clock, Keys.of(external_id, email))
 
         await asyncio.gather(
             join("a", "b@example.com"),

@@ -12,7 +12,7 @@ import pytest
 
 from hogsend.clock import ManualClock
 from hogsend.emails.providers.resend import ResendProvider
-from hogsend.emails.sending.protocol import Outcome, deliver
+from hogsend.emails.sending.protocol import SendOutcome, deliver
 from hogsend.runtime import Runtime
 from tests.emails.conftest import MakePerson, Prepare, facts_of, the_send
 from tests.standins import resend as standin
@@ -32,7 +32,7 @@ async def resend(runtime: Runtime, clock: ManualClock) -> AsyncIterator[ResendSt
         await provider.close()
 
 
-async def until_final(runtime: Runtime, clock: ManualClock, email_id: UUID) -> Outcome:
+async def until_final(runtime: Runtime, clock: ManualClock, email_id: UUID) -> SendOutcome:
     """Deliver again as often as the protocol asks, at the times it asks for."""
     while (outcome := await deliver(runtime, email_id)).state == "later":
         assert outcome.retry_in is not None

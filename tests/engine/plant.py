@@ -44,7 +44,8 @@ REAL = pytest.param(
     ],
 )
 HATCHETS = [STANDIN, REAL]
-ENGINES = [EMBEDDED, STANDIN, REAL]
+# Hatchet's SDK takes seconds to start: the faults run on it in `make test-all`.
+ENGINES = [EMBEDDED, *(pytest.param(*one.values, marks=[*one.marks, pytest.mark.slow]) for one in HATCHETS)]
 
 
 @dataclass

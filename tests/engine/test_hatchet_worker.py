@@ -95,6 +95,7 @@ def _plain(value: Any) -> str:
     return re.sub(r"\d{4}-\d\d-\d\dT[\d:.+Z]+", "<time>", text)
 
 
+@pytest.mark.slow
 async def test_an_exit_ends_a_sleeping_run(plant: Plant) -> None:
     ada = plant.somebody()
     run = await plant.begin("signup", ada, patience=300)
@@ -141,6 +142,7 @@ async def test_a_run_has_one_driver(plant: Plant) -> None:
     assert await plant.runtime.engine.start_run(run, 1) != known
 
 
+@pytest.mark.slow
 async def test_a_waiting_run_is_handed_over(plant: Plant) -> None:
     ada = plant.somebody()
     run = await plant.begin("signup", ada, patience=300)
@@ -154,6 +156,7 @@ async def test_a_waiting_run_is_handed_over(plant: Plant) -> None:
     assert plant.subjects(ada) == ["Welcome", "Congrats", "Bye"]
 
 
+@pytest.mark.slow
 async def test_an_evicted_driver_comes_back(plant: Plant) -> None:
     ada = plant.somebody()
     run = await plant.begin("signup", ada, patience=300)
@@ -184,6 +187,7 @@ async def test_everything_delivered_twice_is_done_once(stood_in: Plant) -> None:
     assert [plant.subjects(email) for email in people] == [["Welcome"]] * 5
 
 
+@pytest.mark.slow
 async def test_a_driver_that_hatchet_forgot_is_brought_back(stood_in: Plant) -> None:
     """Its wait ended in the moment of its eviction, as was seen on a real one."""
     plant = stood_in
@@ -202,6 +206,7 @@ async def test_a_driver_that_hatchet_forgot_is_brought_back(stood_in: Plant) -> 
     await plant.until(run, "status = 'completed'")
 
 
+@pytest.mark.slow
 async def test_hatchet_goes_down_and_comes_up(stood_in: Plant) -> None:
     plant = stood_in
     early, late = plant.somebody(), plant.somebody()
@@ -240,6 +245,7 @@ async def test_a_worker_that_is_killed_in_the_middle_of_a_send(plant: Plant) -> 
     assert (send.status, send.attempts) == ("sent", 2)
 
 
+@pytest.mark.slow
 async def test_sigterm_puts_drivers_back_and_ends_in_peace(plant: Plant) -> None:
     ada = plant.somebody()
     await plant.settled()

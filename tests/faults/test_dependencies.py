@@ -83,7 +83,12 @@ async def site(
             yield site
 
 
-@pytest.mark.parametrize(("site", "dependency"), [(name, name) for name in DEPENDENCIES], indirect=["site"])
+# One of them every day; `make test-all` has the others.
+@pytest.mark.parametrize(
+    ("site", "dependency"),
+    [pytest.param(name, name, marks=() if name == "PostHog" else pytest.mark.slow) for name in DEPENDENCIES],
+    indirect=["site"],
+)
 async def test_what_is_seen_while_it_is_away(site: Site, dependency: str) -> None:
     await _hold_to_the_table(site, dependency)
 

@@ -97,6 +97,7 @@ async def test_sends_on_the_wire_at_sigterm_are_finished_and_nothing_new_is_begu
     assert sorted(map(tuple, ended)) == [("completed", None, SENDS), ("pending", None, 5)]
 
 
+@pytest.mark.slow
 async def test_a_kill_in_the_middle_of_that_loses_nothing_and_repeats_nothing(
     outside: Runtime, worker: WorkerProcess, resend: ResendStandIn
 ) -> None:

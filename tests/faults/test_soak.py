@@ -13,6 +13,7 @@ from itertools import pairwise
 from statistics import median
 
 import asyncpg
+import pytest
 
 from hogsend.clock import SystemClock
 from hogsend.settings import Settings
@@ -52,6 +53,7 @@ UNION ALL SELECT 'job ' || kind, count(*) FROM jobs WHERE status IN ('pending', 
 PATIENCE = 180.0
 
 
+@pytest.mark.slow
 async def test_a_fixed_rate_for_a_while(settings: Settings, clean: None) -> None:
     async with deployed(settings.database_url, settings.redis_url, SystemClock()) as deployment:
         load = Load(deployment, RATE)

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.contacts.identity import find, find_by, lock_contact
+from hogsend.contacts.lookup import find, find_by, lock_contact
 from hogsend.decisions.reasons import Reason
 from hogsend.emails.sending.job import deliver_later
 from hogsend.emails.sending.prepare import Prepared, SendRequest, prepare

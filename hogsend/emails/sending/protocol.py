@@ -10,7 +10,6 @@ Three transactions, and the wire between the second and the third:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
@@ -24,8 +23,8 @@ from hogsend.consent.suppression import refusal
 from hogsend.deadletters.actions import add_dead_letter
 from hogsend.decisions.reasons import Kind, Reason
 from hogsend.emails.providers import Message, OutcomeUnknown, Refused, TryLater
-from hogsend.emails.sending.backoff import KEY_LIFETIME, backoff
 from hogsend.emails.sending.prepare import decide_send
+from hogsend.emails.sending.retries import KEY_LIFETIME, pause_after
 from hogsend.emails.tracking.delivery_events import match_provider_events, record_fact
 from hogsend.runtime import Runtime
 from hogsend.storage.database import Record, lock_subjects
@@ -35,12 +34,9 @@ log = structlog.get_logger(__name__)
 
 LEASE = timedelta(seconds=90)
 
-Guard = Callable[[AsyncConnection], Awaitable[None]]
-Settle = Callable[[AsyncConnection, "Outcome"], Awaitable[None]]
-
 
 @dataclass(frozen=True)
-class Outcome:
+class SendOutcome:
     """`sent`, `failed` and `unknown` are final. `later` carries `retry_in`, in real time."""
 
     state: Literal["sent", "failed", "later", "unknown"]
@@ -51,23 +47,26 @@ class Outcome:
     retry_in: timedelta | None = None
 
 
-async def deliver(
-    runtime: Runtime,
-    email_id: UUID,
-    *,
-    guard: Guard | None = None,
-    hold: Guard | None = None,
-    on_outcome: Settle | None = None,
-) -> Outcome:
-    """Bring one prepared send to its provider. Safe to call again at any time, from anywhere.
+class SendOwner:
+    """Whoever a send belongs to; this one is nobody: a send that no run drives."""
 
-    `guard` runs first in the transaction that counts the attempt and may raise to stop it (a fenced run).
-    `hold` locks whatever `on_outcome` will touch, before the row of the send is touched again: one order of locks.
-    `on_outcome` runs in the transaction that records a final outcome (a journey closes its step there).
-    """
+    async def check(self, conn: AsyncConnection) -> None:
+        """Run first in the transaction that counts the attempt; raise to stop it (a fenced run)."""
+
+    async def lock(self, conn: AsyncConnection) -> None:
+        """Lock what `on_outcome` will touch, before the row of the send is touched again: one order of locks."""
+
+    async def on_outcome(self, conn: AsyncConnection, outcome: SendOutcome) -> None:
+        """Run in the transaction that records a final outcome (a journey closes its step there)."""
+
+
+NOBODY = SendOwner()
+
+
+async def deliver(runtime: Runtime, email_id: UUID, owner: SendOwner = NOBODY) -> SendOutcome:
+    """Bring one prepared send to its provider. Safe to call again at any time, from anywhere."""
     async with runtime.database.transaction() as conn:
-        if guard is not None:
-            await guard(conn)
+        await owner.check(conn)
         row: Record = (
             (await conn.execute(select(email_sends).where(email_sends.c.id == email_id).with_for_update()))
             .mappings()
@@ -75,8 +74,8 @@ async def deliver(
         )
         known = await _settled_or_early(conn, runtime, row)
         if known is not None:
-            if on_outcome is not None and known.state != "later":
-                await on_outcome(conn, known)
+            if known.state != "later":
+                await owner.on_outcome(conn, known)
             return known
         await _count_attempt(conn, runtime, email_id)
     runtime.fault_point("before_provider_call")
@@ -84,11 +83,10 @@ async def deliver(
     runtime.fault_point("after_provider_call")
     async with runtime.database.transaction() as conn:
         row = await _locked_again(conn, row)
-        if hold is not None:
-            await hold(conn)
+        await owner.lock(conn)
         await _record(conn, runtime, row, outcome, unknown=row["outcome_unknown"] or was_accepted is None)
-        if on_outcome is not None and outcome.state != "later":
-            await on_outcome(conn, outcome)
+        if outcome.state != "later":
+            await owner.on_outcome(conn, outcome)
     runtime.fault_point("after_send_recorded")
     return outcome
 
@@ -108,21 +106,21 @@ async def _locked_again(conn: AsyncConnection, row: Record) -> Record:
     return {**row, "contact_id": contact_id}
 
 
-async def _settled_or_early(conn: AsyncConnection, runtime: Runtime, row: Record) -> Outcome | None:
+async def _settled_or_early(conn: AsyncConnection, runtime: Runtime, row: Record) -> SendOutcome | None:
     """What is known of this send without calling anyone, or None where the wire is next."""
     wall = runtime.clock.wall()
     email_id = row["id"]
     if row["status"] == "failed":
         reason = Reason(row["refusal"]) if row["refusal"] else Reason.PROVIDER_REFUSED
-        return Outcome("failed", email_id, reason, row["error"])
+        return SendOutcome("failed", email_id, reason, row["error"])
     if row["status"] not in UNDER_WAY or row["message_id"] is not None:
-        return Outcome("sent", email_id, Reason.PROVIDER_ACCEPTED, message_id=row["message_id"])
+        return SendOutcome("sent", email_id, Reason.PROVIDER_ACCEPTED, message_id=row["message_id"])
     if row["lease_until"] is not None and row["lease_until"] > wall:
-        return Outcome("later", email_id, retry_in=row["lease_until"] - wall)
+        return SendOutcome("later", email_id, retry_in=row["lease_until"] - wall)
     # One that was never answered has nothing to wait for: whose clock set its time may have been ahead.
     was_put_off = row["error"] is not None and row["next_attempt_at"] is not None
     if was_put_off and row["next_attempt_at"] > wall:
-        return Outcome("later", email_id, retry_in=row["next_attempt_at"] - wall)
+        return SendOutcome("later", email_id, retry_in=row["next_attempt_at"] - wall)
     if row["first_attempt_at"] is not None and wall - row["first_attempt_at"] > KEY_LIFETIME:
         return await _give_up(conn, runtime, row)
     refused = await refusal(
@@ -151,7 +149,7 @@ async def _count_attempt(conn: AsyncConnection, runtime: Runtime, email_id: UUID
     )
 
 
-async def _call_provider(runtime: Runtime, row: Record) -> tuple[Outcome, bool | None]:
+async def _call_provider(runtime: Runtime, row: Record) -> tuple[SendOutcome, bool | None]:
     """The outcome, and whether the provider took the message: None where that cannot be known."""
     email_id: UUID = row["id"]
     attempt = row["attempts"] + 1
@@ -160,17 +158,19 @@ async def _call_provider(runtime: Runtime, row: Record) -> tuple[Outcome, bool |
             Message.from_json(row["payload"]), idempotency_key=str(email_id)
         )
     except Refused as error:
-        return Outcome("failed", email_id, Reason.PROVIDER_REFUSED, error.reason), False
+        return SendOutcome("failed", email_id, Reason.PROVIDER_REFUSED, error.reason), False
     except TryLater as error:
-        wait = max(backoff(attempt), error.retry_after or timedelta(0))
-        return Outcome("later", email_id, Reason.RETRYING_SEND, error.reason, retry_in=wait), False
+        wait = max(pause_after(attempt), error.retry_after or timedelta(0))
+        return SendOutcome("later", email_id, Reason.RETRYING_SEND, error.reason, retry_in=wait), False
     except OutcomeUnknown as error:
-        return Outcome("later", email_id, Reason.RETRYING_SEND, error.reason, retry_in=backoff(attempt)), None
-    return Outcome("sent", email_id, Reason.PROVIDER_ACCEPTED, message_id=message_id), True
+        return SendOutcome(
+            "later", email_id, Reason.RETRYING_SEND, error.reason, retry_in=pause_after(attempt)
+        ), None
+    return SendOutcome("sent", email_id, Reason.PROVIDER_ACCEPTED, message_id=message_id), True
 
 
 async def _record(
-    conn: AsyncConnection, runtime: Runtime, row: Record, outcome: Outcome, *, unknown: bool
+    conn: AsyncConnection, runtime: Runtime, row: Record, outcome: SendOutcome, *, unknown: bool
 ) -> None:
     now = runtime.clock.now()
     email_id: UUID = row["id"]
@@ -199,7 +199,7 @@ async def _record(
         await _fail(conn, runtime, row, outcome)
 
 
-async def _fail(conn: AsyncConnection, runtime: Runtime, row: Record, outcome: Outcome) -> None:
+async def _fail(conn: AsyncConnection, runtime: Runtime, row: Record, outcome: SendOutcome) -> None:
     now = runtime.clock.now()
     reason = outcome.reason or Reason.PROVIDER_REFUSED
     await decide_send(conn, row, Kind.SEND_FAILED, reason, now, detail={"error": outcome.error or ""})
@@ -234,12 +234,12 @@ async def abandon(conn: AsyncConnection, runtime: Runtime, email_id: UUID) -> No
         await _refuse(conn, runtime, row, Reason.RUN_ENDED)
 
 
-async def _give_up(conn: AsyncConnection, runtime: Runtime, row: Record) -> Outcome:
+async def _give_up(conn: AsyncConnection, runtime: Runtime, row: Record) -> SendOutcome:
     """Past the life of the provider's key: one more try could be a second email, so a person settles it."""
     unknown = row["outcome_unknown"]
     reason = Reason.OUTCOME_UNKNOWN if unknown else Reason.RETRIES_EXHAUSTED
     error = row["error"] or "the provider did not answer"
-    outcome = Outcome("unknown" if unknown else "failed", row["id"], reason, error)
+    outcome = SendOutcome("unknown" if unknown else "failed", row["id"], reason, error)
     now = runtime.clock.now()
     await conn.execute(
         update(email_sends)
@@ -251,7 +251,7 @@ async def _give_up(conn: AsyncConnection, runtime: Runtime, row: Record) -> Outc
     return outcome
 
 
-async def _refuse(conn: AsyncConnection, runtime: Runtime, row: Record, refused: Reason) -> Outcome:
+async def _refuse(conn: AsyncConnection, runtime: Runtime, row: Record, refused: Reason) -> SendOutcome:
     now = runtime.clock.now()
     await conn.execute(
         update(email_sends)
@@ -261,4 +261,4 @@ async def _refuse(conn: AsyncConnection, runtime: Runtime, row: Record, refused:
     await record_fact(conn, email_id=row["id"], type="failed", at=now, detail=refused.value)
     detail = {"earlier_attempts": row["attempts"]} if row["attempts"] else None
     await decide_send(conn, row, Kind.SUPPRESSED, refused, now, detail=detail)
-    return Outcome("failed", row["id"], refused)
+    return SendOutcome("failed", row["id"], refused)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ConfigDict, Field
 
+from hogsend.alerts.rule_types import RULE_WORDS
 from hogsend.rest import answers
 from hogsend.rest.models import Body, Properties
 from hogsend.rest.params import PAGE, Param, Text
@@ -24,7 +25,10 @@ fragment Alert on Alert {
 """
 ERRORS = "userErrors { field message code }"
 
-RuleType = Literal["bounce_rate_exceeded", "journey_failure_spike", "delivery_issue", "high_complaint_rate"]
+if TYPE_CHECKING:
+    RuleType = str
+else:
+    RuleType = Literal[RULE_WORDS]
 Channel = Literal["slack", "webhook", "email"]
 _CONFIG = "slack: `{webhookUrl, channel?}`; webhook: `{url}`; email: `{to}`"
 _THRESHOLD = "Where it fires: a rate from 0 to 1, or a number of failures"
@@ -55,7 +59,7 @@ class AlertRuleChange(Body):
     model_config = ConfigDict(json_schema_extra=_without_defaults)
 
     name: str = Field("", description="What to call it", min_length=1, max_length=200)
-    type: RuleType = Field("delivery_issue", description="What it watches")
+    type: RuleType = Field(RULE_WORDS[0], description="What it watches")
     threshold: float = Field(0, description=_THRESHOLD, ge=0)
     channel: Channel = Field("email", description="How people are told; its config goes with it")
     channel_config: Properties = Field({}, description=_CONFIG)

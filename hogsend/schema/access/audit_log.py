@@ -1,9 +1,9 @@
-"""The audit log on the wire."""
+"""The audit log in the schema."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, ClassVar
+from typing import ClassVar
 from uuid import UUID
 
 import strawberry
@@ -13,43 +13,43 @@ from hogsend.access.audit import Action, Outcome, Resource
 from hogsend.access.caller import Scope
 from hogsend.errors import InvalidInput
 from hogsend.graphql import ids
-from hogsend.graphql.connections import connection
 from hogsend.graphql.context import Info
 from hogsend.graphql.enums import described_enum
-from hogsend.graphql.fields import described, field
-from hogsend.graphql.node import TYPES, Columns, Node, bare_uuid, link
+from hogsend.graphql.fields import attribute, field, optional, wire_type
+from hogsend.graphql.mapping import FieldMap, Filter, Mapped
+from hogsend.graphql.node import TYPES, Node, bare_uuid
+from hogsend.graphql.rows import rows, to_one
 from hogsend.schema.access.collections import AUDIT
 from hogsend.schema.access.types import ApiKey
-from hogsend.storage.collections import Selection
 
 described_enum(
     Action,
     "AuditAction",
-    "What was done.",
+    "What a mutation does, as the audit log has it.",
     {
-        Action.CREATE: "Made, taken in or sent for the first time.",
-        Action.UPDATE: "Changed.",
-        Action.DELETE: "Deleted.",
-        Action.REVOKE: "A key was revoked.",
-        Action.ENROLL: "People were enrolled in a journey.",
+        Action.CREATE: "Something was created, ingested or sent for the first time.",
+        Action.UPDATE: "Something was changed.",
+        Action.DELETE: "Something was deleted.",
+        Action.REVOKE: "An API key was revoked.",
+        Action.ENROLL: "Contacts were enrolled in a journey.",
         Action.CANCEL: "Runs of a journey were cancelled.",
         Action.IMPORT: "Contacts were imported from a file.",
         Action.EXPORT: "Contacts were exported.",
         Action.REPLAY: "Events were run through the pipeline again.",
         Action.RESEND: "An email was sent again.",
-        Action.RETRY: "A dead letter was tried again.",
-        Action.DISCARD: "A dead letter was given up.",
+        Action.RETRY: "A dead letter was retried.",
+        Action.DISCARD: "A dead letter was discarded.",
     },
 )
 described_enum(
     Resource,
     "AuditResource",
-    "What it was done to.",
+    "Kind of thing that a mutation acts on.",
     {
         Resource.CONTACT: "A contact, its preferences, or many contacts.",
         Resource.JOURNEY: "A journey or its runs.",
-        Resource.API_KEY: "A key.",
-        Resource.ALERT_RULE: "A rule that alerts.",
+        Resource.API_KEY: "An API key.",
+        Resource.ALERT_RULE: "An alert rule.",
         Resource.EMAIL: "An email.",
         Resource.EVENT: "An event.",
         Resource.DLQ: "A dead letter.",
@@ -58,15 +58,15 @@ described_enum(
 described_enum(
     Outcome,
     "AuditOutcome",
-    "What became of it.",
+    "How a mutation ended.",
     {
         Outcome.OK: "It was done.",
-        Outcome.REFUSED: "It was not done: the caller got something wrong, or may not do it.",
-        Outcome.FAILED: "It was not done: something of ours broke.",
+        Outcome.REFUSED: "It was not done: the input was wrong, or the key lacks the scope.",
+        Outcome.FAILED: "It was not done: an internal error.",
     },
 )
 
-# The word in the id of what a resource's id stands for.
+# The prefix of the type that each resource's id is a key of.
 _PREFIXES = {
     Resource.CONTACT: "contact",
     Resource.JOURNEY: "journey",
@@ -78,78 +78,60 @@ _PREFIXES = {
 }
 
 
-@strawberry.type(description="One mutation of the admin plane, refused and failed ones too.")
-class AuditEntry(Node):
-    prefix: ClassVar[str] = "audit"
-    collection = AUDIT
-    columns: ClassVar[Columns] = {"action": Action, "resource": Resource, "outcome": Outcome}
-
+@wire_type("An audit log entry: one mutation of the admin API, refused and failed ones included.")
+class AuditEntry(Node, collection=AUDIT):
     actor_key_id: strawberry.Private[UUID | None]
-    created_at: datetime = strawberry.field(description="When.")
-    actor: str = strawberry.field(description="The name of the key that asked; `legacy` for ADMIN_API_KEY.")
-    action: Action = strawberry.field(description="What was done.")
-    resource: Resource = strawberry.field(description="To what kind of thing.")
-    resource_id: str | None = strawberry.field(description="To which; null where it is not one thing.")
-    outcome: Outcome = strawberry.field(description="What became of it.")
-    detail: JSON | None = strawberry.field(
-        description="The operation, what was wrong with it, and how much it touched."
-    )
-    before: JSON | None = strawberry.field(description="What it was done to, as it was.")
-    after: JSON | None = strawberry.field(description="What it was done to, as it then was.")
-    ip_address: str | None = strawberry.field(description="Where it was asked from.")
-    request_id: str | None = strawberry.field(description="The `X-Request-Id` of the request.")
+    created_at: datetime = attribute("When the mutation ran.")
+    actor: str = attribute("Name of the calling API key; `legacy` for ADMIN_API_KEY.")
+    action: Action = attribute("What the mutation does.")
+    resource: Resource = attribute("Kind of thing that it acts on.")
+    resource_id: str | None = attribute("Key of the thing that it acts on; null where it is not one thing.")
+    outcome: Outcome = attribute("How it ended.")
+    detail: JSON | None = attribute("Name of the mutation, its errors, and how many things it touched.")
+    before: JSON | None = attribute("The thing before the mutation.")
+    after: JSON | None = attribute("The thing after the mutation.")
+    ip_address: str | None = attribute("IP address of the caller.")
+    request_id: str | None = attribute("`X-Request-Id` of the request.")
 
     uuid = bare_uuid()
 
-    @field("The bare UUID of the key that asked; null for ADMIN_API_KEY.")
+    @field("Bare UUID of the calling API key; null for ADMIN_API_KEY.")
     def key_uuid(self) -> UUID | None:
         return self.actor_key_id
 
-    @field("The key that asked; null for ADMIN_API_KEY.", name="key")
-    async def api_key(self, info: Info) -> ApiKey | None:
-        return await link(info.context, ApiKey.prefix, self.actor_key_id)  # type: ignore[no-any-return]
+    api_key = to_one(
+        ApiKey.prefix, "actor_key_id", "The calling API key; null for ADMIN_API_KEY.", name="key"
+    )
 
-    @field("What it was done to; null where that is gone, or is not one thing.")
+    @field("The thing that it acts on; null where that is gone, or is not one thing.")
     async def subject(self, info: Info) -> Node | None:
         kind = TYPES.get(_PREFIXES[self.resource])
-        return (
-            None
-            if kind is None or self.resource_id is None
-            else await kind.fetch(info.context, self.resource_id)
-        )
+        if kind is None or self.resource_id is None:
+            return None
+        return await kind.fetch(info.context, self.resource_id)
 
 
-@strawberry.input(description="Which entries.")
-class AuditFilter:
-    actor: str | None = strawberry.field(default=None, description="Asked by a key of this name.")
-    key_id: strawberry.ID | None = strawberry.field(default=None, description="Asked by this key.")
-    action: Action | None = strawberry.field(default=None, description="Of this kind.")
-    resource: Resource | None = strawberry.field(default=None, description="Done to this kind of thing.")
-    resource_id: str | None = strawberry.field(default=None, description="Done to this one.")
-    outcome: Outcome | None = strawberry.field(default=None, description="That ended so.")
-    from_: datetime | None = strawberry.field(default=None, name="from", description="Then or later.")
-    to: datetime | None = strawberry.field(default=None, description="Then or earlier.")
+def _key_id(value: str) -> UUID:
+    key = ids.uuid_of(value, ApiKey.prefix)
+    if key is None:
+        raise InvalidInput("keyId", "keyId must be the id of a key")
+    return key
 
-    def narrow(self, selection: Selection) -> Selection:
-        key_id = None if self.key_id is None else ids.uuid_of(self.key_id, ApiKey.prefix)
-        if self.key_id is not None and key_id is None:
-            raise InvalidInput("keyId", "keyId must be the id of a key")
-        return selection.filtered(
-            actor=self.actor,
-            actor_key_id=key_id,
-            action=self.action.value if self.action else None,
-            resource=self.resource.value if self.resource else None,
-            resource_id=self.resource_id,
-            outcome=self.outcome.value if self.outcome else None,
-            from_=self.from_,
-            to=self.to,
-        )
+
+@strawberry.input(description="Filter of the audit log: all given fields must match.")
+class AuditFilter(Filter):
+    filters: ClassVar[FieldMap] = {"key_id": Mapped("actor_key_id", _key_id)}
+
+    actor: str | None = optional("Only entries of API keys with this name.")
+    key_id: strawberry.ID | None = optional("Only entries of this API key.")
+    action: Action | None = optional("Only entries with this action.")
+    resource: Resource | None = optional("Only entries about this kind of thing.")
+    resource_id: str | None = optional("Only entries about this thing.")
+    outcome: Outcome | None = optional("Only entries with this outcome.")
+    from_: datetime | None = optional("Only entries at or after this instant.", name="from")
+    to: datetime | None = optional("Only entries at or before this instant.")
 
 
 @strawberry.type
 class AuditQuery:
-    @connection("audit", scope=Scope.READ, description="The audit log, newest first.")
-    def audit_log(
-        self, filter: Annotated[AuditFilter | None, described("Which entries; all unless told.")] = None
-    ) -> Selection:
-        return (filter or AuditFilter()).narrow(AUDIT.all())
+    audit_log = rows(AUDIT, scope=Scope.READ, filter=AuditFilter, description="The audit log, newest first.")

@@ -1,27 +1,21 @@
-"""Read rules, what they fired, and what they watch."""
+"""Lists of alert rules, and of the alerts that they fired."""
 
 from __future__ import annotations
 
-from hogsend.storage.collections import Collection, Sort
+from hogsend.storage.collections import Collection, equals
 from hogsend.tables.alerts import alert_rules, alerts
 
-_r = alert_rules.c
-_a = alerts.c
-
-RULES = Collection(
+RULES = Collection.of(
     "alert_rules",
     "rule",
-    columns=tuple(alert_rules.c),
-    key=_r.id,
-    sorts={"created_at": Sort(_r.created_at)},
-    where=(_r.deleted_at.is_(None),),
+    alert_rules,
+    sorts=alert_rules.c.created_at,
+    where=(alert_rules.c.deleted_at.is_(None),),
 )
-
-ALERTS = Collection(
+ALERTS = Collection.of(
     "alerts",
     "alert",
-    columns=tuple(alerts.c),
-    key=_a.id,
-    sorts={"triggered_at": Sort(_a.triggered_at)},
-    filters={"rule_id": lambda rule_id: _a.rule_id == rule_id},
+    alerts,
+    sorts=alerts.c.triggered_at,
+    filters=equals(alerts.c.rule_id),
 )

@@ -14,11 +14,12 @@ from hogsend.access.audit import Action, Resource
 from hogsend.access.caller import Scope
 from hogsend.access.idempotency import Claim
 from hogsend.alerts.actions import FIELDS, create_rule, delete_rule, update_rule
+from hogsend.alerts.rule_types import AlertRuleType
 from hogsend.alerts.test_rule import try_out
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context, Info
 from hogsend.graphql.mutations import Answer, by_id, idempotency_key, mutation, part, payload
-from hogsend.schema.alerts.types import AlertChannel, AlertRule, AlertRuleType
+from hogsend.schema.alerts.types import AlertChannel, AlertRule
 
 _CONFIG = "What the channel must know; see `AlertChannel`."
 _THRESHOLD = "Where it fires: a rate from 0 to 1, or a number of failures."

@@ -1,93 +1,59 @@
-"""Alert rules and what they fired, on the wire."""
+"""Alert rules in the schema, and the alerts that they fired."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from enum import Enum
-from typing import Annotated, ClassVar
 from uuid import UUID
 
 import strawberry
 from strawberry.scalars import JSON
 
 from hogsend.access.caller import Scope
-from hogsend.alerts.measures import current_values
+from hogsend.alerts.rule_types import RULE_TYPES, AlertRuleType, current_values
 from hogsend.errors import InvalidInput
 from hogsend.graphql import ids
-from hogsend.graphql.connections import connection
 from hogsend.graphql.context import Context, Info
-from hogsend.graphql.enums import described_enum
-from hogsend.graphql.fields import described, field
-from hogsend.graphql.node import Columns, Node, bare_uuid, by_key
+from hogsend.graphql.enums import WireEnum, described_enum, wire_enum
+from hogsend.graphql.fields import attribute, field, wire_type
+from hogsend.graphql.node import Node, bare_uuid
+from hogsend.graphql.rows import Argument, rows, to_one
 from hogsend.schema.alerts.collections import ALERTS, RULES
-from hogsend.storage.collections import Selection
 from hogsend.tables.alerts import alerts
-
-
-class AlertRuleType(Enum):
-    BOUNCE_RATE_EXCEEDED = "bounce_rate_exceeded"
-    JOURNEY_FAILURE_SPIKE = "journey_failure_spike"
-    DELIVERY_ISSUE = "delivery_issue"
-    HIGH_COMPLAINT_RATE = "high_complaint_rate"
-
-
-class AlertChannel(Enum):
-    SLACK = "slack"
-    WEBHOOK = "webhook"
-    EMAIL = "email"
-
 
 described_enum(
     AlertRuleType,
     "AlertRuleType",
-    "What a rule watches.",
-    {
-        AlertRuleType.BOUNCE_RATE_EXCEEDED: "The bounce rate of the last 30 days is above the threshold.",
-        AlertRuleType.JOURNEY_FAILURE_SPIKE: "More runs failed in the last hour than the threshold.",
-        AlertRuleType.DELIVERY_ISSUE: "The delivery rate of the last 30 days is below the threshold.",
-        AlertRuleType.HIGH_COMPLAINT_RATE: "The complaint rate of the last 30 days is above the threshold.",
-    },
-)
-described_enum(
-    AlertChannel,
-    "AlertChannel",
-    "How people are told.",
-    {
-        AlertChannel.SLACK: "A message in Slack. `channelConfig`: `{webhookUrl, channel?}`, the URL with https.",
-        AlertChannel.WEBHOOK: "A POST of JSON. `channelConfig`: `{url}`.",
-        AlertChannel.EMAIL: "An email. `channelConfig`: `{to}`.",
-    },
+    "Measure that an alert rule watches, and when it fires.",
+    {rule_type: of_type.description for rule_type, of_type in RULE_TYPES.items()},
 )
 
 
-@strawberry.type(description="What is watched, and who is told.")
-class AlertRule(Node):
-    prefix: ClassVar[str] = "rule"
-    collection = RULES
-    columns: ClassVar[Columns] = {"type": AlertRuleType, "channel": AlertChannel}
+@wire_enum("Channel that an alert is sent through.")
+class AlertChannel(WireEnum):
+    SLACK = "slack", "A message in Slack. `channelConfig`: `{webhookUrl, channel?}`, the URL with https."
+    WEBHOOK = "webhook", "A POST of JSON. `channelConfig`: `{url}`."
+    EMAIL = "email", "An email. `channelConfig`: `{to}`."
 
-    name: str = strawberry.field(description="What people call it.")
-    type: AlertRuleType = strawberry.field(description="What it watches.")
-    threshold: float = strawberry.field(
-        description="Where it fires: a rate from 0 to 1, or a number of failures."
-    )
-    channel: AlertChannel = strawberry.field(description="How people are told.")
-    channel_config: JSON = strawberry.field(description="What the channel must know; see `AlertChannel`.")
-    cooldown_minutes: int = strawberry.field(description="How long it is quiet after it fired.")
-    enabled: bool = strawberry.field(description="Whether it is watched at all.")
-    last_triggered_at: datetime | None = strawberry.field(description="When it last fired.")
-    created_at: datetime = strawberry.field(description="When it was made.")
-    updated_at: datetime = strawberry.field(description="When it last changed.")
-    deleted_at: datetime | None = strawberry.field(description="When it was deleted; its history stays.")
+
+@wire_type("An alert rule: a measure, the threshold at which it fires, and whom it notifies.")
+class AlertRule(Node, collection=RULES):
+    name: str = attribute("Display name.")
+    type: AlertRuleType = attribute("Measure that it watches.")
+    threshold: float = attribute("Value past which it fires: a rate from 0 to 1, or a number of failures.")
+    channel: AlertChannel = attribute("Channel that its alerts are sent through.")
+    channel_config: JSON = attribute("Configuration of the channel; see `AlertChannel`.")
+    cooldown_minutes: int = attribute("Minutes after an alert in which it does not fire again.")
+    enabled: bool = attribute("Whether it is evaluated.")
+    last_triggered_at: datetime | None = attribute("When it last fired.")
+    created_at: datetime = attribute("When it was created.")
+    updated_at: datetime = attribute("When it last changed.")
+    deleted_at: datetime | None = attribute("When it was deleted; its alerts are kept.")
 
     uuid = bare_uuid()
+    alerts = rows(ALERTS, alerts.c.rule_id, description="Alerts that it fired, newest first.")
 
-    @connection("alert", description="What it fired, newest first.")
-    def alerts(self) -> Selection:
-        return ALERTS.under(alerts.c.rule_id, self.key)
-
-    @field("What it watches, now; null where there is nothing to measure yet.")
+    @field("Current value of the measure; null where there is nothing to measure yet.")
     async def current_value(self, info: Info) -> float | None:
         return await _current_value(info.context, self.type.value)
 
@@ -103,46 +69,40 @@ async def _current_value(context: Context, kind: str) -> float | None:
     return await context.loader("alert_values", load).load(kind)
 
 
-@strawberry.type(description="One firing of a rule, as the rule then was.")
-class Alert(Node):
-    prefix: ClassVar[str] = "alert"
-    collection = ALERTS
-    columns: ClassVar[Columns] = {"rule_key": "rule_id", "type": AlertRuleType, "channel": AlertChannel}
-
+@wire_type("An alert: one firing of a rule, with the rule as it was then.")
+class Alert(Node, collection=ALERTS, columns={"rule_key": "rule_id"}):
     rule_key: strawberry.Private[UUID]
-    rule_name: str = strawberry.field(description="What the rule was called.")
-    type: AlertRuleType = strawberry.field(description="What it watched.")
-    current_value: float = strawberry.field(description="What it saw.")
-    threshold: float = strawberry.field(description="Where it fired.")
-    channel: AlertChannel = strawberry.field(description="How people were told.")
-    delivered: bool = strawberry.field(description="Whether the channel took it.")
-    error: str | None = strawberry.field(description="Why the channel did not.")
-    triggered_at: datetime = strawberry.field(description="When it fired.")
+    rule_name: str = attribute("Name of the rule.")
+    type: AlertRuleType = attribute("Measure that the rule watched.")
+    current_value: float = attribute("Value of the measure.")
+    threshold: float = attribute("Threshold of the rule.")
+    channel: AlertChannel = attribute("Channel that it was sent through.")
+    delivered: bool = attribute("Whether the channel accepted it.")
+    error: str | None = attribute("Why the channel did not accept it.")
+    triggered_at: datetime = attribute("When it fired.")
 
     uuid = bare_uuid()
 
-    @field("The bare UUID of the rule.")
+    @field("Bare UUID of the rule.")
     def rule_uuid(self) -> UUID:
         return self.rule_key
 
-    @field("The rule that fired it, as it is now; also where it was deleted.")
-    async def rule(self, info: Info) -> AlertRule | None:
-        return await by_key(info.context, AlertRule, self.rule_key)
+    rule = to_one("rule", "rule_key", "The rule as it is now, even if it was deleted.")
+
+
+def _rule_key(value: str) -> UUID:
+    key = ids.uuid_of(value, AlertRule.prefix)
+    if key is None:
+        raise InvalidInput("ruleId", "ruleId must be the id of an alert rule")
+    return key
 
 
 @strawberry.type
 class AlertQuery:
-    @connection("rule", scope=Scope.READ, description="Alert rules, newest first.")
-    def alert_rules(self) -> Selection:
-        return RULES.all()
-
-    @connection("alert", scope=Scope.READ, description="What alert rules fired, newest first.")
-    def alerts(
-        self, rule_id: Annotated[strawberry.ID | None, described("Only what this rule fired.")] = None
-    ) -> Selection:
-        if rule_id is None:
-            return ALERTS.all()
-        key = ids.uuid_of(rule_id, AlertRule.prefix)
-        if key is None:
-            raise InvalidInput("ruleId", "ruleId must be the id of an alert rule")
-        return ALERTS.all().filtered(rule_id=key)
+    alert_rules = rows(RULES, scope=Scope.READ, description="Alert rules that are not deleted, newest first.")
+    alerts = rows(
+        ALERTS,
+        scope=Scope.READ,
+        description="Alerts of all rules, newest first.",
+        arguments={"rule_id": Argument(strawberry.ID | None, "Only alerts of this rule.", by=_rule_key)},
+    )

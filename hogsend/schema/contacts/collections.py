@@ -1,4 +1,4 @@
-"""Read contacts: the lists that they come in, and what other lists say about whose they are."""
+"""Lists of contacts, of their preferences and timelines, and of imports."""
 
 from __future__ import annotations
 
@@ -44,12 +44,8 @@ CONTACTS = Collection(
     filters={"search": matches},
 )
 
-PREFERENCES = Collection(
-    "preferences",
-    "preferences",
-    columns=tuple(contact_preferences.c),
-    key=contact_preferences.c.id,
-    sorts={"created_at": Sort(contact_preferences.c.created_at)},
+PREFERENCES = Collection.of(
+    "preferences", "preferences", contact_preferences, sorts=contact_preferences.c.created_at
 )
 
 
@@ -82,20 +78,12 @@ TIMELINE = Collection(
     filters={"kinds": lambda kinds: _a.kind.in_(kinds), "first_only": _first_of_each},
 )
 
-
-IMPORT_JOBS = Collection(
-    "import_jobs",
-    "import",
-    columns=tuple(import_jobs.c),
-    key=import_jobs.c.id,
-    sorts={"created_at": Sort(import_jobs.c.created_at)},
-)
-
-IMPORT_ERRORS = Collection(
+IMPORT_JOBS = Collection.of("import_jobs", "import", import_jobs, sorts=import_jobs.c.created_at)
+IMPORT_ERRORS = Collection.of(
     "import_errors",
     "importerror",
-    columns=tuple(import_errors.c),
+    import_errors,
     key=import_errors.c.row,
-    sorts={"row": Sort(import_errors.c.row)},
+    sorts=import_errors.c.row,
     descending=False,
 )

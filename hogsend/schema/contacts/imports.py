@@ -1,11 +1,9 @@
-"""Imports on the wire: what is given, what would come of it, how far it got, which rows were bad."""
+"""Imports of contacts in the schema: their progress, their rejected rows, and previews."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
-from enum import Enum
-from typing import Annotated, Any, ClassVar
+from typing import ClassVar
 
 import strawberry
 from sqlalchemy import RowMapping
@@ -13,59 +11,34 @@ from strawberry.scalars import JSON
 
 from hogsend.contacts.imports import Preview
 from hogsend.graphql import ids
-from hogsend.graphql.connections import connection
-from hogsend.graphql.context import Context, Info
-from hogsend.graphql.enums import described_enum
-from hogsend.graphql.fields import described, query
-from hogsend.graphql.node import Columns, Node, bare_uuid
+from hogsend.graphql.context import Context
+from hogsend.graphql.enums import WireEnum, wire_enum
+from hogsend.graphql.fields import attribute, wire_type
+from hogsend.graphql.mapping import FieldMap, from_object
+from hogsend.graphql.node import Node, bare_uuid
+from hogsend.graphql.rows import by_id, rows
 from hogsend.schema.contacts.collections import IMPORT_ERRORS, IMPORT_JOBS
-from hogsend.storage.collections import Selection
 from hogsend.tables.contacts import import_errors
 
 
-class ImportFormat(Enum):
-    CSV = "csv"
-    JSON = "json"
+@wire_enum("Format of an imported file.")
+class ImportFormat(WireEnum):
+    CSV = "csv", "CSV: a header, then a row a contact: `externalId`, `email`, and a column for each property."
+    JSON = "json", "JSON: an array of `{externalId, email?, properties?}`."
 
 
-described_enum(
-    ImportFormat,
-    "ImportFormat",
-    "How an imported file is written.",
-    {
-        ImportFormat.CSV: "A header, then a row a contact: `externalId`, `email`, and a column a property.",
-        ImportFormat.JSON: "An array of `{externalId, email?, properties?}`.",
-    },
-)
+@wire_enum("Status of an import.")
+class ImportStatus(WireEnum):
+    PENDING = "pending", "Waiting for a worker."
+    PROCESSING = "processing", "A worker is taking its rows in."
+    COMPLETED = "completed", "Every row was processed; rejected ones are in `errors`."
+    FAILED = "failed", "Given up; the rows counted as processed were taken in."
 
 
-class ImportStatus(Enum):
-    PENDING = "pending"
-    PROCESSING = "processing"
-    COMPLETED = "completed"
-    FAILED = "failed"
-
-
-described_enum(
-    ImportStatus,
-    "ImportStatus",
-    "How far an import is.",
-    {
-        ImportStatus.PENDING: "It waits for a worker.",
-        ImportStatus.PROCESSING: "A worker takes its rows in.",
-        ImportStatus.COMPLETED: "Every row was looked at; the bad ones are in `errors`.",
-        ImportStatus.FAILED: "It was given up; the rows counted as processed were taken in.",
-    },
-)
-
-
-@strawberry.type(description="A row of an imported file that was not taken in.")
-class ImportRowError(Node):
-    prefix: ClassVar[str] = "importerror"
-    collection = IMPORT_ERRORS
-
-    row: int = strawberry.field(description="Its number, counted from 1, without the header.")
-    error: str = strawberry.field(description="What is wrong with it.")
+@wire_type("A rejected row of an import.")
+class ImportRowError(Node, collection=IMPORT_ERRORS):
+    row: int = attribute("Row number, from 1, without the header.")
+    error: str = attribute("Why it was rejected.")
 
     @classmethod
     def of(cls, row: RowMapping) -> ImportRowError:
@@ -82,82 +55,61 @@ class ImportRowError(Node):
         return cls.of(rows[0]) if rows else None
 
 
-@strawberry.type(description="A file of contacts that is taken in by the worker.")
-class ImportJob(Node):
-    prefix: ClassVar[str] = "import"
-    collection = IMPORT_JOBS
-    columns: ClassVar[Columns] = {"status": ImportStatus, "format": ImportFormat}
-
-    status: ImportStatus = strawberry.field(description="How far it is.")
-    format: ImportFormat = strawberry.field(description="How the file is written.")
-    file_name: str | None = strawberry.field(description="What the file was called.")
-    total_rows: int = strawberry.field(description="How many rows the file has, without the header.")
-    processed_rows: int = strawberry.field(description="How many rows were looked at, bad ones too.")
-    failed_rows: int = strawberry.field(description="How many of them were bad.")
-    error: str | None = strawberry.field(description="Why the whole import was given up.")
-    actor: str | None = strawberry.field(description="The name of the key that asked for it.")
-    created_at: datetime = strawberry.field(description="When it was asked for.")
-    updated_at: datetime = strawberry.field(description="When it last moved.")
-    completed_at: datetime | None = strawberry.field(description="When it ended.")
+@wire_type("An import: a file of contacts that a worker takes in.")
+class ImportJob(Node, collection=IMPORT_JOBS):
+    status: ImportStatus = attribute("Its status.")
+    format: ImportFormat = attribute("Format of the file.")
+    file_name: str | None = attribute("Name of the file.")
+    total_rows: int = attribute("Number of rows in the file, without the header.")
+    processed_rows: int = attribute("Number of rows processed, rejected ones included.")
+    failed_rows: int = attribute("Number of rows rejected.")
+    error: str | None = attribute("Why the whole import failed.")
+    actor: str | None = attribute("Name of the API key that requested it.")
+    created_at: datetime = attribute("When it was requested.")
+    updated_at: datetime = attribute("When it last progressed.")
+    completed_at: datetime | None = attribute("When it completed or failed.")
 
     uuid = bare_uuid()
+    errors = rows(
+        IMPORT_ERRORS, import_errors.c.job_id, description="Rejected rows, in the order of the file."
+    )
 
-    @connection("importerror", description="The bad rows and their reasons, in the order of the file.")
-    def errors(self) -> Selection:
-        return IMPORT_ERRORS.under(import_errors.c.job_id, self.key)
 
-
-@strawberry.type(description="A row that an import would make a contact of.")
+@wire_type("A contact that an import would create.")
 class ImportSample:
-    row: int = strawberry.field(description="Its number, counted from 1, without the header.")
-    external_id: str = strawberry.field(description="The new contact's externalId.")
-    email: str | None = strawberry.field(description="The new contact's email address.")
-    properties: JSON = strawberry.field(description="The new contact's properties.")
+    row: int = attribute("Row number, from 1, without the header.")
+    external_id: str = attribute("externalId of the new contact.")
+    email: str | None = attribute("Email address of the new contact.")
+    properties: JSON = attribute("Properties of the new contact.")
 
 
-@strawberry.type(description="A row that an import would refuse.")
+@wire_type("A row that an import would reject.")
 class ImportProblem:
-    row: int = strawberry.field(description="Its number, counted from 1, without the header.")
-    error: str = strawberry.field(description="What is wrong with it.")
+    row: int = attribute("Row number, from 1, without the header.")
+    error: str = attribute("Why it would be rejected.")
 
 
-@strawberry.type(description="What an import would do.")
+@wire_type("Preview of an import: what it would do.")
 class ImportPreview:
-    total_rows: int = strawberry.field(description="How many rows the file has, without the header.")
-    new_contacts: int = strawberry.field(description="How many contacts it would make.")
-    updated_contacts: int = strawberry.field(description="How many contacts it would find and update.")
-    failed_rows: int = strawberry.field(description="How many rows it would refuse.")
-    sample: list[ImportSample] = strawberry.field(description="The first ten contacts that it would make.")
-    errors: list[ImportProblem] = strawberry.field(description="The first ten rows that it would refuse.")
+    columns: ClassVar[FieldMap] = {
+        "new_contacts": "new",
+        "updated_contacts": "updated",
+        "failed_rows": "failed",
+        "errors": lambda errors: [ImportProblem(row=row, error=error) for row, error in errors],
+    }
+
+    total_rows: int = attribute("Number of rows in the file, without the header.")
+    new_contacts: int = attribute("Number of contacts that it would create.")
+    updated_contacts: int = attribute("Number of existing contacts that it would update.")
+    failed_rows: int = attribute("Number of rows that it would reject.")
+    sample: list[ImportSample] = attribute("First ten contacts that it would create.")
+    errors: list[ImportProblem] = attribute("First ten rows that it would reject.")
 
     @classmethod
-    def of(cls, seen: Preview) -> ImportPreview:
-        return cls(
-            total_rows=seen.total_rows,
-            new_contacts=seen.new,
-            updated_contacts=seen.updated,
-            failed_rows=seen.failed,
-            sample=[
-                ImportSample(
-                    row=person.row,
-                    external_id=person.external_id,
-                    email=person.email,
-                    properties=_json(person.properties),
-                )
-                for person in seen.sample
-            ],
-            errors=[ImportProblem(row=row, error=error) for row, error in seen.errors],
-        )
-
-
-def _json(value: Mapping[str, Any]) -> Any:
-    return dict(value)
+    def of(cls, found: Preview) -> ImportPreview:
+        return from_object(cls, found)
 
 
 @strawberry.type
 class ImportQuery:
-    @query(description="One import; null where there is none.")
-    async def import_job(
-        self, info: Info, id: Annotated[strawberry.ID, described("Its id, or its bare UUID.")]
-    ) -> ImportJob | None:
-        return await ImportJob.fetch(info.context, id)  # type: ignore[return-value]
+    import_job = by_id(ImportJob, "An import by id; null where there is none.")

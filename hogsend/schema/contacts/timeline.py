@@ -1,109 +1,71 @@
-"""A contact's timeline: one list over everything that happened to it."""
+"""A contact's timeline in the schema: one list over everything that happened to it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
-from enum import Enum
-from typing import ClassVar
 from uuid import UUID
 
 import strawberry
 from sqlalchemy import RowMapping
 
 from hogsend.graphql import ids
-from hogsend.graphql.context import Context, Info
-from hogsend.graphql.enums import described_enum
-from hogsend.graphql.fields import field
+from hogsend.graphql.context import Context
+from hogsend.graphql.enums import WireEnum, wire_enum
+from hogsend.graphql.fields import attribute, field, wire_type
 from hogsend.graphql.links import row_by_key
-from hogsend.graphql.node import Node, link
-from hogsend.realtime.cursor import Cursor
-from hogsend.realtime.streams import Entry
+from hogsend.graphql.mapping import Mapped, from_object, from_row
+from hogsend.graphql.node import Node
+from hogsend.graphql.rows import Argument, to_one
+from hogsend.realtime.cursor import StreamCursor
+from hogsend.realtime.streams import ActivityEntry
 from hogsend.schema.contacts.collections import TIMELINE
 from hogsend.schema.emails.enums import EmailFact
-from hogsend.schema.refs import DecisionRef, EmailRef, EventRef, StateRef
-from hogsend.storage.collections import Selection
 from hogsend.tables.realtime import activity
 
 
-class TimelineKind(Enum):
-    EVENT = "event"
-    JOURNEY = "state"
-    EMAIL = "email"
-    DECISION = "decision"
+@wire_enum("Kind of a timeline entry.")
+class TimelineKind(WireEnum):
+    EVENT = "event", "An event was ingested."
+    JOURNEY = "state", "A run of a journey began, ended or was blocked."
+    EMAIL = "email", "Something happened to an email."
+    DECISION = "decision", "A decision was recorded."
 
 
-described_enum(
-    TimelineKind,
-    "TimelineKind",
-    "What an entry of a timeline is about.",
-    {
-        TimelineKind.EVENT: "An event was reported.",
-        TimelineKind.JOURNEY: "A run of a journey began, ended or got stuck.",
-        TimelineKind.EMAIL: "Something became of an email.",
-        TimelineKind.DECISION: "A verdict was reached.",
+@wire_enum("Milestone of a run.", name="JourneyProgressKind")
+class Progress(WireEnum):
+    ENTERED = "entered", "The run began."
+    COMPLETED = "completed", "It ran to its end."
+    EXITED = "exited", "It was ended early, by an exit event or an operator."
+    FAILED = "failed", "The journey's code raised an error."
+    BLOCKED = "blocked", "It is blocked until an operator decides."
+
+
+@strawberry.interface(description="A timeline entry: one thing that happened to a contact.")
+class TimelineEntry(
+    Node,
+    collection=TIMELINE,
+    columns={
+        "key": "seq",
+        "cursor": Mapped("snapshot", lambda snapshot: StreamCursor.of_snapshot(snapshot).encode()),
     },
-)
-
-
-class Progress(Enum):
-    ENTERED = "entered"
-    COMPLETED = "completed"
-    EXITED = "exited"
-    FAILED = "failed"
-    BLOCKED = "blocked"
-
-
-described_enum(
-    Progress,
-    "JourneyProgressKind",
-    "How far a run got.",
-    {
-        Progress.ENTERED: "It began.",
-        Progress.COMPLETED: "It ran to its end.",
-        Progress.EXITED: "It was ended early, by an exit event or an operator.",
-        Progress.FAILED: "The journey's code raised.",
-        Progress.BLOCKED: "It is stuck until an operator decides.",
-    },
-)
-
-
-@strawberry.interface(description="One thing that happened to a contact.")
-class TimelineEntry(Node):
-    prefix: ClassVar[str] = "entry"
-    collection = TIMELINE
-
+):
     ref_id: strawberry.Private[UUID]
     type: strawberry.Private[str]
-    at: datetime = strawberry.field(description="When it happened.")
-    kind: TimelineKind = strawberry.field(description="What it is about.")
-    cursor: str = strawberry.field(
-        description="Where the live stream goes on: as `after` of `contactTimeline` it continues a list exactly where "
-        "the list was read, and a stream exactly behind this entry."
+    at: datetime = attribute("When it happened.")
+    kind: TimelineKind = attribute("Kind of thing that happened.")
+    cursor: str = attribute(
+        "Position in the live stream: `contactTimeline(after:)` continues a list exactly where the list "
+        "was read, and a stream exactly behind this entry."
     )
 
     @classmethod
     def of(cls, row: RowMapping) -> TimelineEntry:
-        return _TYPES[row["kind"]](
-            key=row["seq"],
-            ref_id=row["ref_id"],
-            type=row["type"],
-            at=row["at"],
-            kind=TimelineKind(row["kind"]),
-            cursor=Cursor.of_snapshot(row["snapshot"]).encode(),
-        )
+        return from_row(_TYPES[row["kind"]], row)
 
     @classmethod
-    def live(cls, entry: Entry) -> TimelineEntry:
+    def live(cls, entry: ActivityEntry) -> TimelineEntry:
         """Make one from a row of a stream."""
-        return _TYPES[entry.kind](
-            key=entry.seq,
-            ref_id=entry.ref_id,
-            type=entry.type,
-            at=entry.at,
-            kind=TimelineKind(entry.kind),
-            cursor=entry.cursor.encode(),
-        )
+        return from_object(_TYPES[entry.kind], entry, cursor=entry.cursor.encode())
 
     @classmethod
     async def fetch(cls, context: Context, id: str) -> Node | None:
@@ -114,40 +76,32 @@ class TimelineEntry(Node):
         return None if row is None or row["kind"] not in _TYPES else cls.of(row)
 
 
-@strawberry.type(description="An event was reported.")
+@wire_type("Timeline entry: an event was ingested.")
 class EventReceived(TimelineEntry):
-    @field("The event.")
-    async def event(self, info: Info) -> EventRef | None:
-        return await link(info.context, "event", self.ref_id)  # type: ignore[no-any-return]
+    event = to_one("event", "ref_id", "The event.")
 
 
-@strawberry.type(description="A run of a journey began, ended or got stuck.")
+@wire_type("Timeline entry: a run of a journey began, ended or was blocked.")
 class JourneyProgress(TimelineEntry):
-    @field("The run.")
-    async def state(self, info: Info) -> StateRef | None:
-        return await link(info.context, "state", self.ref_id)  # type: ignore[no-any-return]
+    state = to_one("state", "ref_id", "The run.")
 
-    @field("How far it got.")
+    @field("Milestone that the run reached.")
     def progress(self) -> Progress:
         return Progress(self.type)
 
 
-@strawberry.type(description="Something became of an email.")
+@wire_type("Timeline entry: something happened to an email.")
 class EmailActivity(TimelineEntry):
-    @field("The email.")
-    async def email(self, info: Info) -> EmailRef | None:
-        return await link(info.context, "email", self.ref_id)  # type: ignore[no-any-return]
+    email = to_one("email", "ref_id", "The email.")
 
-    @field("What became of it.")
+    @field("What happened to the email.")
     def activity(self) -> EmailFact:
         return EmailFact(self.type)
 
 
-@strawberry.type(description="A verdict was reached.")
+@wire_type("Timeline entry: a decision about the contact was recorded.")
 class DecisionMade(TimelineEntry):
-    @field("The verdict.")
-    async def decision(self, info: Info) -> DecisionRef | None:
-        return await link(info.context, "decision", self.ref_id)  # type: ignore[no-any-return]
+    decision = to_one("decision", "ref_id", "The decision.")
 
 
 _TYPES: dict[str, type[TimelineEntry]] = {
@@ -159,10 +113,12 @@ _TYPES: dict[str, type[TimelineEntry]] = {
 ENTRY_TYPES: tuple[type, ...] = tuple(_TYPES.values())
 
 
-def timeline_of(contact_id: object, kinds: Sequence[TimelineKind] | None, *, first_only: bool) -> Selection:
-    """The timeline of one contact. `first_only`: each event, run and email once, where it began."""
-    found = TIMELINE.under(activity.c.contact_id, contact_id)
-    return found.filtered(
-        kinds=None if kinds is None else [kind.value for kind in kinds],
-        first_only=True if first_only else None,
-    )
+TIMELINE_ARGUMENTS = {
+    "types": Argument(list[TimelineKind] | None, "Only entries of these kinds.", by="kinds"),
+    "milestones": Argument(
+        bool,
+        "Only the first entry of each event, run and email: where it began, not what became of it.",
+        by=Mapped("first_only", lambda wanted: wanted or None),
+        default=False,
+    ),
+}

@@ -1,9 +1,8 @@
-"""Contacts on the wire."""
+"""Contacts in the schema."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from enum import Enum
 from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
@@ -12,38 +11,36 @@ from sqlalchemy import RowMapping
 from strawberry.scalars import JSON
 
 from hogsend.access.caller import Scope
-from hogsend.contacts.identity import find, find_by
+from hogsend.contacts.lookup import find, find_by
 from hogsend.graphql import ids
-from hogsend.graphql.connections import connection
 from hogsend.graphql.context import Context, Info
-from hogsend.graphql.enums import described_enum
-from hogsend.graphql.fields import described, field, query
+from hogsend.graphql.enums import WireEnum, wire_enum
+from hogsend.graphql.fields import attribute, described, field, optional, query, wire_type
 from hogsend.graphql.links import row_by_key
+from hogsend.graphql.mapping import FieldMap, Filter
 from hogsend.graphql.node import Node, bare_uuid
-from hogsend.graphql.sorting import SortOrder
-from hogsend.schema.contacts.collections import CONTACTS, PREFERENCES
-from hogsend.schema.contacts.timeline import TimelineKind, timeline_of
+from hogsend.graphql.rows import Argument, rows
+from hogsend.schema.contacts.collections import CONTACTS, PREFERENCES, TIMELINE
+from hogsend.schema.contacts.timeline import TIMELINE_ARGUMENTS
 from hogsend.schema.decisions.collections import DECISIONS
 from hogsend.schema.emails.collections import EMAILS
 from hogsend.schema.events.collections import EVENTS
 from hogsend.schema.journeys.collections import STATES
-from hogsend.schema.refs import StatusRef
-from hogsend.storage.collections import Selection
+from hogsend.schema.journeys.enums import STATUS_ARGUMENT
 from hogsend.tables.contacts import contact_preferences
 from hogsend.tables.decisions import decisions
 from hogsend.tables.emails import email_sends
 from hogsend.tables.events import user_events
 from hogsend.tables.journeys import journey_states
+from hogsend.tables.realtime import activity
 
 
-@strawberry.input(one_of=True, description="A contact by any of its keys: give exactly one.")
+@strawberry.input(one_of=True, description="A contact by one of its keys: give exactly one field.")
 class ContactBy:
-    id: strawberry.Maybe[strawberry.ID] = strawberry.field(description="Its id, or its bare UUID.")
-    external_id: strawberry.Maybe[str] = strawberry.field(description="The id that your product knows it by.")
-    email: strawberry.Maybe[str] = strawberry.field(description="Its email address, in any case.")
-    ref: strawberry.Maybe[str] = strawberry.field(
-        description="Its UUID or its externalId, as REST paths take it."
-    )
+    id: strawberry.Maybe[strawberry.ID] = attribute("Global id, or bare UUID.")
+    external_id: strawberry.Maybe[str] = attribute("externalId: the id in your product.")
+    email: strawberry.Maybe[str] = attribute("Email address, in any case.")
+    ref: strawberry.Maybe[str] = attribute("UUID or externalId, as REST paths take it.")
 
 
 async def find_contact(context: Context, by: ContactBy) -> RowMapping | None:
@@ -62,31 +59,6 @@ async def find_contact(context: Context, by: ContactBy) -> RowMapping | None:
     return found  # type: ignore[no-any-return]
 
 
-@strawberry.type(description="What a contact agreed to, and whether it may be written to.")
-class ContactPreferences(Node):
-    prefix: ClassVar[str] = "preferences"
-    collection = PREFERENCES
-
-    contact_id: strawberry.Private[UUID]
-    email: str = strawberry.field(description="The address that this is about.")
-    unsubscribed_all: bool = strawberry.field(description="Wants no email but transactional ones.")
-    suppressed: bool = strawberry.field(description="Is not written to at all, whatever it agreed to.")
-    bounce_count: int = strawberry.field(description="How often an email to it bounced.")
-    categories: JSON = strawberry.field(
-        description="`{category: subscribed}`; what is not named is subscribed."
-    )
-    suppressed_at: datetime | None = strawberry.field(description="When it was suppressed.")
-    last_bounce_at: datetime | None = strawberry.field(description="When an email to it last bounced.")
-    created_at: datetime = strawberry.field(description="When something was first noted here.")
-    updated_at: datetime = strawberry.field(description="When something last changed here.")
-
-    uuid = bare_uuid()
-
-    @field("The contact's externalId, or its UUID where it has none.")
-    async def user_id(self, info: Info) -> str:
-        return await user_id(info.context, self.contact_id) or str(self.contact_id)
-
-
 async def user_id(context: Context, contact_id: UUID | None) -> str | None:
     """What the wire calls a contact: its externalId, or else its UUID; also where it was deleted."""
     if contact_id is None:
@@ -95,20 +67,49 @@ async def user_id(context: Context, contact_id: UUID | None) -> str | None:
     return (row["external_id"] if row is not None else None) or str(contact_id)
 
 
-@strawberry.type(description="A person.")
-class Contact(Node):
-    prefix: ClassVar[str] = "contact"
-    collection = CONTACTS
+def user_id_of_contact(kind: Any = str | None) -> Any:
+    """The field `user_id` of a type with a `contact_id`."""
 
+    async def resolver(self: Any, info: Info) -> Any:
+        return await user_id(info.context, self.contact_id)
+
+    resolver.__annotations__["return"] = kind
+    return field("The contact's externalId, or its UUID where it has none.")(resolver)
+
+
+@wire_type("Email preferences of a contact, and whether its address is suppressed.")
+class ContactPreferences(Node, collection=PREFERENCES):
+    contact_id: strawberry.Private[UUID]
+    email: str = attribute("Email address that they apply to.")
+    unsubscribed_all: bool = attribute("Whether the contact unsubscribed from all but transactional emails.")
+    suppressed: bool = attribute(
+        "Whether the address is suppressed: not written to at all, whatever the contact agreed to."
+    )
+    bounce_count: int = attribute("Number of emails to the address that bounced.")
+    categories: JSON = attribute(
+        "Subscription by category, `{category: subscribed}`; categories not named are subscribed."
+    )
+    suppressed_at: datetime | None = attribute("When the address was suppressed.")
+    last_bounce_at: datetime | None = attribute("When an email to the address last bounced.")
+    created_at: datetime = attribute("When they were first recorded.")
+    updated_at: datetime = attribute("When they last changed.")
+
+    uuid = bare_uuid()
+
+    user_id = user_id_of_contact(str)
+
+
+@wire_type("A contact: a person that your product reported about.")
+class Contact(Node, collection=CONTACTS):
     deleted_at: strawberry.Private[datetime | None]
-    external_id: str | None = strawberry.field(description="The id that your product knows it by.")
-    email: str | None = strawberry.field(description="Its email address, trimmed and lower-cased.")
-    anonymous_id: str | None = strawberry.field(description="What it was known by before it was identified.")
-    properties: JSON = strawberry.field(description="What your product told about it.")
-    first_seen_at: datetime = strawberry.field(description="When it was first heard of.")
-    last_seen_at: datetime = strawberry.field(description="When it last did something.")
-    created_at: datetime = strawberry.field(description="When it was made.")
-    updated_at: datetime = strawberry.field(description="When it last changed.")
+    external_id: str | None = attribute("Id of the person in your product.")
+    email: str | None = attribute("Email address, trimmed and lower-cased.")
+    anonymous_id: str | None = attribute("Id from before the person was identified.")
+    properties: JSON = attribute("Properties that your product reported.")
+    first_seen_at: datetime = attribute("When it was first seen.")
+    last_seen_at: datetime = attribute("When it was last seen: the time of its latest event.")
+    created_at: datetime = attribute("When it was created.")
+    updated_at: datetime = attribute("When it last changed.")
 
     @property
     def shown(self) -> bool:
@@ -120,82 +121,61 @@ class Contact(Node):
     def user_id(self) -> str:
         return self.external_id or str(self.key)
 
-    @field("What it agreed to; null where nothing was ever noted.")
+    @field("Its email preferences; null where none were ever recorded.")
     async def preferences(self, info: Info) -> ContactPreferences | None:
         row = await row_by_key(info.context, PREFERENCES, self.key, contact_preferences.c.contact_id)
         return None if row is None else ContactPreferences.of(row)
 
-    @connection("entry", description="Everything that happened to it, newest first.")
-    def timeline(
-        self,
-        types: Annotated[list[TimelineKind] | None, described("Only entries of these kinds.")] = None,
-        milestones: Annotated[
-            bool,
-            described("One entry for each event, run and email, where it began, instead of each change."),
-        ] = False,
-    ) -> Selection:
-        return timeline_of(self.key, types, first_only=milestones)
-
-    @connection("event", description="What was reported about it, newest first.")
-    def events(self, name: Annotated[str | None, described("Only events of this name.")] = None) -> Selection:
-        return EVENTS.under(user_events.c.contact_id, self.key).filtered(name=name)
-
-    @connection("state", description="Its runs of journeys, newest first.")
-    def journey_states(
-        self,
-        status: Annotated[list[StatusRef] | None, described("Only runs in one of these statuses.")] = None,
-    ) -> Selection:
-        statuses = None if status is None else [one.value for one in status]
-        return STATES.under(journey_states.c.contact_id, self.key).filtered(statuses=statuses)
-
-    @connection("email", description="What was sent to it, or kept back, newest first.")
-    def emails(self) -> Selection:
-        return EMAILS.under(email_sends.c.contact_id, self.key)
-
-    @connection("decision", description="Every verdict about it, newest first: why, and why not.")
-    def decisions(self) -> Selection:
-        return DECISIONS.under(decisions.c.contact_id, self.key)
-
-
-@strawberry.input(description="Which contacts.")
-class ContactFilter:
-    search: str | None = strawberry.field(
-        default=None, description="A part of the email or of the externalId, in any case."
+    timeline = rows(
+        TIMELINE,
+        activity.c.contact_id,
+        description="Its timeline: everything that happened to it, newest first.",
+        arguments=TIMELINE_ARGUMENTS,
     )
+    events = rows(
+        EVENTS,
+        user_events.c.contact_id,
+        description="Its events, newest first by when they happened.",
+        arguments={"name": Argument(str | None, "Only events with this name.")},
+    )
+    journey_states = rows(
+        STATES,
+        journey_states.c.contact_id,
+        description="Its runs of journeys, newest first.",
+        arguments={"status": STATUS_ARGUMENT},
+    )
+    emails = rows(
+        EMAILS, email_sends.c.contact_id, description="Emails to it, sent or withheld, newest first."
+    )
+    decisions = rows(DECISIONS, decisions.c.contact_id, description="Decisions about it, newest first.")
 
 
-class ContactSort(Enum):
-    LAST_SEEN_AT = "last_seen_at"
-    CREATED_AT = "created_at"
+@strawberry.input(description="Filter of contacts: all given fields must match.")
+class ContactFilter(Filter):
+    filters: ClassVar[FieldMap] = {"search": lambda text: text or None}
+
+    search: str | None = optional("Part of the email address or of the externalId, in any case.")
 
 
-described_enum(
-    ContactSort,
-    "ContactSort",
-    "What contacts are sorted by.",
-    {
-        ContactSort.LAST_SEEN_AT: "When they last did something.",
-        ContactSort.CREATED_AT: "When they were made.",
-    },
-)
+@wire_enum("Sort field of contacts.")
+class ContactSort(WireEnum):
+    LAST_SEEN_AT = "last_seen_at", "When the contact was last seen."
+    CREATED_AT = "created_at", "When the contact was created."
 
 
 @strawberry.type
 class ContactQuery:
-    @query(description="One contact, by any of its keys; null where there is none.")
+    @query(description="A contact by one of its keys; null where there is none.")
     async def contact(
-        self, info: Info, by: Annotated[ContactBy, described("Which contact.")]
+        self, info: Info, by: Annotated[ContactBy, described("The contact's key.")]
     ) -> Contact | None:
         row = await find_contact(info.context, by)
         return None if row is None else Contact.of(row)
 
-    @connection("contact", scope=Scope.READ, description="Contacts that are not deleted.")
-    def contacts(
-        self,
-        filter: Annotated[ContactFilter | None, described("Which contacts; all unless told.")] = None,
-        sort: Annotated[ContactSort, described("What they are sorted by.")] = ContactSort.LAST_SEEN_AT,
-        order: Annotated[SortOrder, described("Which way.")] = SortOrder.DESC,
-    ) -> Selection:
-        wanted = filter or ContactFilter()
-        found = CONTACTS.all().filtered(search=wanted.search or None)
-        return found.sorted(sort.value, descending=order is SortOrder.DESC)
+    contacts = rows(
+        CONTACTS,
+        scope=Scope.READ,
+        filter=ContactFilter,
+        sorts=ContactSort,
+        description="Contacts that are not deleted.",
+    )

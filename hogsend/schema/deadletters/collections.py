@@ -1,30 +1,24 @@
-"""Read dead letters, and the jobs that some of them stand for."""
+"""Lists of dead letters, and of the jobs that some of them stand for."""
 
 from __future__ import annotations
 
-from hogsend.storage.collections import Collection, Sort
+from hogsend.storage.collections import Collection, equals
 from hogsend.tables.deadletters import dead_letters
 from hogsend.tables.engine import jobs
 
-_d = dead_letters.c
 _j = jobs.c
 
-DEAD_LETTERS = Collection(
+DEAD_LETTERS = Collection.of(
     "dead_letters",
     "deadletter",
-    columns=tuple(dead_letters.c),
-    key=_d.id,
-    sorts={"created_at": Sort(_d.created_at)},
-    filters={
-        "source": lambda source: _d.source == source,
-        "status": lambda status: _d.status == status,
-    },
+    dead_letters,
+    sorts=dead_letters.c.created_at,
+    filters=equals(dead_letters.c.source, dead_letters.c.status),
 )
-
-JOBS = Collection(
+JOBS = Collection.of(
     "jobs",
     "job",
-    columns=(_j.id, _j.kind, _j.status, _j.attempts, _j.max_attempts, _j.run_at, _j.error, _j.created_at),
-    key=_j.id,
-    sorts={"created_at": Sort(_j.created_at)},
+    jobs,
+    leaving_out=(_j.payload, _j.dedupe_key, _j.lease_until, _j.lease_owner, _j.finished_at),
+    sorts=_j.created_at,
 )

@@ -1,76 +1,45 @@
-"""Dead letters on the wire."""
+"""Dead letters in the schema, and the jobs that some of them stand for."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from enum import Enum
-from typing import Annotated, ClassVar
 
 import strawberry
 from strawberry.scalars import JSON
 
 from hogsend.access.caller import Scope
-from hogsend.graphql.connections import connection
 from hogsend.graphql.context import Info
-from hogsend.graphql.enums import described_enum
-from hogsend.graphql.fields import described, field
-from hogsend.graphql.node import TYPES, Columns, Node, bare_uuid
+from hogsend.graphql.enums import WireEnum, wire_enum
+from hogsend.graphql.fields import attribute, field, optional, wire_type
+from hogsend.graphql.mapping import Filter
+from hogsend.graphql.node import TYPES, Node, bare_uuid
+from hogsend.graphql.rows import rows
 from hogsend.schema.deadletters.collections import DEAD_LETTERS, JOBS
-from hogsend.storage.collections import Selection
 
 
-class DeadLetterSource(Enum):
-    EMAIL = "email"
-    JOURNEY = "journey"
-    WEBHOOK = "webhook"
+@wire_enum("What a dead letter stands for.")
+class DeadLetterSource(WireEnum):
+    EMAIL = "email", "An email that could not be sent, or whose outcome is unknown."
+    JOURNEY = "journey", "A run of a journey that failed, or is blocked until an operator decides."
+    WEBHOOK = "webhook", "A background job that failed on every attempt."
 
 
-class DeadLetterStatus(Enum):
-    PENDING = "pending"
-    RETRIED = "retried"
-    DISCARDED = "discarded"
+@wire_enum("Whether a dead letter is settled.")
+class DeadLetterStatus(WireEnum):
+    PENDING = "pending", "Waiting for an operator."
+    RETRIED = "retried", "Queued again; a new failure makes it pending again."
+    DISCARDED = "discarded", "Given up by an operator."
 
 
-class JobStatus(Enum):
-    PENDING = "pending"
-    RUNNING = "running"
-    DONE = "done"
-    DEAD = "dead"
+@wire_enum("Status of a background job.")
+class JobStatus(WireEnum):
+    PENDING = "pending", "Queued."
+    RUNNING = "running", "Leased by a worker."
+    DONE = "done", "Done."
+    DEAD = "dead", "Failed on every attempt."
 
 
-described_enum(
-    DeadLetterSource,
-    "DeadLetterSource",
-    "What could not be done.",
-    {
-        DeadLetterSource.EMAIL: "An email could not be sent, or nobody knows whether it was.",
-        DeadLetterSource.JOURNEY: "A run of a journey broke, or stands still until a person decides.",
-        DeadLetterSource.WEBHOOK: "Background work failed every time that it was tried.",
-    },
-)
-described_enum(
-    DeadLetterStatus,
-    "DeadLetterStatus",
-    "How far a dead letter is settled.",
-    {
-        DeadLetterStatus.PENDING: "It waits for a person.",
-        DeadLetterStatus.RETRIED: "It was queued again; a new failure brings it back.",
-        DeadLetterStatus.DISCARDED: "It was given up.",
-    },
-)
-described_enum(
-    JobStatus,
-    "JobStatus",
-    "How far background work is.",
-    {
-        JobStatus.PENDING: "It waits for its turn.",
-        JobStatus.RUNNING: "A worker has it.",
-        JobStatus.DONE: "It is done.",
-        JobStatus.DEAD: "It failed every time.",
-    },
-)
-
-# The word in the id of what each source's `source_id` stands for.
+# The prefix of the type that each source's `source_id` is a key of.
 _SUBJECTS = {
     DeadLetterSource.EMAIL: "email",
     DeadLetterSource.JOURNEY: "state",
@@ -78,38 +47,30 @@ _SUBJECTS = {
 }
 
 
-@strawberry.type(description="Background work that is not a journey.")
-class Job(Node):
-    prefix: ClassVar[str] = "job"
-    collection = JOBS
-    columns: ClassVar[Columns] = {"status": JobStatus}
-
-    kind: str = strawberry.field(description="What is to be done.")
-    status: JobStatus = strawberry.field(description="How far it is.")
-    attempts: int = strawberry.field(description="How often it was tried.")
-    max_attempts: int = strawberry.field(description="How often it is tried at most.")
-    run_at: datetime = strawberry.field(description="When it may next run, in real time.")
-    error: str | None = strawberry.field(description="How it last failed.")
-    created_at: datetime = strawberry.field(description="When it was queued, in real time.")
+@wire_type("A background job: work that is not a journey, such as a webhook or an import.")
+class Job(Node, collection=JOBS):
+    kind: str = attribute("Name of the kind of work.")
+    status: JobStatus = attribute("Its status.")
+    attempts: int = attribute("Number of attempts made.")
+    max_attempts: int = attribute("Number of attempts after which it is dead.")
+    run_at: datetime = attribute("When it may next run, in real time.")
+    error: str | None = attribute("Error of the last failed attempt.")
+    created_at: datetime = attribute("When it was queued, in real time.")
 
     uuid = bare_uuid()
 
 
-@strawberry.type(description="What could not be done, kept for a person to settle.")
-class DeadLetter(Node):
-    prefix: ClassVar[str] = "deadletter"
-    collection = DEAD_LETTERS
-    columns: ClassVar[Columns] = {"source": DeadLetterSource, "status": DeadLetterStatus}
-
-    source: DeadLetterSource = strawberry.field(description="What kind of thing failed.")
-    source_id: str | None = strawberry.field(description="Which: the bare UUID of the email, run or job.")
-    payload: JSON = strawberry.field(description="What was to be done.")
-    error: str = strawberry.field(description="How it last failed.")
-    retry_count: int = strawberry.field(description="How many retries failed again.")
-    status: DeadLetterStatus = strawberry.field(description="How far it is settled.")
-    retried_at: datetime | None = strawberry.field(description="When it was last retried.")
-    created_at: datetime = strawberry.field(description="When it first failed.")
-    updated_at: datetime = strawberry.field(description="When it last failed or was settled.")
+@wire_type("A dead letter: work that failed for good, kept until an operator settles it.")
+class DeadLetter(Node, collection=DEAD_LETTERS):
+    source: DeadLetterSource = attribute("What it stands for.")
+    source_id: str | None = attribute("Bare UUID of the email, run or job.")
+    payload: JSON = attribute("Input of the work that failed.")
+    error: str = attribute("Error of the last failure.")
+    retry_count: int = attribute("Number of retries that failed again.")
+    status: DeadLetterStatus = attribute("Whether it is settled.")
+    retried_at: datetime | None = attribute("When it was last retried.")
+    created_at: datetime = attribute("When the work first failed.")
+    updated_at: datetime = attribute("When it last failed, or was settled.")
 
     uuid = bare_uuid()
 
@@ -119,20 +80,14 @@ class DeadLetter(Node):
         return None if self.source_id is None else await kind.fetch(info.context, self.source_id)
 
 
-@strawberry.input(description="Which dead letters.")
-class DeadLetterFilter:
-    source: DeadLetterSource | None = strawberry.field(default=None, description="Of this kind.")
-    status: DeadLetterStatus | None = strawberry.field(default=None, description="Settled this far.")
+@strawberry.input(description="Filter of dead letters: all given fields must match.")
+class DeadLetterFilter(Filter):
+    source: DeadLetterSource | None = optional("Only those that stand for this.")
+    status: DeadLetterStatus | None = optional("Only those with this status.")
 
 
 @strawberry.type
 class DeadLetterQuery:
-    @connection("deadletter", scope=Scope.READ, description="What could not be done, newest first.")
-    def dead_letters(
-        self, filter: Annotated[DeadLetterFilter | None, described("Which; all unless told.")] = None
-    ) -> Selection:
-        wanted = filter or DeadLetterFilter()
-        return DEAD_LETTERS.all().filtered(
-            source=wanted.source.value if wanted.source else None,
-            status=wanted.status.value if wanted.status else None,
-        )
+    dead_letters = rows(
+        DEAD_LETTERS, scope=Scope.READ, filter=DeadLetterFilter, description="Dead letters, newest first."
+    )

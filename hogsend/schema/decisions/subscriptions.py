@@ -1,4 +1,4 @@
-"""Verdicts, live."""
+"""Live decisions."""
 
 from __future__ import annotations
 
@@ -11,37 +11,35 @@ import strawberry
 from hogsend.access.caller import Scope
 from hogsend.graphql import ids
 from hogsend.graphql.context import Info
-from hogsend.graphql.fields import described, field, subscription
-from hogsend.graphql.live import entries
-from hogsend.graphql.node import link
-from hogsend.realtime.streams import Selection
-from hogsend.schema.decisions.types import Decision
+from hogsend.graphql.fields import attribute, described, subscription, wire_type
+from hogsend.graphql.live import After, entries
+from hogsend.graphql.rows import to_one
+from hogsend.realtime.streams import ActivityFilter
 
 
-@strawberry.type(description="A verdict about somebody in a journey.")
+@wire_type("A decision about a contact in a journey, live.")
 class JourneyActivity:
     ref_id: strawberry.Private[UUID]
-    cursor: str = strawberry.field(description="Where the stream goes on behind it.")
+    cursor: str = attribute("Position in the stream: `after` resumes exactly behind it.")
 
-    @field("The verdict.")
-    async def decision(self, info: Info) -> Decision | None:
-        return await link(info.context, "decision", self.ref_id)  # type: ignore[no-any-return]
+    decision = to_one("decision", "ref_id", "The decision.")
 
 
 @strawberry.type
 class DecisionSubscription:
     @subscription(
         scope=Scope.READ,
-        description="What is decided in a journey, or in all of them: the verdicts behind `after`, then each new one.",
+        description="Live decisions of one journey, or of all: those behind `after`, then each new one.",
     )
     async def journey_activity(
         self,
         info: Info,
-        journey_id: Annotated[strawberry.ID | None, described("In this journey.")] = None,
-        after: Annotated[str | None, described("An earlier `cursor`; from now on unless told.")] = None,
+        journey_id: Annotated[strawberry.ID | None, described("Only decisions about this journey.")] = None,
+        after: After = None,
     ) -> AsyncIterator[JourneyActivity]:
         name = None if journey_id is None else ids.name_of(journey_id, "journey")
-        async for entry in entries(info.context, Selection(kinds=("decision",), journey_id=name), after):
-            # Verdicts outside any journey, such as an unsubscription, are in the contact's timeline.
+        wanted = ActivityFilter(kinds=("decision",), journey_id=name)
+        async for entry in entries(info.context, wanted, after):
+            # Decisions outside any journey, such as an unsubscription, are in the contact's timeline.
             if entry.journey_id is not None:
                 yield JourneyActivity(ref_id=entry.ref_id, cursor=entry.cursor.encode())

@@ -1,125 +1,56 @@
-"""What emails, and what becomes of them, are called on the wire."""
+"""Enums about emails."""
 
 from __future__ import annotations
 
-from enum import Enum
-
-from hogsend.graphql.enums import described_enum
+from hogsend.graphql.enums import WireEnum, wire_enum
 
 
-class EmailStatus(Enum):
-    QUEUED = "queued"
-    RENDERED = "rendered"
-    SENT = "sent"
-    DELIVERED = "delivered"
-    OPENED = "opened"
-    CLICKED = "clicked"
-    BOUNCED = "bounced"
-    COMPLAINED = "complained"
-    FAILED = "failed"
-
-
-described_enum(
-    EmailStatus,
-    "EmailStatus",
-    "How far an email got. It only ever moves on, in whatever order the news arrive.",
-    {
-        EmailStatus.QUEUED: "It is to be sent.",
-        EmailStatus.RENDERED: "It was handed to the provider, whose answer is not in yet.",
-        EmailStatus.SENT: "The provider took it.",
-        EmailStatus.DELIVERED: "It reached the mailbox.",
-        EmailStatus.OPENED: "It was opened.",
-        EmailStatus.CLICKED: "A link in it was clicked.",
-        EmailStatus.BOUNCED: "The mailbox refused it.",
-        EmailStatus.COMPLAINED: "Its reader marked it as spam.",
-        EmailStatus.FAILED: "It was not sent, and will not be by itself.",
-    },
+@wire_enum(
+    "Status of an email: the furthest that it got. It only moves forward, in whatever order reports arrive."
 )
+class EmailStatus(WireEnum):
+    QUEUED = "queued", "Waiting to be sent."
+    RENDERED = "rendered", "Handed to the provider, whose answer is not in yet."
+    SENT = "sent", "Accepted by the provider."
+    DELIVERED = "delivered", "Delivered to the mailbox."
+    OPENED = "opened", "Opened."
+    CLICKED = "clicked", "A link in it was clicked."
+    BOUNCED = "bounced", "Rejected by the mailbox."
+    COMPLAINED = "complained", "Marked as spam by the recipient."
+    FAILED = "failed", "Not sent, and not retried automatically."
 
 
-class EmailFact(Enum):
-    QUEUED = "queued"
-    SENT = "sent"
-    DELIVERY_DELAYED = "delivery_delayed"
-    DELIVERED = "delivered"
-    OPENED = "opened"
-    CLICKED = "clicked"
-    BOUNCED = "bounced"
-    COMPLAINED = "complained"
-    FAILED = "failed"
+@wire_enum("Type of a delivery event: what can happen to an email.", name="EmailEventType")
+class EmailFact(WireEnum):
+    QUEUED = "queued", "It was requested."
+    SENT = "sent", "The provider accepted it."
+    DELIVERY_DELAYED = "delivery_delayed", "The mailbox could not accept it yet."
+    DELIVERED = "delivered", "It was delivered to the mailbox."
+    OPENED = "opened", "It was opened."
+    CLICKED = "clicked", "A link in it was clicked."
+    BOUNCED = "bounced", "The mailbox rejected it."
+    COMPLAINED = "complained", "The recipient marked it as spam."
+    FAILED = "failed", "Sending was given up."
 
 
-described_enum(
-    EmailFact,
-    "EmailEventType",
-    "What can become of an email.",
-    {
-        EmailFact.QUEUED: "It was asked for.",
-        EmailFact.SENT: "The provider took it.",
-        EmailFact.DELIVERY_DELAYED: "The mailbox could not take it yet.",
-        EmailFact.DELIVERED: "It reached the mailbox.",
-        EmailFact.OPENED: "It was opened.",
-        EmailFact.CLICKED: "A link in it was clicked.",
-        EmailFact.BOUNCED: "The mailbox refused it.",
-        EmailFact.COMPLAINED: "Its reader marked it as spam.",
-        EmailFact.FAILED: "It was given up.",
-    },
-)
+@wire_enum("Something that the recipient or the mailbox ever did with an email, whatever came later.")
+class EmailEngagement(WireEnum):
+    OPENED = "opened", "Ever opened."
+    CLICKED = "clicked", "Ever clicked."
+    BOUNCED = "bounced", "Ever bounced."
+    COMPLAINED = "complained", "Ever marked as spam."
 
 
-class EmailEngagement(Enum):
-    OPENED = "opened"
-    CLICKED = "clicked"
-    BOUNCED = "bounced"
-    COMPLAINED = "complained"
+@wire_enum("Sort field of emails. Emails without a value come last.")
+class EmailSort(WireEnum):
+    CREATED_AT = "created_at", "When the email was requested."
+    SENT_AT = "sent_at", "When the provider accepted it."
+    OPENED_AT = "opened_at", "When it was first opened."
+    CLICKED_AT = "clicked_at", "When a link in it was first clicked."
 
 
-described_enum(
-    EmailEngagement,
-    "EmailEngagement",
-    "What a reader or a mailbox did with an email, whatever came later.",
-    {
-        EmailEngagement.OPENED: "It was opened.",
-        EmailEngagement.CLICKED: "A link in it was clicked.",
-        EmailEngagement.BOUNCED: "It bounced.",
-        EmailEngagement.COMPLAINED: "It was marked as spam.",
-    },
-)
-
-
-class EmailSort(Enum):
-    CREATED_AT = "created_at"
-    SENT_AT = "sent_at"
-    OPENED_AT = "opened_at"
-    CLICKED_AT = "clicked_at"
-
-
-described_enum(
-    EmailSort,
-    "EmailSort",
-    "What emails are sorted by. Those to which it never happened come last.",
-    {
-        EmailSort.CREATED_AT: "When they were asked for.",
-        EmailSort.SENT_AT: "When the provider took them.",
-        EmailSort.OPENED_AT: "When they were first opened.",
-        EmailSort.CLICKED_AT: "When a link in them was first clicked.",
-    },
-)
-
-
-class SuppressionType(Enum):
-    BOUNCE = "bounce"
-    COMPLAINT = "complaint"
-    MANUAL = "manual"
-
-
-described_enum(
-    SuppressionType,
-    "SuppressionType",
-    "Why an address is not written to.",
-    {
-        SuppressionType.BOUNCE: "Email to it bounced for good.",
-        SuppressionType.COMPLAINT: "Its reader marked an email as spam.",
-        SuppressionType.MANUAL: "An operator said so.",
-    },
-)
+@wire_enum("Why an address is suppressed.")
+class SuppressionType(WireEnum):
+    BOUNCE = "bounce", "An email to it bounced permanently."
+    COMPLAINT = "complaint", "Its owner marked an email as spam."
+    MANUAL = "manual", "An operator suppressed it."

@@ -1,4 +1,4 @@
-"""What becomes of emails, live."""
+"""Live delivery events of emails."""
 
 from __future__ import annotations
 
@@ -10,22 +10,20 @@ import strawberry
 from hogsend.access.caller import Scope
 from hogsend.graphql import ids
 from hogsend.graphql.context import Info
-from hogsend.graphql.fields import described, subscription
-from hogsend.graphql.live import entries
+from hogsend.graphql.fields import described, optional, subscription
+from hogsend.graphql.live import After, entries
 from hogsend.graphql.node import by_key
-from hogsend.realtime.streams import Selection
+from hogsend.realtime.streams import ActivityFilter
 from hogsend.schema.contacts.timeline import EmailActivity, TimelineEntry
 from hogsend.schema.emails.enums import EmailFact
 from hogsend.schema.emails.types import Email
 
 
-@strawberry.input(description="Which news of which emails.")
+@strawberry.input(description="Filter of live email activity: all given fields must match.")
 class EmailActivityFilter:
-    types: list[EmailFact] | None = strawberry.field(default=None, description="Only these.")
-    journey_id: strawberry.ID | None = strawberry.field(
-        default=None, description="Of emails that this journey sent."
-    )
-    template_key: str | None = strawberry.field(default=None, description="Of emails of this template.")
+    types: list[EmailFact] | None = optional("Only activity of these types.")
+    journey_id: strawberry.ID | None = optional("Only emails that this journey sent.")
+    template_key: str | None = optional("Only emails of this template.")
 
     def takes(self, type: str) -> bool:
         return self.types is None or EmailFact(type) in self.types
@@ -39,16 +37,16 @@ class EmailActivityFilter:
 class EmailSubscription:
     @subscription(
         scope=Scope.READ,
-        description="What becomes of emails: sent, delivered, opened, clicked … behind `after`, then as it comes.",
+        description="Live email activity (sent, delivered, opened …): what is behind `after`, then each new one.",
     )
     async def email_activity(
         self,
         info: Info,
-        filter: Annotated[EmailActivityFilter | None, described("Which; all unless told.")] = None,
-        after: Annotated[str | None, described("An earlier `cursor`; from now on unless told.")] = None,
+        filter: Annotated[EmailActivityFilter | None, described("Only activity that matches it.")] = None,
+        after: After = None,
     ) -> AsyncIterator[EmailActivity]:
         wanted = filter or EmailActivityFilter()
-        async for entry in entries(info.context, Selection(kinds=("email",)), after):
+        async for entry in entries(info.context, ActivityFilter(kinds=("email",)), after):
             if not wanted.takes(entry.type):
                 continue
             email = await by_key(info.context, Email, entry.ref_id)

@@ -1,231 +1,167 @@
-"""Emails on the wire."""
+"""Emails in the schema, what became of them, and the addresses that are not written to."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, ClassVar
+from typing import ClassVar
 from uuid import UUID
 
 import strawberry
 
 from hogsend.access.caller import Scope
-from hogsend.graphql import ids
-from hogsend.graphql.connections import connection
-from hogsend.graphql.context import Info
-from hogsend.graphql.fields import described, field, query
-from hogsend.graphql.node import Columns, Node, bare_uuid, link
-from hogsend.graphql.sorting import SortOrder
-from hogsend.schema.contacts.types import user_id as user_id_of
+from hogsend.graphql.fields import attribute, field, optional, wire_type
+from hogsend.graphql.ids import name_from
+from hogsend.graphql.mapping import FieldMap, Filter
+from hogsend.graphql.node import Node, bare_uuid
+from hogsend.graphql.rows import Argument, by_id, in_code, rows, to_one
+from hogsend.schema.contacts.types import user_id_of_contact
 from hogsend.schema.decisions.collections import DECISIONS
 from hogsend.schema.decisions.enums import Reason
 from hogsend.schema.emails.collections import CLICKS, EMAILS, HISTORY, LINKS, SUPPRESSIONS
 from hogsend.schema.emails.enums import EmailEngagement, EmailFact, EmailSort, EmailStatus, SuppressionType
-from hogsend.schema.emails.templates import EmailTemplate
-from hogsend.schema.refs import ContactRef, EventRef, JourneyRef, StateRef, journey_named
-from hogsend.storage.collections import Selection
 from hogsend.tables.decisions import decisions
 from hogsend.tables.emails import email_events, email_links
 
 
-@strawberry.type(description="One thing that became of an email.")
-class EmailEvent(Node):
-    prefix: ClassVar[str] = "activity"
-    collection = HISTORY
-    columns: ClassVar[Columns] = {"type": EmailFact}
-
-    type: EmailFact = strawberry.field(description="What became of it.")
-    at: datetime = strawberry.field(description="When.")
-    url: str | None = strawberry.field(description="Where a click led.")
-    ip_address: str | None = strawberry.field(description="Where an open or a click came from.")
-    user_agent: str | None = strawberry.field(description="What an open or a click was made with.")
-    detail: str | None = strawberry.field(description="What the provider said about it.")
+@wire_type("A delivery event: one thing that happened to an email.")
+class EmailEvent(Node, collection=HISTORY):
+    type: EmailFact = attribute("What happened.")
+    at: datetime = attribute("When it happened.")
+    url: str | None = attribute("URL of a clicked link.")
+    ip_address: str | None = attribute("IP address of an open or a click.")
+    user_agent: str | None = attribute("User agent of an open or a click.")
+    detail: str | None = attribute("What the provider reported, in its words.")
 
 
-@strawberry.type(description="One click on a link of an email.")
-class EmailClick(Node):
-    prefix: ClassVar[str] = "click"
-    collection = CLICKS
-    columns: ClassVar[Columns] = {"clicked_at": "at"}
-
-    clicked_at: datetime = strawberry.field(description="When.")
-    ip_address: str | None = strawberry.field(description="Where it came from.")
-    user_agent: str | None = strawberry.field(description="What it was made with.")
+@wire_type("A click on a link of an email.")
+class EmailClick(Node, collection=CLICKS, columns={"clicked_at": "at"}):
+    clicked_at: datetime = attribute("When the link was clicked.")
+    ip_address: str | None = attribute("IP address of the click.")
+    user_agent: str | None = attribute("User agent of the click.")
 
     uuid = bare_uuid()
 
 
-@strawberry.type(description="A link of an email whose clicks are counted.")
-class EmailLink(Node):
-    prefix: ClassVar[str] = "link"
-    collection = LINKS
-    columns: ClassVar[Columns] = {"original_url": "url"}
-
-    position: int = strawberry.field(description="Its place among the email's links, from 0.")
-    original_url: str = strawberry.field(description="Where it leads.")
+@wire_type("A link of an email whose clicks are tracked.")
+class EmailLink(Node, collection=LINKS, columns={"original_url": "url"}):
+    position: int = attribute("Position among the email's links, from 0.")
+    original_url: str = attribute("URL that it leads to.")
 
     uuid = bare_uuid()
+    clicks = rows(
+        CLICKS,
+        email_events.c.link_id,
+        description="Clicks on it, oldest first; `totalCount` is the number of clicks.",
+    )
 
-    @connection("click", description="The clicks on it, oldest first; `totalCount` says how many.")
-    def clicks(self) -> Selection:
-        return CLICKS.under(email_events.c.link_id, self.key)
 
-
-@strawberry.type(description="An email to one person: sent, on its way, or kept back.")
-class Email(Node):
-    prefix: ClassVar[str] = "email"
-    collection = EMAILS
-    columns: ClassVar[Columns] = {"resend_of_id": "resend_of", "status": EmailStatus, "refusal": Reason}
-
+@wire_type("An email to one person: sent, on its way, or withheld.")
+class Email(Node, collection=EMAILS, columns={"resend_of_id": "resend_of"}):
     contact_id: strawberry.Private[UUID | None]
     state_id: strawberry.Private[UUID | None]
     event_id: strawberry.Private[UUID | None]
     resend_of_id: strawberry.Private[UUID | None]
-    template_key: str | None = strawberry.field(description="The key of its template; null for one without.")
-    journey_id: str | None = strawberry.field(description="The author's id of the journey that sent it.")
-    message_id: str | None = strawberry.field(description="The provider's id, once it took the email.")
-    provider: str | None = strawberry.field(description="Who delivers it: `resend`, `smtp`, `inbox` …")
-    from_email: str = strawberry.field(description="From whom.")
-    to_email: str = strawberry.field(description="To whom.")
-    reply_to: str | None = strawberry.field(description="Where answers go.")
-    subject: str = strawberry.field(description="The subject line, as it was rendered.")
-    category: str | None = strawberry.field(description="The preference category that it belongs to.")
-    status: EmailStatus = strawberry.field(description="The furthest that it got.")
-    refusal: Reason | None = strawberry.field(description="Why it was kept back; null where it was not.")
-    error: str | None = strawberry.field(description="What the provider or the renderer last said.")
-    outcome_unknown: bool = strawberry.field(
-        description="Nobody knows whether it was sent: see its dead letter."
+    template_key: str | None = attribute("Key of its template; null for one without.")
+    journey_id: str | None = attribute("Key of the journey that sent it.")
+    message_id: str | None = attribute("Message id of the provider, once it accepted it.")
+    provider: str | None = attribute("Provider that delivers it: `resend`, `smtp`, `inbox` …")
+    from_email: str = attribute("Sender address.")
+    to_email: str = attribute("Recipient address.")
+    reply_to: str | None = attribute("Reply-To address.")
+    subject: str = attribute("Subject line, as rendered.")
+    category: str | None = attribute("Preference category that it belongs to.")
+    status: EmailStatus = attribute("Status: the furthest that it got.")
+    refusal: Reason | None = attribute("Why it was withheld; null where it was not.")
+    error: str | None = attribute("Last error of the provider or the renderer.")
+    outcome_unknown: bool = attribute(
+        "Whether it is unknown if it was sent; its dead letter waits for an operator."
     )
-    attempts: int = strawberry.field(description="How often it was handed to the provider.")
-    sent_at: datetime | None = strawberry.field(description="When the provider took it.")
-    delivered_at: datetime | None = strawberry.field(description="When it first reached the mailbox.")
-    opened_at: datetime | None = strawberry.field(description="When it was first opened.")
-    clicked_at: datetime | None = strawberry.field(description="When a link in it was first clicked.")
-    bounced_at: datetime | None = strawberry.field(description="When it bounced.")
-    complained_at: datetime | None = strawberry.field(description="When its reader marked it as spam.")
-    created_at: datetime = strawberry.field(description="When it was asked for.")
-    updated_at: datetime = strawberry.field(description="When something last became of it.")
+    attempts: int = attribute("Number of times that it was handed to the provider.")
+    sent_at: datetime | None = attribute("When the provider accepted it.")
+    delivered_at: datetime | None = attribute("When it was first delivered to the mailbox.")
+    opened_at: datetime | None = attribute("When it was first opened.")
+    clicked_at: datetime | None = attribute("When a link in it was first clicked.")
+    bounced_at: datetime | None = attribute("When it bounced.")
+    complained_at: datetime | None = attribute("When the recipient marked it as spam.")
+    created_at: datetime = attribute("When it was requested.")
+    updated_at: datetime = attribute("When it last changed.")
 
     uuid = bare_uuid()
 
-    @field("The UUID of the run that sent it.")
+    @field("Bare UUID of the run that sent it.")
     def journey_state_id(self) -> UUID | None:
         return self.state_id
 
-    @field("The contact's externalId, or its UUID where it has none.")
-    async def user_id(self, info: Info) -> str | None:
-        return await user_id_of(info.context, self.contact_id)
-
-    @field("To whom; null where the contact was deleted.")
-    async def contact(self, info: Info) -> ContactRef | None:
-        return await link(info.context, "contact", self.contact_id)  # type: ignore[no-any-return]
-
-    @field("The run that sent it; null where none did.")
-    async def state(self, info: Info) -> StateRef | None:
-        return await link(info.context, "state", self.state_id)  # type: ignore[no-any-return]
-
-    @field("The event that caused it: the trigger of the run that sent it.")
-    async def event(self, info: Info) -> EventRef | None:
-        return await link(info.context, "event", self.event_id)  # type: ignore[no-any-return]
-
-    @field("The journey that sent it; null where this deployment has it no more.")
-    def journey(self, info: Info) -> JourneyRef | None:
-        return journey_named(info.context, self.journey_id)
-
-    @field("Its template; null where it has none, or there is no such template any more.")
-    def template(self, info: Info) -> EmailTemplate | None:
-        return EmailTemplate.named(info.context, self.template_key)
-
-    @field("The email that it was sent again for.")
-    async def resend_of(self, info: Info) -> Email | None:
-        return await link(info.context, "email", self.resend_of_id)  # type: ignore[no-any-return]
-
-    @connection("activity", description="What became of it, oldest first.")
-    def history(self, types: Annotated[list[EmailFact] | None, described("Only these.")] = None) -> Selection:
-        wanted = None if types is None else [one.value for one in types]
-        return HISTORY.under(email_events.c.email_id, self.key).filtered(types=wanted)
-
-    @connection("link", description="Its links, in their order.")
-    def links(self) -> Selection:
-        return LINKS.under(email_links.c.email_id, self.key)
-
-    @connection("decision", description="The verdicts about it, oldest first.")
-    def decisions(self) -> Selection:
-        return DECISIONS.under(decisions.c.email_id, self.key).sorted("recorded", descending=False)
+    user_id = user_id_of_contact()
+    contact = to_one("contact", "contact_id", "The recipient; null where the contact was deleted.")
+    state = to_one("state", "state_id", "The run that sent it; null where none did.")
+    event = to_one("event", "event_id", "The event that caused it: the trigger of the run that sent it.")
+    journey = in_code(
+        "journey", "journey_id", "The journey that sent it; null where this deployment has it no more."
+    )
+    template = in_code(
+        "template", "template_key", "Its template; null where it has none, or this deployment has it no more."
+    )
+    resend_of = to_one("email", "resend_of_id", "The email that it is a resend of.")
+    history = rows(
+        HISTORY,
+        email_events.c.email_id,
+        description="Its delivery events, oldest first.",
+        arguments={"types": Argument(list[EmailFact] | None, "Only events of these types.")},
+    )
+    links = rows(LINKS, email_links.c.email_id, description="Its tracked links, by position.")
+    decisions = rows(
+        DECISIONS,
+        decisions.c.email_id,
+        ascending="recorded",
+        description="Decisions about it, oldest first.",
+    )
 
 
-@strawberry.type(description="An address that is not written to, whoever holds it.")
-class Suppression(Node):
-    prefix: ClassVar[str] = "suppression"
-    collection = SUPPRESSIONS
-    columns: ClassVar[Columns] = {"address": "email", "type": SuppressionType}
-
+@wire_type("A suppressed address: it is not written to, whichever contact has it.")
+class Suppression(Node, collection=SUPPRESSIONS, columns={"address": "email"}):
     email_id: strawberry.Private[UUID | None]
-    address: str = strawberry.field(description="The address.")
-    type: SuppressionType = strawberry.field(description="Why it is not written to.")
-    detail: str | None = strawberry.field(description="What was said about it.")
-    created_at: datetime = strawberry.field(description="Since when.")
+    address: str = attribute("The suppressed email address.")
+    type: SuppressionType = attribute("Why it is suppressed.")
+    detail: str | None = attribute("What the provider or the operator said about it.")
+    created_at: datetime = attribute("When it was suppressed.")
 
-    @field("The email that bounced or was complained about.")
-    async def email(self, info: Info) -> Email | None:
-        return await link(info.context, "email", self.email_id)  # type: ignore[no-any-return]
+    email = to_one("email", "email_id", "The email that bounced or was marked as spam.")
 
 
-@strawberry.input(description="Which emails.")
-class EmailFilter:
-    to_email: str | None = strawberry.field(default=None, description="To this address, in any case.")
-    template_key: str | None = strawberry.field(default=None, description="Of this template.")
-    category: str | None = strawberry.field(default=None, description="Of this category.")
-    status: EmailStatus | None = strawberry.field(
-        default=None, description="That got this far and no further."
-    )
-    journey_id: strawberry.ID | None = strawberry.field(default=None, description="Sent by this journey.")
-    user_id: str | None = strawberry.field(
-        default=None, description="To the contact with this externalId or UUID."
-    )
-    engagement: EmailEngagement | None = strawberry.field(
-        default=None, description="To which this ever happened."
-    )
-    from_: datetime | None = strawberry.field(
-        default=None, name="from", description="Asked for then or later."
-    )
-    to: datetime | None = strawberry.field(default=None, description="Asked for then or earlier.")
+@strawberry.input(description="Filter of emails: all given fields must match.")
+class EmailFilter(Filter):
+    filters: ClassVar[FieldMap] = {
+        "to_email": lambda address: address.strip().lower(),
+        "journey_id": name_from("journey"),
+    }
 
-    def narrow(self, selection: Selection) -> Selection:
-        return selection.filtered(
-            to_email=None if self.to_email is None else self.to_email.strip().lower(),
-            template_key=self.template_key,
-            category=self.category,
-            status=None if self.status is None else self.status.value,
-            journey_id=None if self.journey_id is None else ids.name_of(self.journey_id, "journey"),
-            user_id=self.user_id,
-            engagement=None if self.engagement is None else self.engagement.value,
-            from_=self.from_,
-            to=self.to,
-        )
+    to_email: str | None = optional("Only emails to this address, in any case.")
+    template_key: str | None = optional("Only emails of this template.")
+    category: str | None = optional("Only emails of this preference category.")
+    status: EmailStatus | None = optional("Only emails with this status.")
+    journey_id: strawberry.ID | None = optional("Only emails that this journey sent.")
+    user_id: str | None = optional("Only emails to the contact with this externalId or UUID.")
+    engagement: EmailEngagement | None = optional("Only emails to which this ever happened.")
+    from_: datetime | None = optional("Only emails requested at or after this instant.", name="from")
+    to: datetime | None = optional("Only emails requested at or before this instant.")
 
 
 @strawberry.type
 class EmailQuery:
-    @query(description="One email; null where there is none.")
-    async def email(
-        self, info: Info, id: Annotated[strawberry.ID, described("Its id, or its bare UUID.")]
-    ) -> Email | None:
-        return await Email.fetch(info.context, id)  # type: ignore[return-value]
-
-    @connection("email", scope=Scope.READ, description="Emails: sent, on their way, or kept back.")
-    def emails(
-        self,
-        filter: Annotated[EmailFilter | None, described("Which emails; all unless told.")] = None,
-        sort: Annotated[EmailSort, described("What they are sorted by.")] = EmailSort.CREATED_AT,
-        order: Annotated[SortOrder, described("Which way.")] = SortOrder.DESC,
-    ) -> Selection:
-        found = (filter or EmailFilter()).narrow(EMAILS.all())
-        return found.sorted(sort.value, descending=order is SortOrder.DESC)
-
-    @connection(
-        "suppression", scope=Scope.READ, description="Addresses that are not written to, newest first."
+    email = by_id(Email, "An email by id; null where there is none.")
+    emails = rows(
+        EMAILS,
+        scope=Scope.READ,
+        filter=EmailFilter,
+        sorts=EmailSort,
+        description="Emails: sent, on their way, or withheld.",
     )
-    def suppressions(
-        self, type: Annotated[SuppressionType | None, described("Only those for this reason.")] = None
-    ) -> Selection:
-        return SUPPRESSIONS.all().filtered(type=None if type is None else type.value)
+    suppressions = rows(
+        SUPPRESSIONS,
+        scope=Scope.READ,
+        description="Suppressed addresses, newest first.",
+        arguments={
+            "type": Argument(SuppressionType | None, "Only addresses that are suppressed for this reason.")
+        },
+    )

@@ -1,9 +1,9 @@
-"""Read events."""
+"""Lists of events."""
 
 from __future__ import annotations
 
 from hogsend.contacts.lookup import id_of
-from hogsend.storage.collections import Collection, Sort
+from hogsend.storage.collections import Collection, Sort, between, equals
 from hogsend.tables.events import user_events
 
 _e = user_events.c
@@ -15,9 +15,8 @@ EVENTS = Collection(
     key=_e.id,
     sorts={"occurred_at": Sort(_e.occurred_at)},
     filters={
-        "name": lambda name: _e.name == name,
+        **equals(_e.name),
+        **between(_e.occurred_at),
         "user_id": lambda ref: _e.contact_id == id_of(ref),
-        "from_": lambda instant: _e.occurred_at >= instant,
-        "to": lambda instant: _e.occurred_at <= instant,
     },
 )

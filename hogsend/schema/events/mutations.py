@@ -14,9 +14,9 @@ from hogsend.access.caller import Scope
 from hogsend.access.idempotency import Claim
 from hogsend.events.event import NewEvent
 from hogsend.graphql.context import Context, Info
-from hogsend.graphql.fields import field
 from hogsend.graphql.mutations import Answer, idempotency_key, mutation, part, payload, sample_of
-from hogsend.graphql.node import by_key, link
+from hogsend.graphql.node import by_key
+from hogsend.graphql.rows import to_one
 from hogsend.ingestion.ingest import ingest
 from hogsend.ingestion.replay_events import (
     MOST_AT_ONCE,
@@ -28,7 +28,6 @@ from hogsend.ingestion.replay_events import (
     replay_all,
 )
 from hogsend.schema.events.types import Event
-from hogsend.schema.refs import StateRef
 
 SAMPLE = 10
 
@@ -75,9 +74,7 @@ class EventExit:
     exited: bool = strawberry.field(description="False where the event does not fit the exit's conditions.")
     state_id: strawberry.Private[UUID]
 
-    @field("The run.")
-    async def state(self, info: Info) -> StateRef | None:
-        return await link(info.context, "state", self.state_id)  # type: ignore[no-any-return]
+    state = to_one("state", "state_id", "The run.")
 
 
 @payload("What `eventIngest` did.", errors="INVALID")

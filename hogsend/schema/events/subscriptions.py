@@ -1,4 +1,4 @@
-"""Events, live."""
+"""Live events."""
 
 from __future__ import annotations
 
@@ -9,41 +9,40 @@ import strawberry
 
 from hogsend.access.caller import Scope
 from hogsend.graphql.context import Info
-from hogsend.graphql.fields import described, subscription
-from hogsend.graphql.live import entries
+from hogsend.graphql.fields import described, optional, subscription
+from hogsend.graphql.live import After, entries
 from hogsend.graphql.node import by_key
-from hogsend.realtime.streams import Selection
+from hogsend.realtime.streams import ActivityFilter
 from hogsend.schema.contacts.timeline import EventReceived, TimelineEntry
+from hogsend.schema.contacts.types import user_id
 from hogsend.schema.events.types import Event
 
 
-@strawberry.input(description="Which events.")
+@strawberry.input(description="Filter of live events: all given fields must match.")
 class EventReceivedFilter:
-    name: str | None = strawberry.field(default=None, description="Of this name.")
-    user_id: str | None = strawberry.field(
-        default=None, description="Of the contact with this externalId or UUID."
-    )
+    name: str | None = optional("Only events with this name.")
+    user_id: str | None = optional("Only events of the contact with this externalId or UUID.")
 
 
 @strawberry.type
 class EventSubscription:
     @subscription(
         scope=Scope.READ,
-        description="Events as they are taken in: those behind `after`, then each new one.",
+        description="Live events as they are ingested: those behind `after`, then each new one.",
     )
     async def event_received(
         self,
         info: Info,
-        filter: Annotated[EventReceivedFilter | None, described("Which; all unless told.")] = None,
-        after: Annotated[str | None, described("An earlier `cursor`; from now on unless told.")] = None,
+        filter: Annotated[EventReceivedFilter | None, described("Only events that match it.")] = None,
+        after: After = None,
     ) -> AsyncIterator[EventReceived]:
         wanted = filter or EventReceivedFilter()
-        async for entry in entries(info.context, Selection(kinds=("event",)), after):
+        async for entry in entries(info.context, ActivityFilter(kinds=("event",)), after):
             event = await by_key(info.context, Event, entry.ref_id)
             if event is None or wanted.name not in (None, event.name):
                 continue
             if wanted.user_id is not None and wanted.user_id not in (
-                await event.known_as(info.context),
+                await user_id(info.context, event.contact_id),
                 str(event.contact_id),
             ):
                 continue

@@ -1,95 +1,65 @@
-"""Events on the wire."""
+"""Events in the schema."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, ClassVar
 from uuid import UUID
 
 import strawberry
 from strawberry.scalars import JSON
 
 from hogsend.access.caller import Scope
-from hogsend.graphql.connections import connection
-from hogsend.graphql.context import Context, Info
-from hogsend.graphql.fields import described, field, query
-from hogsend.graphql.node import Node, bare_uuid, link
-from hogsend.schema.contacts.types import Contact, user_id
+from hogsend.graphql.fields import attribute, optional, wire_type
+from hogsend.graphql.mapping import Filter
+from hogsend.graphql.node import Node, bare_uuid
+from hogsend.graphql.rows import by_id, rows, to_one
+from hogsend.schema.contacts.types import user_id_of_contact
 from hogsend.schema.decisions.collections import DECISIONS
 from hogsend.schema.emails.collections import EMAILS
 from hogsend.schema.events.collections import EVENTS
 from hogsend.schema.journeys.collections import STATES
-from hogsend.storage.collections import Selection
 from hogsend.tables.decisions import decisions
 from hogsend.tables.emails import email_sends
 from hogsend.tables.journeys import journey_states
 
 
-@strawberry.type(description="Something that a person did, as it was reported.")
-class Event(Node):
-    prefix: ClassVar[str] = "event"
-    collection = EVENTS
-
+@wire_type("An event: something that a contact did, as it was reported.")
+class Event(Node, collection=EVENTS):
     contact_id: strawberry.Private[UUID | None]
-    name: str = strawberry.field(description="What happened, e.g. `project.created`.")
-    properties: JSON = strawberry.field(description="What was told about it.")
-    occurred_at: datetime = strawberry.field(description="When it happened.")
-    received_at: datetime = strawberry.field(description="When Hogsend heard of it.")
-    source: str = strawberry.field(description="Where it came from: `api`, `posthog`, `journey`, `enroll` …")
+    name: str = attribute("Event name, such as `project.created`.")
+    properties: JSON = attribute("Properties that were reported with it.")
+    occurred_at: datetime = attribute("When it happened.")
+    received_at: datetime = attribute("When Hogsend ingested it.")
+    source: str = attribute("Where it came from: `api`, `posthog`, `journey`, `enroll` …")
 
     uuid = bare_uuid()
 
-    @field("The contact's externalId, or its UUID where it has none.")
-    async def user_id(self, info: Info) -> str | None:
-        return await self.known_as(info.context)
-
-    async def known_as(self, context: Context) -> str | None:
-        return await user_id(context, self.contact_id)
-
-    @field("Who did it; null where the contact was deleted.")
-    async def contact(self, info: Info) -> Contact | None:
-        return await link(info.context, "contact", self.contact_id)  # type: ignore[no-any-return]
-
-    @connection(
-        "decision", description="Every journey that saw it, with its verdict, and what else it led to."
+    user_id = user_id_of_contact()
+    contact = to_one("contact", "contact_id", "The contact that it is about; null where that was deleted.")
+    decisions = rows(
+        DECISIONS,
+        decisions.c.event_id,
+        ascending="recorded",
+        description="Decisions that it led to, oldest first: one for each journey that saw it, and what followed.",
     )
-    def decisions(self) -> Selection:
-        return DECISIONS.under(decisions.c.event_id, self.key).sorted("recorded", descending=False)
-
-    @connection("state", description="The runs that it began, newest first.")
-    def states(self) -> Selection:
-        return STATES.under(journey_states.c.trigger_event_id, self.key)
-
-    @connection("email", description="The emails that it caused, newest first.")
-    def emails(self) -> Selection:
-        return EMAILS.under(email_sends.c.event_id, self.key)
+    states = rows(STATES, journey_states.c.trigger_event_id, description="Runs that it began, newest first.")
+    emails = rows(EMAILS, email_sends.c.event_id, description="Emails that it caused, newest first.")
 
 
-@strawberry.input(description="Which events.")
-class EventFilter:
-    user_id: str | None = strawberry.field(
-        default=None, description="Of the contact with this externalId or UUID."
-    )
-    name: str | None = strawberry.field(default=None, description="Of this name.")
-    from_: datetime | None = strawberry.field(
-        default=None, name="from", description="That happened then or later."
-    )
-    to: datetime | None = strawberry.field(default=None, description="That happened then or earlier.")
-
-    def narrow(self, selection: Selection) -> Selection:
-        return selection.filtered(user_id=self.user_id, name=self.name, from_=self.from_, to=self.to)
+@strawberry.input(description="Filter of events: all given fields must match.")
+class EventFilter(Filter):
+    user_id: str | None = optional("Only events of the contact with this externalId or UUID.")
+    name: str | None = optional("Only events with this name.")
+    from_: datetime | None = optional("Only events that happened at or after this instant.", name="from")
+    to: datetime | None = optional("Only events that happened at or before this instant.")
 
 
 @strawberry.type
 class EventQuery:
-    @query(description="One event; null where there is none.")
-    async def event(
-        self, info: Info, id: Annotated[strawberry.ID, described("Its id, or its bare UUID.")]
-    ) -> Event | None:
-        return await Event.fetch(info.context, id)  # type: ignore[return-value]
-
-    @connection("event", scope=Scope.READ, description="Events, the newest first by when they happened.")
-    def events(
-        self, filter: Annotated[EventFilter | None, described("Which events; all unless told.")] = None
-    ) -> Selection:
-        return (filter or EventFilter()).narrow(EVENTS.all())
+    event = by_id(Event, "An event by id; null where there is none.")
+    events = rows(
+        EVENTS,
+        scope=Scope.READ,
+        filter=EventFilter,
+        description="Events, newest first by when they happened.",
+    )

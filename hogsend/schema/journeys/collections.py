@@ -1,4 +1,4 @@
-"""Read runs of journeys, what they wait for, and how many there are."""
+"""Lists of runs, their steps and waits, and how many runs a journey has."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, func, select
 
 from hogsend.contacts.lookup import id_of
-from hogsend.storage.collections import Collection, Sort
+from hogsend.storage.collections import Collection, Sort, equals
 from hogsend.tables.journeys import journey_settings, journey_states, journey_steps, journey_waits
 
 _s = journey_states.c
@@ -56,36 +56,23 @@ STATES = Collection(
     key=_s.id,
     sorts={"created_at": Sort(_s.created_at)},
     filters={
-        "journey_id": lambda journey_id: _s.journey_id == journey_id,
+        **equals(_s.journey_id),
         "statuses": _shown_as,
         "stuck": lambda stuck: (_s.status == "blocked") if stuck else (_s.status != "blocked"),
         "user_id": lambda ref: _s.contact_id == id_of(ref),
     },
 )
 
-STEPS = Collection(
-    "steps",
-    "log",
-    columns=tuple(journey_steps.c),
-    key=journey_steps.c.id,
-    sorts={"seq": Sort(journey_steps.c.seq)},
-    descending=False,
+STEPS = Collection.of("steps", "log", journey_steps, sorts=journey_steps.c.seq, descending=False)
+WAITS = Collection.of(
+    "waits", "wait", journey_waits, key=journey_waits.c.state_id, sorts=journey_waits.c.deadline
 )
-
-WAITS = Collection(
-    "waits",
-    "wait",
-    columns=tuple(journey_waits.c),
-    key=journey_waits.c.state_id,
-    sorts={"deadline": Sort(journey_waits.c.deadline)},
-)
-
-OVERRIDES = Collection(
+OVERRIDES = Collection.of(
     "overrides",
     "override",
-    columns=tuple(journey_settings.c),
+    journey_settings,
     key=journey_settings.c.journey_id,
-    sorts={"updated_at": Sort(journey_settings.c.updated_at)},
+    sorts=journey_settings.c.updated_at,
 )
 
 

@@ -1,22 +1,27 @@
-"""How far people come in a journey."""
+"""The funnel of a journey in the schema: how many runs reached each step."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
-import strawberry
 from sqlalchemy import Select, func, select
 
 from hogsend.graphql.context import Context
+from hogsend.graphql.fields import attribute, wire_type
+from hogsend.graphql.links import rows_for
+from hogsend.graphql.mapping import FieldMap, from_row
 from hogsend.tables.journeys import journey_states, journey_steps
 
 
-@strawberry.type(description="One step of a journey, and how many runs came to it.")
+@wire_type("A step of a journey's funnel: how many runs reached and passed it.")
 class FunnelStep:
-    node: str = strawberry.field(description="The step's label: a template, an event, a length of time …")
-    kind: str = strawberry.field(description="What it does: `send`, `sleep`, `wait`, `checkpoint` …")
-    reached: int = strawberry.field(description="Runs that came to it.")
-    passed: int = strawberry.field(description="Of these, runs that went on behind it.")
+    columns: ClassVar[FieldMap] = {"node": "label"}
+
+    node: str = attribute("Label of the step: a template, an event, a duration …")
+    kind: str = attribute("Kind of the step: `send`, `sleep`, `wait`, `checkpoint` …")
+    reached: int = attribute("Number of runs that reached it.")
+    passed: int = attribute("Number of these that went on past it.")
 
 
 def _statement(journey_ids: Sequence[str]) -> Select[tuple[str, str, str, int, int, int]]:
@@ -40,14 +45,5 @@ def _statement(journey_ids: Sequence[str]) -> Select[tuple[str, str, str, int, i
 
 async def funnel(context: Context, journey_id: str) -> list[FunnelStep]:
     """The steps of a journey in the order in which runs first came to them. One statement for all that ask."""
-
-    async def load(journey_ids: list[str]) -> list[list[FunnelStep]]:
-        found: dict[str, list[FunnelStep]] = {one: [] for one in journey_ids}
-        for row in await context.rows(_statement(journey_ids)):
-            step = FunnelStep(
-                node=row["label"], kind=row["kind"], reached=row["reached"], passed=row["passed"]
-            )
-            found[row["journey_id"]].append(step)
-        return [found[one] for one in journey_ids]
-
-    return await context.loader("journey funnel", load).load(journey_id)
+    rows = await rows_for(context, "journey funnel", _statement, "journey_id", journey_id)
+    return [from_row(FunnelStep, row) for row in rows]

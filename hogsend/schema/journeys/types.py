@@ -1,65 +1,42 @@
-"""Journeys on the wire."""
+"""Journeys in the schema."""
 
 from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
-from enum import Enum
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import strawberry
 from strawberry.scalars import JSON
-from strawberry.types.lazy_type import LazyType
 
 from hogsend.access.caller import Scope
 from hogsend.enrollment.explain import explain_enrollment
 from hogsend.graphql import ids
-from hogsend.graphql.connections import Listed, connection
+from hogsend.graphql.connections import InMemoryList, connection
 from hogsend.graphql.context import Context, Info
-from hogsend.graphql.enums import described_enum
 from hogsend.graphql.errors import Code, problem
-from hogsend.graphql.fields import described, field, query
-from hogsend.graphql.links import row_by_key
+from hogsend.graphql.fields import attribute, described, field, wire_type
+from hogsend.graphql.links import row_by_key, rows_for
+from hogsend.graphql.mapping import from_object
 from hogsend.graphql.node import Node
+from hogsend.graphql.rows import Argument, by_id, rows
 from hogsend.journeys.conditions.builders import Trigger
 from hogsend.journeys.definition import Journey as Definition
-from hogsend.schema.contacts.types import find_contact
+from hogsend.schema.contacts.types import ContactBy, find_contact
 from hogsend.schema.journeys.collections import OVERRIDES, STANDS_FOR, STATES, counts
+from hogsend.schema.journeys.enums import STATUS_ARGUMENT, EntryLimit
 from hogsend.schema.journeys.explain import EnrollmentExplanation
 from hogsend.schema.journeys.funnel import FunnelStep, funnel
-from hogsend.schema.journeys.runs import JourneyStateStatus
 from hogsend.schema.journeys.versions import JourneyVersion, versions
-from hogsend.schema.metrics import journey_metrics
-from hogsend.schema.refs import JourneyMetricsRef
-from hogsend.storage.collections import Selection
+from hogsend.schema.metrics.journeys import JourneyMetrics, journey_metrics
 from hogsend.tables.journeys import journey_states
 
 
-class EntryLimit(Enum):
-    ONCE = "once"
-    ONCE_PER_PERIOD = "once_per_period"
-    UNLIMITED = "unlimited"
-
-
-described_enum(
-    EntryLimit,
-    "EntryLimit",
-    "How often one person may enter a journey.",
-    {
-        EntryLimit.ONCE: "Once ever.",
-        EntryLimit.ONCE_PER_PERIOD: "Once within `entryPeriod`.",
-        EntryLimit.UNLIMITED: "As often as the trigger comes, one run at a time.",
-    },
-)
-
-
-@strawberry.type(description="An event that begins or ends runs, and what must hold when it comes.")
+@wire_type("An event that begins or ends runs, and the condition that it must meet.")
 class JourneyTrigger:
-    event: str = strawberry.field(description="The event's name.")
-    where: JSON | None = strawberry.field(
-        description="The condition as data; null where any such event counts."
-    )
-    description: str = strawberry.field(description="The same in words.")
+    event: str = attribute("Name of the event.")
+    where: JSON | None = attribute("Condition on the event as JSON; null where any such event counts.")
+    description: str = attribute("Event and condition in words.")
 
     @classmethod
     def of(cls, trigger: Trigger) -> JourneyTrigger:
@@ -67,36 +44,30 @@ class JourneyTrigger:
         return cls(event=trigger.event, where=where, description=trigger.describe())
 
 
-@strawberry.type(description="How many runs a journey has in each status.")
+@wire_type("Number of runs of a journey by status.")
 class JourneyCounts:
-    active: int = strawberry.field(default=0, description="That run, or are about to.")
-    waiting: int = strawberry.field(default=0, description="That wait.")
-    completed: int = strawberry.field(default=0, description="That came to their end.")
-    failed: int = strawberry.field(default=0, description="That broke or are stuck.")
-    exited: int = strawberry.field(default=0, description="That were ended early.")
+    active: int = strawberry.field(default=0, description="Runs that are running, or about to.")
+    waiting: int = strawberry.field(default=0, description="Runs that wait.")
+    completed: int = strawberry.field(default=0, description="Runs that completed.")
+    failed: int = strawberry.field(default=0, description="Runs that failed or are blocked.")
+    exited: int = strawberry.field(default=0, description="Runs that were ended early.")
 
 
-@strawberry.type(description="A journey: what happens to people after an event.")
-class Journey(Node):
-    prefix: ClassVar[str] = "journey"
-
+@wire_type("A journey of this deployment: what happens to contacts after an event.")
+class Journey(Node, prefix="journey"):
     definition: strawberry.Private[Definition]
 
     @classmethod
-    def named(cls, context: Context, journey_id: str | None) -> Journey | None:
-        """The journey that this deployment knows by the author's id."""
-        found = context.runtime.registry.get(journey_id) if journey_id is not None else None
+    def named(cls, context: Context, name: str | None) -> Journey | None:
+        """The journey with this key."""
+        found = context.runtime.registry.get(name) if name is not None else None
         return None if found is None else cls(key=found.id, definition=found)
 
-    @classmethod
-    async def fetch(cls, context: Context, id: str) -> Node | None:
-        return cls.named(context, ids.name_of(id, cls.prefix))
-
-    @field("The id that its author gave it.", name="key")
+    @field("Key that its author gave it.", name="key")
     def author_key(self) -> str:
         return self.definition.id
 
-    @field("What people call it.")
+    @field("Display name.")
     def name(self) -> str:
         return self.definition.name
 
@@ -104,7 +75,7 @@ class Journey(Node):
     def description(self) -> str | None:
         return self.definition.description
 
-    @field("Whether people may enter it now: the operator's word, or else the code's.")
+    @field("Whether contacts may enter it now: as an operator set it, or else as in the code.")
     async def enabled(self, info: Info) -> bool:
         return await self.is_enabled(info.context)
 
@@ -117,78 +88,72 @@ class Journey(Node):
         override = await self._override(info.context)
         return None if override is None else override["updated_at"]
 
-    @field("The event that begins it.")
+    @field("The event that begins a run.")
     def trigger(self) -> JourneyTrigger:
         return JourneyTrigger.of(self.definition.trigger)
 
-    @field("The events that end a run wherever it is.")
+    @field("Events that end a run early, at whatever step it is.")
     def exit_on(self) -> list[JourneyTrigger]:
         return [JourneyTrigger.of(trigger) for trigger in self.definition.exit_on]
 
-    @field("How often one person may enter.")
+    @field("How often a contact may enter.")
     def entry_limit(self) -> EntryLimit:
         return EntryLimit(self.definition.entry.limit)
 
-    @field("The time within which a person may enter once; null for the other limits.")
+    @field("Time within which a contact may enter once; null for the other limits.")
     def entry_period(self) -> timedelta | None:
         return self.definition.entry.period
 
-    @field("Whom it wrote to within this time may not enter; null where that does not matter.")
+    @field(
+        "Time after an email of this journey within which its recipient may not enter again; null for none."
+    )
     def suppress(self) -> timedelta | None:
         return self.definition.suppress
 
-    @field("The preference category of its emails.")
+    @field("Preference category of its emails.")
     def category(self) -> str | None:
         return self.definition.category
 
-    @field("Of its code; it changes when what the code does may have changed.")
+    @field("Version of its code: a hash that changes when what the code does may have changed.")
     def version(self) -> str:
         return self.definition.version
 
-    @field("How many runs it has in each status.")
+    @field("Number of its runs by status.")
     async def counts(self, info: Info) -> JourneyCounts:
         return await _counts(info.context, self.definition.id)
 
-    @connection("state", description="Its runs, newest first.")
-    def states(
-        self,
-        status: Annotated[
-            list[JourneyStateStatus] | None, described("Only runs in one of these statuses.")
-        ] = None,
-        user_id: Annotated[
-            str | None, described("Only runs of the contact with this externalId or UUID.")
-        ] = None,
-    ) -> Selection:
-        statuses = None if status is None else [one.value for one in status]
-        mine = STATES.under(journey_states.c.journey_id, self.definition.id)
-        return mine.filtered(statuses=statuses, user_id=user_id)
+    states = rows(
+        STATES,
+        journey_states.c.journey_id,
+        description="Its runs, newest first.",
+        arguments={
+            "status": STATUS_ARGUMENT,
+            "user_id": Argument(str | None, "Only runs of the contact with this externalId or UUID."),
+        },
+    )
 
-    @field("All its runs, in numbers.")
-    async def metrics(self, info: Info) -> JourneyMetricsRef:
+    @field("Metrics of all its runs.")
+    async def metrics(self, info: Info) -> JourneyMetrics:
         return await journey_metrics(info.context, self.definition.id)
 
-    @field("How far people come: its steps, in the order in which runs first came to them.")
+    @field("Funnel: its steps in the order in which runs first reached them.")
     async def funnel(self, info: Info) -> list[FunnelStep]:
         return await funnel(info.context, self.definition.id)
 
-    @field("The versions of its code that were seen or have runs, the newest first.")
+    @field("Versions of its code that were deployed or have runs, newest first.")
     async def versions(self, info: Info) -> list[JourneyVersion]:
         return await versions(info.context, self.definition.id)
 
-    @field("Why a contact was, or would be, let in or not: every guard in order, by ingestion's own code.")
+    @field(
+        "Why a contact was, or would be, enrolled or not: every guard, evaluated by the code that ingestion runs."
+    )
     async def explain_enrollment(
         self,
         info: Info,
-        contact: Annotated[
-            Any,
-            strawberry.argument(
-                description="Whose enrollment.",
-                graphql_type=LazyType("ContactBy", "hogsend.schema.contacts.types"),
-            ),
-        ],
+        contact: Annotated[ContactBy, described("The contact.")],
         event: Annotated[
             strawberry.ID | None,
-            described("For this event; the newest verdict, or what it would be now, where left out."),
+            described("Event to explain; by default the newest decision, or what it would be now."),
         ] = None,
     ) -> EnrollmentExplanation:
         found = await find_contact(info.context, contact)
@@ -199,7 +164,7 @@ class Journey(Node):
             explanation = await explain_enrollment(
                 conn, info.context.runtime, self.definition, found["id"], event_id
             )
-        return EnrollmentExplanation.showing(explanation)
+        return from_object(EnrollmentExplanation, explanation)
 
     async def is_enabled(self, context: Context) -> bool:
         override = await self._override(context)
@@ -210,36 +175,34 @@ class Journey(Node):
 
 
 async def _counts(context: Context, journey_id: str) -> JourneyCounts:
-    async def load(journey_ids: list[str]) -> list[JourneyCounts]:
-        found = {one: JourneyCounts() for one in journey_ids}
-        for row in await context.rows(counts(journey_ids)):
-            mine, status = found[row["journey_id"]], STANDS_FOR[row["status"]]
-            setattr(mine, status, getattr(mine, status) + row["runs"])
-        return [found[one] for one in journey_ids]
-
-    return await context.loader("journey counts", load).load(journey_id)
+    """One statement for all journeys that ask."""
+    found = JourneyCounts()
+    for row in await rows_for(context, "journey counts", counts, "journey_id", journey_id):
+        status = STANDS_FOR[row["status"]]
+        setattr(found, status, getattr(found, status) + row["runs"])
+    return found
 
 
 @strawberry.type
 class JourneyQuery:
-    @query(description="One journey; null where this deployment has none with that id.")
-    async def journey(
-        self,
-        info: Info,
-        id: Annotated[strawberry.ID, described("Its id, or the one that its author gave it.")],
-    ) -> Journey | None:
-        return await Journey.fetch(info.context, id)  # type: ignore[return-value]
+    journey = by_id(
+        Journey,
+        "A journey by id; null where this deployment has none with it.",
+        argument="Global id, or the key that its author gave it.",
+    )
 
-    @connection("journey", scope=Scope.READ, description="The journeys of this deployment, by id.")
+    @connection("journey", scope=Scope.READ, description="Journeys of this deployment, by key.")
     async def journeys(
         self,
         info: Info,
-        enabled: Annotated[bool | None, described("Only those that are enabled now, or are not.")] = None,
-    ) -> Listed:
+        enabled: Annotated[
+            bool | None, described("Only journeys enabled now (true), or disabled (false).")
+        ] = None,
+    ) -> InMemoryList:
         known = sorted(info.context.runtime.registry.all(), key=lambda one: one.id)
         journeys = [Journey(key=one.id, definition=one) for one in known]
         if enabled is not None:
             states = await asyncio.gather(*(journey.is_enabled(info.context) for journey in journeys))
             pairs = zip(journeys, states, strict=True)
             journeys = [journey for journey, is_enabled in pairs if is_enabled is enabled]
-        return Listed("journeys", journeys, lambda journey: str(journey.key))
+        return InMemoryList("journeys", journeys, lambda journey: str(journey.key))

@@ -93,6 +93,7 @@ async def _go_to_bed(database_url: str, redis_url: str) -> dict[UUID, datetime]:
     return parked
 
 
+@pytest.mark.slow
 async def test_sleeps_and_waits_end_when_people_would_say_they_do(
     asleep: tuple[Plant, dict[UUID, datetime]],
 ) -> None:

@@ -65,6 +65,7 @@ async def test_workers_that_kill_themselves_at_every_edge_and_inside_it(plant: P
         plant.got(email, "Welcome", "Nudge", "Bye")
 
 
+@pytest.mark.slow
 async def test_a_deploy_changes_the_code_under_parked_runs(plant: Plant) -> None:
     """They are told of before they wake, blocked when they do, and go on when the earlier code is back."""
     ada = plant.somebody()
@@ -88,6 +89,7 @@ async def test_a_deploy_changes_the_code_under_parked_runs(plant: Plant) -> None
     plant.got(ada, "Welcome", "Congrats", "Bye")
 
 
+@pytest.mark.slow
 async def test_a_worker_is_a_day_ahead_and_the_next_a_day_behind(plant: Plant) -> None:
     """The first is killed in the middle of a send, and leaves a lease of tomorrow. Nothing is lost or out of order."""
     plant.worker.kill()
