@@ -43,7 +43,17 @@ NAMED = {
     "ctx": "Context", "context": "Context", "user": "User", "clock": "Clock", "runtime": "Runtime", "claim": "Claim",
 }  # fmt: skip
 # Said of the world, not of this repository.
-ELSEWHERE = {"asyncio", "cProfile", "datetime", "extensions", "info", "properties", "strawberry", "time", "when"}
+ELSEWHERE = {
+    "asyncio",
+    "cProfile",
+    "datetime",
+    "extensions",
+    "info",
+    "properties",
+    "strawberry",
+    "time",
+    "when",
+}
 
 SOURCES = {
     path: path.read_text()
@@ -118,7 +128,7 @@ def words() -> set[str]:
     beside = ["schema.graphql", "compose.yaml", "pyproject.toml", "Makefile", ".ci/run"]
     text = [*SOURCES.values(), *((ROOT / name).read_text() for name in beside)]
     text += [path.read_text() for path in (ROOT / "hogsend").rglob("*.graphql")]
-    return {word for one in text for word in re.findall(r"\w+", one)}
+    return {word for one in text for word in re.findall(r"\w+", one)} | {path.stem for path in SOURCES}
 
 
 def test_names_that_pages_mention_stand_in_the_code() -> None:
