@@ -1,8 +1,8 @@
 """JSON Schemas of answers, derived: a row's `give` is run on samples of what its document selects.
 
-Each sample knows the schema of what it stands for, so what comes out of `give` is the answer with the schema of each part.
-`give` is run once with everything there, and once more with each part that may be null left out: so what may be null and
-what may be missing is seen, not said. An object is named by the fragment that asked for it, or by `named`.
+Each sample knows the schema of what it stands for, so what comes out of `give` is the answer, with the schema of each
+part. `give` is run once with everything there, and once more with each part that may be null left out: so what may be
+null and what may be missing is seen, not said. An object is named by the fragment that asked for it, or is `Named`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from graphql import (
     GraphQLNamedType,
     GraphQLOutputType,
     GraphQLSchema,
+    OperationType,
     SelectionSetNode,
     get_named_type,
     is_abstract_type,
@@ -28,7 +29,20 @@ from graphql import (
 )
 
 from hogsend.errors import HogsendError
-from hogsend.rest.components import ANYTHING, AT, COUNT, DATE, ID, RATE, TEXT, Schema, maybe, obj, thing, words
+from hogsend.rest.components import (
+    ANYTHING,
+    AT,
+    COUNT,
+    DATE,
+    ID,
+    RATE,
+    TEXT,
+    Schema,
+    maybe,
+    obj,
+    thing,
+    words,
+)
 from hogsend.rest.table import Named, RequestInput, Row
 from hogsend.serving.execution import Prepared
 
@@ -40,7 +54,6 @@ SCALARS: Mapping[str, tuple[Any, Schema]] = {
     "UUID": ("6f1c2a50-0000-4000-8000-000000000000", ID),
     "DateTime": ("2026-01-15T10:30:00.000Z", AT),
     "Date": ("2026-01-15", DATE),
-    "Duration": ("PT1H30M5S", TEXT),
     "Int": (1, COUNT),
     "Float": (0.5, RATE),
 }
@@ -100,6 +113,8 @@ class _Sampler:
 
     schema: GraphQLSchema
     fragments: Mapping[str, FragmentDefinitionNode]
+    # What a mutation answers is there where it was not refused.
+    always: int
     without: Path | None = None
     seen: list[Path] = field(default_factory=list)
 
@@ -110,7 +125,7 @@ class _Sampler:
             definition: Any = parent.fields[name]  # type: ignore[attr-defined]
             value = self._value(definition.type, node, (*path, key))
             if isinstance(value, dict) and isinstance(found.get(key), dict):
-                value = Named(found[key] | value, value.name if isinstance(value, Named) else None)
+                value = Named(found[key] | value)
             found[key] = value
         return found
 
@@ -122,21 +137,22 @@ class _Sampler:
                 yield node.name.value, node
             elif isinstance(node, FragmentSpreadNode):
                 fragment = self.fragments[node.name.value]
-                if len(selections.selections) == 1:
-                    into.name = node.name.value
-                yield from self._fields(fragment.selection_set, parent, Named({}))
+                fields = list(self._fields(fragment.selection_set, parent, Named({})))
+                into.name = node.name.value
+                into.of = frozenset(one.alias.value if one.alias else name for name, one in fields)
+                yield from fields
             elif node.type_condition.name.value == parent.name:  # type: ignore[attr-defined]
                 yield from self._fields(node.selection_set, parent, Named({}))  # type: ignore[attr-defined]
 
     def _value(self, kind: GraphQLOutputType, node: FieldNode, path: Path) -> Any:
         if is_non_null_type(kind):
             kind = kind.of_type
-        else:
+        elif len(path) > self.always:
             self.seen.append(path)
             if path == self.without:
                 return None
         if is_list_type(kind):
-            concrete = self._concrete(get_named_type(kind))
+            concrete = self._concrete(get_named_type(kind), node)
             return [self._one(one, kind, node, (*path, index)) for index, one in enumerate(concrete)]
         return self._one(get_named_type(kind), kind, node, path)
 
@@ -151,6 +167,10 @@ class _Sampler:
             return (*path, "false") != self.without
         if named.name == "JSON":
             return Json()
+        if named.name == "Duration":
+            # Its parts may each be missing: a length of nothing has none.
+            self.seen.append((*path, "none"))
+            return Text("PT0S" if (*path, "none") == self.without else "PT1H30M5S").of(TEXT)
         sample, schema = SCALARS[named.name]
         match sample:
             case int():
@@ -159,14 +179,18 @@ class _Sampler:
                 return Number(sample)
         return Text(sample).of(schema)
 
-    def _concrete(self, named: GraphQLNamedType) -> Sequence[GraphQLNamedType]:
-        """One sample a type for lists of an interface: what is selected depends on it."""
-        if is_abstract_type(named):
-            return self.schema.get_possible_types(named)  # type: ignore[arg-type]
-        return [named]
+    def _concrete(self, named: GraphQLNamedType, node: FieldNode) -> Sequence[GraphQLNamedType]:
+        """One sample for each type of an interface of which something is selected."""
+        if not is_abstract_type(named):
+            return [named]
+        assert node.selection_set is not None, "validated: objects have a selection"
+        types = self.schema.get_possible_types(named)
+        return [kind for kind in types if any(self._fields(node.selection_set, kind, Named({})))]
 
 
-def answer_schema(row: Row, prepared: Prepared, schema: GraphQLSchema, components: dict[str, Schema]) -> Schema:
+def answer_schema(
+    row: Row, prepared: Prepared, schema: GraphQLSchema, components: dict[str, Schema]
+) -> Schema:
     """The schema of a row's success; objects that have a name go to `components`, and are referred to."""
     answers = list(_answers(row, prepared, schema))
     return _merged(answers, components)
@@ -181,10 +205,13 @@ def _answers(row: Row, prepared: Prepared, schema: GraphQLSchema) -> Iterator[An
     }
     root = schema.get_root_type(prepared.operation.operation)
     assert root is not None, "validated: the operation's root type exists"
-    given = RequestInput(path={}, query={param.name: _sample_of(param) for param in row.query}, body=_AnyBody())
+    given = RequestInput(
+        path={}, query={param.name: _sample_of(param) for param in row.query}, body=_AnyBody()
+    )
 
     def sampled(without: Path | None) -> tuple[Any, list[Path]]:
-        sampler = _Sampler(schema, fragments, without)
+        always = 2 if prepared.kind is OperationType.MUTATION else 0
+        sampler = _Sampler(schema, fragments, always, without)
         return sampler.select(prepared.operation.selection_set, root, ()), sampler.seen
 
     data, optional = sampled(None)
@@ -224,32 +251,49 @@ def _schema_of(values: Sequence[Any], components: dict[str, Schema]) -> Schema:
         case list():
             return {"type": "array", "items": _items(values, components)}
         case dict():
-            return _object(values, components)
+            return _thing(values, components)
     raise TypeError(f"an answer cannot hold {first!r}")
 
 
 def _items(lists: Sequence[list[Any]], components: dict[str, Schema]) -> Schema:
     length = max(len(items) for items in lists)
-    schemas: list[Schema] = []
-    for index in range(length):
-        schema = _merged([items[index] for items in lists if len(items) > index], components)
-        if schema not in schemas:
-            schemas.append(schema)
-    return schemas[0] if len(schemas) == 1 else {"oneOf": schemas}
+    places = [[items[index] for items in lists if len(items) > index] for index in range(length)]
+    names = {str(getattr(value, "name", None) or "") for values in places for value in values}
+    if length == 1 or len(names) != 1 or "" in names:
+        return _one_of([_merged(values, components) for values in places])
+    # One thing that looks different by what it is about.
+    name = names.pop()
+    components[name] = _one_of([_object(values, components) for values in places])
+    return thing(name)
+
+
+def _one_of(schemas: Sequence[Schema]) -> Schema:
+    different = [schema for index, schema in enumerate(schemas) if schema not in schemas[:index]]
+    return different[0] if len(different) == 1 else {"oneOf": different}
 
 
 def _object(values: Sequence[dict[str, Any]], components: dict[str, Schema]) -> Schema:
     keys = list(dict.fromkeys(key for value in values for key in value))
-    properties = {
-        key: _merged([value[key] for value in values if key in value], components) for key in keys
-    }
+    properties = {key: _merged([value[key] for value in values if key in value], components) for key in keys}
     required = [key for key in keys if all(key in value for value in values)]
-    schema = dict(obj(properties)) | {"required": required}
-    name = next((value.name for value in values if isinstance(value, Named) and value.name), None)
+    return dict(obj(properties)) | {"required": required}
+
+
+def _thing(values: Sequence[dict[str, Any]], components: dict[str, Schema]) -> Schema:
+    """The schema of an object, or a reference to it where it has a name."""
+    schema = _object(values, components)
+    name = next((value.name for value in values if _is_whole(value, schema)), None)
     if name is None:
         return schema
     components[name] = _widened(components.get(name), schema)
     return thing(name)
+
+
+def _is_whole(value: dict[str, Any], schema: Schema) -> bool:
+    """Whether an object is just what its name stands for, with nothing added and nothing taken out."""
+    if not isinstance(value, Named) or not value.name:
+        return False
+    return value.of is None or value.of == set(schema["properties"])
 
 
 def _widened(known: Schema | None, schema: Schema) -> Schema:

@@ -17,8 +17,8 @@ from starlette.staticfiles import StaticFiles
 from hogsend.access.caller import Scope
 from hogsend.contacts.export import MOST
 from hogsend.rest import admin, data_plane, table
-from hogsend.rest.answers import Schema, thing
-from hogsend.rest.components import SCHEMAS, TEXT
+from hogsend.rest.answer_schema import answer_schema
+from hogsend.rest.components import SCHEMAS, TEXT, Schema, thing
 from hogsend.rest.errors import JSONResponse
 from hogsend.rest.models import Body
 from hogsend.rest.params import Choice, Integer, Param
@@ -103,18 +103,19 @@ HEALTH = Operation(
 )
 
 
-def operations() -> list[Operation]:
-    """Every documented route, in the order of its table."""
+def operations() -> tuple[list[Operation], dict[str, Schema]]:
+    """Every documented route, in the order of its table, and the things that they answer, by name."""
     documents = executor(introspection=True)
+    things: dict[str, Schema] = dict(SCHEMAS)
     return [
         HEALTH,
         EXPORT,
-        *(_of_row(row, documents) for row in admin.ROWS),
+        *(_of_row(row, documents, things) for row in admin.ROWS),
         *(_of_data_route(route) for route in data_plane.ROUTES),
-    ]
+    ], things
 
 
-def _of_row(row: table.Row, documents: Executor) -> Operation:
+def _of_row(row: table.Row, documents: Executor, things: dict[str, Schema]) -> Operation:
     ready = table.ready(row, documents)
     refusals = {400} if row.query or row.body is not None else set()
     refusals |= {413, 400} if row.body is not None else set()
@@ -125,7 +126,7 @@ def _of_row(row: table.Row, documents: Executor) -> Operation:
         table.BASE + row.path,
         row.summary,
         row.status,
-        {JSON: row.answer},
+        {JSON: answer_schema(row, ready.prepared, documents.schema, things)},
         table.scope_of(ready.prepared),
         query=row.query,
         body=row.body,
@@ -150,7 +151,7 @@ def _of_data_route(route: data_plane.DataRoute) -> Operation:
 
 def document() -> dict[str, Any]:
     """The OpenAPI document."""
-    known = operations()
+    known, things = operations()
     paths: dict[str, dict[str, Any]] = {}
     for operation in known:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
@@ -166,7 +167,7 @@ def document() -> dict[str, Any]:
         "paths": paths,
         "components": {
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "`hsk_…`"}},
-            "schemas": {**SCHEMAS, **_bodies(operation.body for operation in known)},
+            "schemas": {**things, **_bodies(operation.body for operation in known)},
             "headers": _HEADERS,
         },
     }

@@ -10,7 +10,7 @@ from typing import Any
 from starlette.routing import Route
 
 from hogsend.rest import public, webhooks
-from hogsend.rest.components import SCHEMAS
+from hogsend.rest.components import Schema
 from hogsend.rest.models import Body
 from hogsend.rest.openapi import JSON, REFUSALS, Operation, operations, tag
 from hogsend.rest.params import LIMIT, OFFSET, Param
@@ -37,7 +37,7 @@ _TITLES = {"api-keys": "API keys", "dlq": "Dead letters"}
 
 def markdown() -> str:
     """The whole page."""
-    known = operations()
+    known, things = operations()
     tags = list(dict.fromkeys(tag(operation.path) for operation in known))
     parts = [_INTRODUCTION, _refusals()]
     for name in tags:
@@ -49,7 +49,7 @@ def markdown() -> str:
                 rows,
             )
         )
-    parts += [_public(), _things()]
+    parts += [_public(), _things(things)]
     return "\n".join(parts)
 
 
@@ -72,8 +72,8 @@ def _public() -> str:
     return _section("Public routes", ("route", "does"), rows, text)
 
 
-def _things() -> str:
-    rows = [(name, _shape(schema)) for name, schema in SCHEMAS.items()]
+def _things(things: Mapping[str, Schema]) -> str:
+    rows = [(name, _shape(schema)) for name, schema in things.items()]
     return _section("Things", ("name", "looks like"), rows, "What the names in the tables above stand for.")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from graphql import OperationType
@@ -45,6 +45,20 @@ class RequestInput:
         return {"first": self.query["limit"], "offset": self.query["offset"]}
 
 
+class Named(dict[str, Any]):
+    """An object of an answer; `name` is that of its component in OpenAPI, where it has just the fields `of`."""
+
+    def __init__(
+        self, fields: Mapping[str, Any], name: str | None = None, of: frozenset[str] | None = None
+    ) -> None:
+        super().__init__(fields)
+        self.name = name
+        self.of = of
+
+    def __or__(self, other: Any) -> Named:  # type: ignore[override]
+        return Named(dict(self) | dict(other), self.name, self.of)
+
+
 @dataclass(frozen=True)
 class Row:
     """One route: which document it stands for, how the request becomes variables, how the data becomes the answer.
@@ -63,7 +77,6 @@ class Row:
     body: type[Body] | None = None
     status: int = 200
     not_found: str | None = None
-    answer: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def operation(self) -> str:

@@ -9,14 +9,13 @@ from pydantic import Field
 from hogsend.access.audit import Action, Resource
 from hogsend.access.caller import Scope
 from hogsend.graphql.scalars import instant_text
-from hogsend.rest import answers
 from hogsend.rest.models import Body, Instant
 from hogsend.rest.params import FROM, PAGE, TO, Choice, Flag, Param, Text
 from hogsend.rest.shapes import Node, listing
-from hogsend.rest.table import RequestInput, Row
+from hogsend.rest.table import Named, RequestInput, Row
 
 KEY = """
-fragment Key on ApiKey { id: uuid name keyPrefix scopes expiresAt revokedAt lastUsedAt createdAt }
+fragment ApiKey on ApiKey { id: uuid name keyPrefix scopes expiresAt revokedAt lastUsedAt createdAt }
 """
 
 
@@ -44,7 +43,7 @@ def _key(node: Node) -> Node:
 def _made(data: dict[str, Any], _given: RequestInput) -> Node:
     payload = data["apiKeyCreate"]
     key = _key(payload["apiKey"])
-    return {
+    made = {
         "id": key["id"],
         "name": key["name"],
         "key": payload["secret"],
@@ -53,6 +52,7 @@ def _made(data: dict[str, Any], _given: RequestInput) -> Node:
         "expiresAt": key["expiresAt"],
         "createdAt": key["createdAt"],
     }
+    return Named(made, "NewApiKey")
 
 
 def _self(data: dict[str, Any], _given: RequestInput) -> Node:
@@ -85,9 +85,8 @@ ROWS = (
         "GET",
         "/api-keys/self",
         "The key that is calling",
-        "query { viewer { id: uuid name scopes } }",
+        "query { viewer { ...KeySelf } } fragment KeySelf on Viewer { id: uuid name scopes }",
         _self,
-        answer=answers.thing("KeySelf"),
     ),
     Row(
         "GET",
@@ -96,13 +95,12 @@ ROWS = (
         KEY
         + """
         query ($revoked: Boolean!, $first: Int, $offset: Int) {
-          apiKeys(includeRevoked: $revoked, first: $first, offset: $offset) { totalCount nodes { ...Key } }
+          apiKeys(includeRevoked: $revoked, first: $first, offset: $offset) { totalCount nodes { ...ApiKey } }
         }
         """,
         listing("apiKeys", "keys", _key),
         take=lambda given: given.page | {"revoked": given.query["includeRevoked"] or False},
         query=(Param("includeRevoked", Flag(), "Whether revoked ones are listed too"), *PAGE),
-        answer=answers.page("keys", "ApiKey"),
     ),
     Row(
         "POST",
@@ -111,14 +109,13 @@ ROWS = (
         KEY
         + """
         mutation ($input: ApiKeyCreateInput!) {
-          apiKeyCreate(input: $input) { apiKey { ...Key } secret userErrors { field message code } }
+          apiKeyCreate(input: $input) { apiKey { ...ApiKey } secret userErrors { field message code } }
         }
         """,
         _made,
         take=_making,
         body=ApiKeyIn,
         status=201,
-        answer=answers.thing("NewApiKey"),
     ),
     Row(
         "DELETE",
@@ -132,7 +129,6 @@ ROWS = (
         lambda _data, _given: {"revoked": True},
         take=lambda given: {"id": given.path["id"]},
         not_found="API key",
-        answer=answers.obj({"revoked": {"const": True}}),
     ),
     Row(
         "GET",
@@ -142,10 +138,11 @@ ROWS = (
         query ($filter: AuditFilter!, $first: Int, $offset: Int) {
           auditLog(filter: $filter, first: $first, offset: $offset) {
             totalCount
-            nodes {
-              id: uuid actor actorKeyId: keyUuid action resource resourceId detail ipAddress createdAt
-            }
+            nodes { ...AuditLog }
           }
+        }
+        fragment AuditLog on AuditEntry {
+          id: uuid actor actorKeyId: keyUuid action resource resourceId detail ipAddress createdAt
         }
         """,
         listing("auditLog", "logs", _entry),
@@ -158,6 +155,5 @@ ROWS = (
             TO,
             *PAGE,
         ),
-        answer=answers.page("logs", "AuditLog"),
     ),
 )

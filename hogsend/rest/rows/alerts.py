@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ConfigDict, Field
 
 from hogsend.alerts.rule_types import RULE_WORDS
-from hogsend.rest import answers
 from hogsend.rest.models import Body, Properties
 from hogsend.rest.params import PAGE, Param, Text
 from hogsend.rest.shapes import listing, lowered
 from hogsend.rest.table import LONGEST_INNER_LIST, RequestInput, Row
 
 RULE = """
-fragment Rule on AlertRule {
+fragment AlertRule on AlertRule {
   id: uuid name type threshold channel channelConfig cooldownMinutes enabled lastTriggeredAt createdAt updatedAt
 }
 """
@@ -87,11 +86,10 @@ ROWS = (
         "Alert rules, newest first",
         RULE
         + """
-        query ($first: Int!) { alertRules(first: $first) { nodes { ...Rule } } }
+        query ($first: Int!) { alertRules(first: $first) { nodes { ...AlertRule } } }
         """,
         lambda data, _given: {"rules": [_rule(node) for node in data["alertRules"]["nodes"]]},
         take=lambda _given: {"first": LONGEST_INNER_LIST},
-        answer=answers.things(rules="[AlertRule]"),
     ),
     Row(
         "POST",
@@ -100,14 +98,13 @@ ROWS = (
         RULE
         + f"""
         mutation ($input: AlertRuleCreateInput!) {{
-          alertRuleCreate(input: $input) {{ rule {{ ...Rule }} {ERRORS} }}
+          alertRuleCreate(input: $input) {{ rule {{ ...AlertRule }} {ERRORS} }}
         }}
         """,
         lambda data, _given: {"rule": _rule(data["alertRuleCreate"]["rule"])},
         take=_made,
         body=AlertRuleIn,
         status=201,
-        answer=answers.things(rule="AlertRule"),
     ),
     Row(
         "PATCH",
@@ -116,14 +113,13 @@ ROWS = (
         RULE
         + f"""
         mutation ($input: AlertRuleUpdateInput!) {{
-          alertRuleUpdate(input: $input) {{ rule {{ ...Rule }} {ERRORS} }}
+          alertRuleUpdate(input: $input) {{ rule {{ ...AlertRule }} {ERRORS} }}
         }}
         """,
         lambda data, _given: {"rule": _rule(data["alertRuleUpdate"]["rule"])},
         take=_changed,
         body=AlertRuleChange,
         not_found="Alert rule",
-        answer=answers.things(rule="AlertRule"),
     ),
     Row(
         "DELETE",
@@ -135,7 +131,6 @@ ROWS = (
         lambda _data, _given: {"deleted": True},
         take=lambda given: {"id": given.path["id"]},
         not_found="Alert rule",
-        answer=answers.obj({"deleted": {"const": True}}),
     ),
     Row(
         "GET",
@@ -150,6 +145,5 @@ ROWS = (
         listing("alerts", "alerts", _rule),
         take=lambda given: given.page | {"ruleId": given.query["ruleId"]},
         query=(Param("ruleId", Text(), "Only what this rule fired"), *PAGE),
-        answer=answers.page("alerts", "Alert"),
     ),
 )

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from hogsend.errors import NotFound
-from hogsend.rest import answers
 from hogsend.rest.params import PAGE, Choice, Param, Text
 from hogsend.rest.shapes import CONTACT, PREFERENCES, found, listing, page, word
-from hogsend.rest.table import RequestInput, Row
+from hogsend.rest.table import Named, RequestInput, Row
 
 _KINDS = {"event": "EVENT", "journey": "JOURNEY", "email": "EMAIL"}
 
@@ -41,7 +40,7 @@ def _entry(entry: dict[str, Any]) -> dict[str, Any]:
             timestamp = data.pop(at)
             if "status" in data:
                 data["status"] = word(data["status"])
-            return {"type": kind, "timestamp": timestamp, "data": data}
+            return Named({"type": kind, "timestamp": timestamp, "data": data}, "TimelineEntry")
     raise LookupError(f"an entry of the timeline without what it is about: {entry}")
 
 
@@ -59,7 +58,6 @@ ROWS = (
         listing("contacts", "contacts"),
         take=lambda given: given.page | {"search": given.query["search"]},
         query=(SEARCH, *PAGE),
-        answer=answers.page("contacts", "Contact"),
     ),
     Row(
         "GET",
@@ -73,7 +71,6 @@ ROWS = (
         _contact,
         take=lambda given: {"ref": given.path["id"]},
         not_found="Contact",
-        answer=answers.things(contact="Contact", preferences="Preferences?"),
     ),
     Row(
         "GET",
@@ -86,7 +83,6 @@ ROWS = (
         _preferences,
         take=lambda given: {"ref": given.path["id"]},
         not_found="Contact",
-        answer=answers.things(preferences="Preferences"),
     ),
     Row(
         "GET",
@@ -124,6 +120,5 @@ ROWS = (
         ),
         query=(Param("type", Choice(tuple(_KINDS)), "Only entries of this kind"), *PAGE),
         not_found="Contact",
-        answer=answers.page("timeline", "TimelineEntry"),
     ),
 )

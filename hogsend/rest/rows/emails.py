@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from hogsend.rest import answers
 from hogsend.rest.params import FROM, PAGE, TO, Choice, Param, Text
 from hogsend.rest.shapes import EMAIL, email, found, listing, word
-from hogsend.rest.table import RequestInput, Row
+from hogsend.rest.table import Named, RequestInput, Row
 from hogsend.tables.emails import STATUSES
 
 _SORTS = {
@@ -30,12 +29,12 @@ def _email(data: dict[str, Any], _given: RequestInput) -> Any:
 
 
 def _event(node: dict[str, Any]) -> dict[str, Any]:
-    return {"type": word(node.pop("type")), "timestamp": node.pop("at"), **node}
+    return Named({"type": word(node.pop("type")), "timestamp": node.pop("at"), **node}, "EmailEvent")
 
 
 def _link(node: dict[str, Any]) -> dict[str, Any]:
     clicks = node.pop("clicks")
-    return node | {"clickCount": clicks["totalCount"], "clicks": clicks["nodes"]}
+    return Named(node | {"clickCount": clicks["totalCount"], "clicks": clicks["nodes"]}, "TrackedLink")
 
 
 def _filters(given: RequestInput) -> dict[str, Any]:
@@ -93,7 +92,6 @@ ROWS = (
             Param("order", Choice(("asc", "desc")), "Which way; desc unless told"),
             *PAGE,
         ),
-        answer=answers.page("emails", "Email"),
     ),
     Row(
         "GET",
@@ -111,18 +109,13 @@ ROWS = (
                 clicks(first: 1000) { totalCount nodes { id: uuid clickedAt ipAddress userAgent } }
               }
             }
-            state { journeyId userId status currentNodeId }
+            state { ...JourneyContext }
           }
         }
+        fragment JourneyContext on JourneyState { journeyId userId status currentNodeId }
         """,
         _email,
         take=lambda given: {"id": given.path["id"]},
         not_found="Email",
-        answer=answers.things(
-            email="Email",
-            events="[EmailEvent]",
-            trackedLinks="[TrackedLink]",
-            journeyContext="JourneyContext?",
-        ),
     ),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hogsend.rest import answers
 from hogsend.rest.params import FROM, PAGE, TO, Param, Text
 from hogsend.rest.shapes import EVENT, found, listing
 from hogsend.rest.table import Row
@@ -37,7 +36,6 @@ ROWS = (
             TO,
             *PAGE,
         ),
-        answer=answers.page("events", "Event"),
     ),
     Row(
         "GET",
@@ -50,6 +48,5 @@ ROWS = (
         lambda data, _given: {"event": found(data, "event", "Event")},
         take=lambda given: {"id": given.path["id"]},
         not_found="Event",
-        answer=answers.things(event="Event"),
     ),
 )

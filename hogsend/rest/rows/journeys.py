@@ -7,10 +7,9 @@ from typing import Any
 from hogsend.errors import NotFound
 from hogsend.graphql.scalars import parse_duration
 from hogsend.journeys.durations import parts
-from hogsend.rest import answers
 from hogsend.rest.params import PAGE, Choice, Flag, Param, Text
 from hogsend.rest.shapes import JOURNEY, LOG, STATE, found, journey, listing, page, state, trigger
-from hogsend.rest.table import RequestInput, Row
+from hogsend.rest.table import Named, RequestInput, Row
 
 STATUSES = ("active", "waiting", "completed", "failed", "exited")
 
@@ -23,15 +22,13 @@ def _parts(duration: str | None) -> dict[str, int] | None:
 def _journey(data: dict[str, Any], _given: RequestInput) -> Any:
     node = found(data, "journey", "Journey")
     recent = node.pop("states")["nodes"]
-    return {
-        "journey": journey(node)
-        | {
-            "entryPeriod": _parts(node["entryPeriod"]),
-            "exitOn": [trigger(one) for one in node["exitOn"]],
-            "suppress": _parts(node["suppress"]) or {},
-            "recentStates": [state(one) for one in recent],
-        }
+    more = {
+        "entryPeriod": _parts(node["entryPeriod"]),
+        "exitOn": [trigger(one) for one in node["exitOn"]],
+        "suppress": _parts(node["suppress"]) or {},
+        "recentStates": [state(one) for one in recent],
     }
+    return {"journey": Named({**journey(node), **more}, "JourneyDetail")}
 
 
 def _states(data: dict[str, Any], given: RequestInput) -> Any:
@@ -68,7 +65,6 @@ ROWS = (
         listing("journeys", "journeys", journey),
         take=lambda given: given.page | {"enabled": given.query["enabled"]},
         query=(Param("enabled", Flag(), "Only those that are enabled now, or are not"), *PAGE),
-        answer=answers.page("journeys", "Journey"),
     ),
     Row(
         "GET",
@@ -86,7 +82,6 @@ ROWS = (
         _journey,
         take=lambda given: {"id": given.path["id"]},
         not_found="Journey",
-        answer=answers.things(journey="JourneyDetail"),
     ),
     Row(
         "GET",
@@ -117,7 +112,6 @@ ROWS = (
             *PAGE,
         ),
         not_found="Journey",
-        answer=answers.page("states", "State"),
     ),
     Row(
         "GET",
@@ -127,7 +121,6 @@ ROWS = (
         _logged,
         take=lambda given: {"id": given.path["stateId"]},
         not_found="Journey state",
-        answer=answers.things(state="State", logs="[Log]"),
     ),
     Row(
         "GET",
@@ -137,6 +130,5 @@ ROWS = (
         _logged,
         take=lambda given: {"id": given.path["stateId"]},
         not_found="Journey state",
-        answer=answers.things(state="State", logs="[Log]"),
     ),
 )

@@ -8,10 +8,9 @@ from pydantic import Field
 
 from hogsend.graphql.scalars import instant_text
 from hogsend.operations.enroll import MAX_BATCH
-from hogsend.rest import answers
 from hogsend.rest.models import Body, Instant, Properties
 from hogsend.rest.shapes import word
-from hogsend.rest.table import RequestInput, Row
+from hogsend.rest.table import Named, RequestInput, Row
 
 ERRORS = "userErrors { field message code }"
 
@@ -81,7 +80,9 @@ def _enrolled(data: dict[str, Any], given: RequestInput) -> Any:
 def _enrolled_all(data: dict[str, Any], _given: RequestInput) -> Any:
     payload = data["journeyEnrollBatch"]
     results = [
-        {key: value for key, value in one.items() if key != "reason" or value is not None}
+        Named(
+            {key: value for key, value in one.items() if key != "reason" or value is not None}, "EnrollResult"
+        )
         for one in payload["results"]
     ]
     return {"enrolled": payload["enrolled"], "skipped": payload["skipped"], "results": results}
@@ -113,16 +114,15 @@ ROWS = (
         "Enable or disable a journey, whatever the code says",
         f"""
         mutation ($id: ID!, $on: Boolean!) {{
-          journeyEnable(input: {{ id: $id }}) @include(if: $on) {{ journey {{ ...Switch }} {ERRORS} }}
-          journeyDisable(input: {{ id: $id }}) @skip(if: $on) {{ journey {{ ...Switch }} {ERRORS} }}
+          journeyEnable(input: {{ id: $id }}) @include(if: $on) {{ journey {{ ...JourneySwitch }} {ERRORS} }}
+          journeyDisable(input: {{ id: $id }}) @skip(if: $on) {{ journey {{ ...JourneySwitch }} {ERRORS} }}
         }}
-        fragment Switch on Journey {{ id: key name enabled updatedAt }}
+        fragment JourneySwitch on Journey {{ id: key name enabled updatedAt }}
         """,
         _switched,
         take=lambda given: {"id": given.path["id"], "on": given.body.enabled},
         body=SwitchIn,
         not_found="Journey",
-        answer=answers.things(journey="JourneySwitch"),
     ),
     Row(
         "DELETE",
@@ -131,16 +131,14 @@ ROWS = (
         f"""
         mutation ($id: ID!, $journeyId: ID!) {{
           journeyStateCancel(input: {{ id: $id, journeyId: $journeyId }}) {{
-            state {{ id: uuid status exitedAt }} cancelledInEngine {ERRORS}
+            state {{ ...CancelledState }} cancelledInEngine {ERRORS}
           }}
         }}
+        fragment CancelledState on JourneyState {{ id: uuid status exitedAt }}
         """,
         _cancelled,
         take=lambda given: {"id": given.path["stateId"], "journeyId": given.path["id"]},
         not_found="Journey state",
-        answer=answers.obj(
-            {"state": answers.thing("CancelledState"), "hatchetCancelled": {"type": "boolean"}}
-        ),
     ),
     Row(
         "POST",
@@ -154,9 +152,6 @@ ROWS = (
         body=EnrollIn,
         status=202,
         not_found="Journey",
-        answer=answers.obj(
-            {"enrolled": {"const": True}, "event": {"type": "string"}, "userId": {"type": "string"}}
-        ),
     ),
     Row(
         "POST",
@@ -175,13 +170,6 @@ ROWS = (
         },
         body=EnrollBatchIn,
         not_found="Journey",
-        answer=answers.obj(
-            {
-                "enrolled": {"type": "integer"},
-                "skipped": {"type": "integer"},
-                "results": answers.thing("[EnrollResult]"),
-            }
-        ),
     ),
     Row(
         "POST",
@@ -196,7 +184,6 @@ ROWS = (
         take=lambda given: {"id": given.path["id"]},
         status=202,
         not_found="Email",
-        answer=answers.obj({"emailId": {"type": "string", "format": "uuid"}, "status": {"type": "string"}}),
     ),
     Row(
         "POST",
@@ -204,12 +191,12 @@ ROWS = (
         "Send stored events through the pipeline again",
         f"""
         mutation ($input: EventsReplayInput!) {{
-          eventsReplay(input: $input) {{ replayed errors {{ eventId error }} {ERRORS} }}
+          eventsReplay(input: $input) {{ replayed errors {{ ...ReplayError }} {ERRORS} }}
         }}
+        fragment ReplayError on EventsReplayError {{ eventId error }}
         """,
         lambda data, _given: {name: data["eventsReplay"][name] for name in ("replayed", "errors")},
         take=_chosen,
         body=ReplayIn,
-        answer=answers.obj({"replayed": {"type": "integer"}, "errors": answers.thing("[ReplayError]")}),
     ),
 )
