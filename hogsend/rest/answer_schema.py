@@ -282,18 +282,18 @@ def _object(values: Sequence[dict[str, Any]], components: dict[str, Schema]) -> 
 def _thing(values: Sequence[dict[str, Any]], components: dict[str, Schema]) -> Schema:
     """The schema of an object, or a reference to it where it has a name."""
     schema = _object(values, components)
-    name = next((value.name for value in values if _is_whole(value, schema)), None)
+    name = next(filter(None, (_name_of(value, schema) for value in values)), None)
     if name is None:
         return schema
     components[name] = _widened(components.get(name), schema)
     return thing(name)
 
 
-def _is_whole(value: dict[str, Any], schema: Schema) -> bool:
-    """Whether an object is just what its name stands for, with nothing added and nothing taken out."""
-    if not isinstance(value, Named) or not value.name:
-        return False
-    return value.of is None or value.of == set(schema["properties"])
+def _name_of(value: dict[str, Any], schema: Schema) -> str | None:
+    """The name of an object that is just what it stands for, with nothing added and nothing taken out."""
+    if not isinstance(value, Named) or (value.of is not None and value.of != set(schema["properties"])):
+        return None
+    return value.name
 
 
 def _widened(known: Schema | None, schema: Schema) -> Schema:
