@@ -17,7 +17,7 @@ from hogsend.tables.access import api_keys, audit_logs
 from hogsend.tables.realtime import activity
 
 ORIGIN = Origin(THE_ADMIN_KEY, "192.0.2.1", "request-1")
-DEED = AuditAction(Action.CREATE, Resource.API_KEY)
+AUDIT_ACTION = AuditAction(Action.CREATE, Resource.API_KEY)
 
 
 class Crash(BaseException):
@@ -54,7 +54,7 @@ async def rows(runtime: Runtime) -> tuple[Sequence[Row[Any]], int, int]:
 
 
 async def test_a_mutation_leaves_its_row_with_its_effect(runtime: Runtime) -> None:
-    async with audited(runtime, ORIGIN, DEED, "keyCreate"):
+    async with audited(runtime, ORIGIN, AUDIT_ACTION, "keyCreate"):
         await make_something(runtime)
     (row,), effects, told = await rows(runtime)
     assert (effects, told) == (1, 1)
@@ -74,7 +74,7 @@ async def test_a_crash_leaves_both_or_neither(runtime: Runtime, point: str, kept
 
     runtime.fault_point = crash
     with pytest.raises(Crash):
-        async with audited(runtime, ORIGIN, DEED, "keyCreate"):
+        async with audited(runtime, ORIGIN, AUDIT_ACTION, "keyCreate"):
             await make_something(runtime)
     logged, effects, _ = await rows(runtime)
     assert (len(logged), effects) == kept
@@ -82,7 +82,7 @@ async def test_a_crash_leaves_both_or_neither(runtime: Runtime, point: str, kept
 
 async def test_what_failed_after_its_commit_stands_as_done(runtime: Runtime) -> None:
     with pytest.raises(RuntimeError):
-        async with audited(runtime, ORIGIN, DEED, "keyCreate"):
+        async with audited(runtime, ORIGIN, AUDIT_ACTION, "keyCreate"):
             await make_something(runtime)
             raise RuntimeError
     (row,), effects, _ = await rows(runtime)
@@ -101,7 +101,7 @@ async def test_what_was_rolled_back_leaves_a_row_that_says_so(
 
     runtime.fault_point = fail
     with pytest.raises(type(error)):
-        async with audited(runtime, ORIGIN, DEED, "keyCreate", resource_id="named"):
+        async with audited(runtime, ORIGIN, AUDIT_ACTION, "keyCreate", resource_id="named"):
             await make_something(runtime)
     (row,), effects, _ = await rows(runtime)
     assert (row.outcome, effects) == (outcome, 0)
@@ -117,7 +117,7 @@ async def test_a_transaction_that_is_tried_again_leaves_one_row(runtime: Runtime
             raise error
 
     runtime.fault_point = fail_once
-    async with audited(runtime, ORIGIN, DEED, "keyCreate"):
+    async with audited(runtime, ORIGIN, AUDIT_ACTION, "keyCreate"):
         with pytest.raises(RuntimeError):
             await make_something(runtime)
         await make_something(runtime)
@@ -127,13 +127,13 @@ async def test_a_transaction_that_is_tried_again_leaves_one_row(runtime: Runtime
 
 async def test_a_route_and_its_field_share_one_row_and_two_fields_have_two(runtime: Runtime) -> None:
     async with (
-        audited(runtime, ORIGIN, DEED, "POST /api-keys", resource_id="named"),
-        audited(runtime, ORIGIN, DEED, "keyCreate"),
+        audited(runtime, ORIGIN, AUDIT_ACTION, "POST /api-keys", resource_id="named"),
+        audited(runtime, ORIGIN, AUDIT_ACTION, "keyCreate"),
     ):
         await make_something(runtime, "shared")
-    async with audited(runtime, ORIGIN, DEED, "keyCreate"):
+    async with audited(runtime, ORIGIN, AUDIT_ACTION, "keyCreate"):
         await make_something(runtime, "first")
-    async with audited(runtime, ORIGIN, DEED, "keyCreate") as trail:
+    async with audited(runtime, ORIGIN, AUDIT_ACTION, "keyCreate") as trail:
         trail.refuse([{"message": "no"}])
     logged, _, _ = await rows(runtime)
     assert [(row.detail["operation"], row.outcome) for row in logged] == [
