@@ -149,12 +149,12 @@ class HatchetWorker:
             await asyncio.sleep(0.1)
 
     def _beside(self, runtime: Runtime, engine: HatchetEngine) -> dict[str, Loop]:
-        written = asyncio.Event()
+        written, for_crons = asyncio.Event(), asyncio.Event()
         publisher = Publisher(runtime, engine, OUTBOX, note_run=note_engine_run)
         return {
-            "listen": lambda: listen(runtime, {"hogsend_outbox": (written,)}),
+            "listen": lambda: listen(runtime, {"hogsend_outbox": (written, for_crons)}),
             "outbox": lambda: publish(publisher, written),
-            "crons": lambda: keep_time(runtime, BESIDE),
+            "crons": lambda: keep_time(runtime, BESIDE, for_crons),
             "jobs": lambda: feed_jobs(runtime, engine),
             "outages": lambda: self._watch_outages(runtime, engine, written),
         }

@@ -67,7 +67,7 @@ SCHEDULE: tuple[Cron, ...] = (
     Cron("redrive", timedelta(minutes=1), redrive),
     Cron("sweep-sends", timedelta(minutes=1), sweep_sends),
     Cron("settle-stragglers", timedelta(minutes=1), match_stragglers),
-    Cron("captures", timedelta(seconds=1), capture_waiting, captures_wait),
+    Cron("captures", timedelta(seconds=1), capture_waiting, captures_wait, timedelta(seconds=15)),
     Cron("partitions", timedelta(hours=1), make_partitions),
     Cron("retention", timedelta(hours=1), forget_finished),
     Cron("idempotency-keys", timedelta(hours=1), forget_old),

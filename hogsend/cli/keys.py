@@ -100,11 +100,11 @@ async def _create(
 
 async def _list(settings: Settings, revoked: bool) -> list[RowMapping]:
     from hogsend.schema.access.collections import KEYS
-    from hogsend.storage.collections import Window, page_statement
+    from hogsend.storage.collections import PageRange, page_statement
 
     selection = KEYS.all().filtered(revoked_too=revoked)
     async with runtime_here(settings) as runtime, runtime.database.read() as conn:
-        found = await conn.execute(page_statement(selection, Window(size=1000), ()))
+        found = await conn.execute(page_statement(selection, PageRange(size=1000), ()))
         return list(found.mappings().all())
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import select, text
+from sqlalchemy import DateTime, Text, bindparam, select, text
 
 from hogsend.runtime import Runtime
 from hogsend.tables.engine import crons
@@ -27,21 +27,30 @@ LOOK_AGAIN = timedelta(milliseconds=500)
 class Cron:
     """A scheduled task. `every` is real time. `run` must bear being called twice, or late.
 
-    One that is due every few seconds and mostly finds nothing says with `wanted`, for one read, whether it would.
+    One that is due every few seconds and mostly finds nothing says with `wanted`, for one read, whether it would. After
+    a no it is asked again when the outbox was written to, and after `rest`: `every`, where none is given.
     """
 
     name: str
     every: timedelta
     run: Callable[[Runtime], Awaitable[None]]
     wanted: Callable[[Runtime], Awaitable[bool]] | None = None
+    rest: timedelta | None = None
 
 
+# Take the lock and claim this turn, in one round trip.
 _CLAIM = text("""
-INSERT INTO crons (name, last_run_at) VALUES (:name, :wall)
-ON CONFLICT (name) DO UPDATE SET last_run_at = :wall
-    WHERE crons.last_run_at IS NULL OR crons.last_run_at <= :before OR crons.last_run_at > :after
-RETURNING last_error
-""")
+WITH lock AS MATERIALIZED (
+    SELECT pg_try_advisory_lock(:space, hashtext(:name)) AS held
+), claim AS (
+    INSERT INTO crons (name, last_run_at) SELECT :name, :wall FROM lock WHERE held
+    ON CONFLICT (name) DO UPDATE SET last_run_at = excluded.last_run_at
+        WHERE crons.last_run_at IS NULL OR crons.last_run_at <= :before OR crons.last_run_at > :after
+    RETURNING last_error
+)
+SELECT lock.held, EXISTS (SELECT FROM claim) AS due, (SELECT last_error FROM claim) AS last_error FROM lock
+""").bindparams(bindparam("name", type_=Text), bindparam("wall", type_=DateTime(timezone=True)))
+_UNLOCK = text("SELECT pg_advisory_unlock(:space, hashtext(:name))")
 
 
 async def run_cron(runtime: Runtime, cron: Cron) -> bool:
@@ -52,31 +61,25 @@ async def run_cron(runtime: Runtime, cron: Cron) -> bool:
     """
     wall = runtime.clock.wall()
     async with runtime.database.each_alone() as conn:
-        locked = await conn.execute(
-            text("SELECT pg_try_advisory_lock(:space, hashtext(:name))"),
-            {"space": LOCK_SPACE, "name": cron.name},
+        claimed = await conn.execute(
+            _CLAIM,
+            {
+                "space": LOCK_SPACE,
+                "name": cron.name,
+                "wall": wall,
+                "before": wall - cron.every * EARLY,
+                "after": wall + cron.every,
+            },
         )
-        if not locked.scalar_one():
+        claim = claimed.one()
+        if not claim.held:
             return False
         try:
-            claimed = await conn.execute(
-                _CLAIM,
-                {
-                    "name": cron.name,
-                    "wall": wall,
-                    "before": wall - cron.every * EARLY,
-                    "after": wall + cron.every,
-                },
-            )
-            claim = claimed.one_or_none()
-            if claim is not None:
+            if claim.due:
                 await _run(runtime, cron, claim.last_error)
-            return claim is not None
+            return bool(claim.due)
         finally:
-            await conn.execute(
-                text("SELECT pg_advisory_unlock(:space, hashtext(:name))"),
-                {"space": LOCK_SPACE, "name": cron.name},
-            )
+            await conn.execute(_UNLOCK, {"space": LOCK_SPACE, "name": cron.name})
 
 
 async def until_due(runtime: Runtime, cron: Cron) -> timedelta:

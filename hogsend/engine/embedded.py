@@ -82,6 +82,7 @@ class EmbeddedWorker:
         self._slots = asyncio.Semaphore(runtime.settings.worker_concurrency)
         self._busy: set[tuple[str, UUID]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._written = asyncio.Event()
         self._stopping = asyncio.Event()
 
     async def run(self, within: timedelta = timedelta(seconds=25)) -> None:
@@ -97,7 +98,7 @@ class EmbeddedWorker:
     def _loops(self) -> dict[str, Loop]:
         # Whoever delivers a row of the outbox tells its own runs loop alone; the run is due for every worker.
         hints = {
-            "hogsend_outbox": (self._engine.outbox, self._engine.runs),
+            "hogsend_outbox": (self._engine.outbox, self._engine.runs, self._written),
             "hogsend_jobs": (self._engine.jobs,),
         }
         return {
@@ -105,7 +106,7 @@ class EmbeddedWorker:
             "outbox": lambda: publish(self._publisher, self._engine.outbox),
             "runs": self._runs_loop,
             "jobs": self._jobs_loop,
-            "crons": lambda: keep_time(self._runtime, self._schedule),
+            "crons": lambda: keep_time(self._runtime, self._schedule, self._written),
         }
 
     async def _runs_loop(self) -> None:

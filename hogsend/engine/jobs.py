@@ -48,7 +48,7 @@ async def due_jobs(runtime: Runtime, limit: int, *, late: timedelta = timedelta(
     With `late` (real time), only those that might have run so long ago.
     """
     wall = runtime.clock.wall() - late
-    async with runtime.database.read() as conn:
+    async with runtime.database.each_alone() as conn:
         found = await conn.execute(
             select(_jobs.id).where(_claimable(wall)).order_by(_jobs.run_at).limit(limit)
         )

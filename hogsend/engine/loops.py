@@ -18,7 +18,7 @@ from hogsend.runtime import Runtime
 log = structlog.get_logger(__name__)
 
 # Seconds of real time. A hint that is lost costs the time until the next POLL, never more.
-POLL = 5.0
+POLL = 10.0
 RESTART = 1.0
 LOOK = 1.0
 _KEEPALIVE = 15.0
@@ -90,27 +90,34 @@ async def publish(publisher: Publisher, hint: asyncio.Event) -> None:
         await hint_or_due(hint, await publisher.seconds_to_next())
 
 
-async def keep_time(runtime: Runtime, schedule: Sequence[Cron]) -> None:
+async def keep_time(runtime: Runtime, schedule: Sequence[Cron], hint: asyncio.Event) -> None:
     """Run each cron when it is due, in whichever process is first, and sleep until the next one is.
 
-    Never for longer than LOOK: the clock may be set meanwhile. Looking at it costs no statement.
+    The hint says that the outbox was written to. It never sleeps for longer than LOOK, as the clock may be set
+    meanwhile; looking at it costs no statement.
     """
     due_at: dict[str, datetime] = {}
+    resting: dict[str, datetime] = {}
     while True:
         wall = runtime.clock.wall()
+        if hint.is_set():
+            hint.clear()
+            due_at |= resting
+            resting.clear()
         for cron in schedule:
-            if wall < due_at.get(cron.name, wall) <= wall + cron.every:
+            longest = cron.rest or cron.every
+            if wall < due_at.get(cron.name, wall) <= wall + longest:
                 continue
-            due_at[cron.name] = wall + await _run_if_wanted(runtime, cron)
+            resting.pop(cron.name, None)
+            if cron.wanted is not None and not await cron.wanted(runtime):
+                due_at[cron.name] = wall + longest
+                resting[cron.name] = wall + cron.every
+            elif await run_cron(runtime, cron):
+                due_at[cron.name] = wall + cron.every
+            else:
+                due_at[cron.name] = wall + await until_due(runtime, cron)
         ahead = (min(due_at.values(), default=wall) - runtime.clock.wall()).total_seconds()
-        await asyncio.sleep(max(_SHORTEST, min(LOOK, ahead)))
-
-
-async def _run_if_wanted(runtime: Runtime, cron: Cron) -> timedelta:
-    """Returns the real time until it should be asked again."""
-    if cron.wanted is not None and not await cron.wanted(runtime):
-        return cron.every
-    return cron.every if await run_cron(runtime, cron) else await until_due(runtime, cron)
+        await hint_or(hint, max(_SHORTEST, min(LOOK, ahead)))
 
 
 async def drain(tasks: set[asyncio.Task[None]], within: timedelta) -> None:

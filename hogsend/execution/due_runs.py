@@ -25,7 +25,7 @@ async def due_runs(runtime: Runtime, limit: int) -> list[UUID]:
         .order_by(_states.wake_at)
         .limit(limit)
     )
-    async with runtime.database.read() as conn:
+    async with runtime.database.each_alone() as conn:
         return list((await conn.execute(query)).scalars())
 
 
@@ -39,7 +39,7 @@ async def seconds_to_next_run(runtime: Runtime) -> float | None:
     query = select(func.min(_states.wake_at)).where(
         _states.status.in_(DRIVEN_STATUSES), _states.wake_at > runtime.clock.now()
     )
-    async with runtime.database.read() as conn:
+    async with runtime.database.each_alone() as conn:
         wake_at = (await conn.execute(query)).scalar_one_or_none()
     if wake_at is None:
         return None

@@ -21,7 +21,7 @@ from hogsend.graphql.context import Context, Info
 from hogsend.graphql.errors import problem
 from hogsend.graphql.fields import COST, field, root_description, root_metadata
 from hogsend.graphql.node import TYPES
-from hogsend.storage.collections import PARENT, Selection, Window, count_statement, page_statement
+from hogsend.storage.collections import PARENT, PageRange, Selection, count_statement, page_statement
 from hogsend.storage.cursors import Cursor, decode
 
 T = TypeVar("T")
@@ -124,8 +124,8 @@ class Paging:
         given = self.last if self.last is not None else self.first
         return DEFAULT_PAGE if given is None else given
 
-    def window(self, place: Callable[[str], Cursor]) -> Window:
-        return Window(
+    def window(self, place: Callable[[str], Cursor]) -> PageRange:
+        return PageRange(
             size=self.size,
             backward=self.last is not None,
             after=None if self.after is None else place(self.after),

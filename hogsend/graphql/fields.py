@@ -29,31 +29,25 @@ def root_description(description: str, scope: Scope | None, cost: int) -> str:
 def query(
     *, scope: Scope | None = Scope.READ, cost: int = 1, description: str
 ) -> Callable[[Callable[..., Any]], Any]:
-    """Declare a field of Query; lists use `hogsend.graphql.connections.connection`."""
-
-    def declare(resolver: Callable[..., Any]) -> Any:
-        return strawberry.field(
-            resolver=resolver,
-            description=root_description(description, scope, cost),
-            metadata=root_metadata(scope, cost),
-        )
-
-    return declare
+    """Declare a field of Query; lists use `hogsend.graphql.rows.rows`."""
+    return _root_field(strawberry.field, scope, cost, description)
 
 
 def subscription(
     *, scope: Scope = Scope.READ, cost: int = 10, description: str
 ) -> Callable[[Callable[..., Any]], Any]:
     """Declare a field of Subscription: an async generator."""
+    return _root_field(strawberry.subscription, scope, cost, description)
 
-    def declare(resolver: Callable[..., Any]) -> Any:
-        return strawberry.subscription(
-            resolver=resolver,
-            description=root_description(description, scope, cost),
-            metadata=root_metadata(scope, cost),
-        )
 
-    return declare
+def _root_field(
+    make: Callable[..., Any], scope: Scope | None, cost: int, description: str
+) -> Callable[[Callable[..., Any]], Any]:
+    return lambda resolver: make(
+        resolver=resolver,
+        description=root_description(description, scope, cost),
+        metadata=root_metadata(scope, cost),
+    )
 
 
 def field(description: str, *, name: str | None = None) -> Callable[[Callable[..., Any]], Any]:

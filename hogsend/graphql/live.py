@@ -11,7 +11,7 @@ import structlog
 from hogsend.graphql.context import Context
 from hogsend.graphql.errors import Code, problem
 from hogsend.graphql.fields import described
-from hogsend.realtime.cursor import Cursor
+from hogsend.realtime.cursor import StreamCursor
 from hogsend.realtime.live import Live
 from hogsend.realtime.streams import ActivityEntry, ActivityFilter, follow, head
 from hogsend.storage.unreachable import unreachable
@@ -21,7 +21,8 @@ log = structlog.get_logger(__name__)
 RETRY_SECONDS = 1.0
 
 After = Annotated[
-    str | None, described("Cursor of an earlier message: resume exactly behind it. By default, from now on.")
+    str | None,
+    described("Cursor of an earlier message: resume exactly behind it. By default, from now on."),
 ]
 
 
@@ -35,7 +36,7 @@ async def entries(
     """
     live = context.runtime.part(Live)
     if after is not None:
-        cursor = Cursor.decode(after)
+        cursor = StreamCursor.decode(after)
     else:
         async with context.connection() as conn:
             cursor = await head(conn)
@@ -58,7 +59,7 @@ async def entries(
 
 
 async def _until_draining(
-    context: Context, live: Live, wanted: ActivityFilter, after: Cursor
+    context: Context, live: Live, wanted: ActivityFilter, after: StreamCursor
 ) -> AsyncIterator[list[ActivityEntry]]:
     batches = follow(context.runtime.database, live.bus, wanted, after)
     draining = asyncio.ensure_future(live.draining.wait())

@@ -126,13 +126,12 @@ def plan_filters(names: list[str], filters: FieldMap) -> tuple[Step, ...]:
 
 def narrow(selection: Selection, plan: tuple[Step, ...], given: Mapping[str, Any]) -> Selection:
     """Narrow by what was given; what is None does not restrict."""
-    values = {name: (given[field], convert) for field, name, convert in plan if given[field] is not None}
-    return selection.filtered(
-        **{
-            name: plain(value) if convert is None else convert(value)
-            for name, (value, convert) in values.items()
-        }
-    )
+    values = {
+        name: plain(given[field]) if convert is None else convert(given[field])
+        for field, name, convert in plan
+        if given[field] is not None
+    }
+    return selection.filtered(**values)
 
 
 def plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Scalars: instants, lengths of time, and what users define."""
+"""Scalars: instants, UUIDs and durations."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ _POSITION = re.compile(r"(\d{1,20})\.(\d{1,19})(?:~(\d{1,20}:\d{1,20}:[\d,]{0,40
 
 
 @dataclass(frozen=True)
-class Cursor:
+class StreamCursor:
     """Rows behind (txid, seq), without those that `snapshot` (a `pg_snapshot` in text) already showed."""
 
     txid: int
@@ -26,22 +26,22 @@ class Cursor:
     snapshot: str | None = None
 
     @classmethod
-    def of_snapshot(cls, snapshot: str) -> Cursor:
+    def of_snapshot(cls, snapshot: str) -> StreamCursor:
         """Behind everything that a statement with this `pg_current_snapshot()` could see."""
         return cls(int(snapshot.split(":")[0]), 0, snapshot)
 
-    def at(self, txid: int, seq: int) -> Cursor:
+    def at(self, txid: int, seq: int) -> StreamCursor:
         """The cursor of a row; it keeps the snapshot for as long as that can matter."""
         if self.snapshot is not None and txid < int(self.snapshot.split(":")[1]):
-            return Cursor(txid, seq, self.snapshot)
-        return Cursor(txid, seq)
+            return StreamCursor(txid, seq, self.snapshot)
+        return StreamCursor(txid, seq)
 
     def encode(self) -> str:
         tail = f"~{self.snapshot}" if self.snapshot else ""
         return base64.urlsafe_b64encode(f"{self.txid}.{self.seq}{tail}".encode()).decode().rstrip("=")
 
     @classmethod
-    def decode(cls, text: str) -> Cursor:
+    def decode(cls, text: str) -> StreamCursor:
         """Raises `InvalidInput` for what `encode` never made."""
         try:
             plain = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("ascii")

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Select, literal_column, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.realtime.bus import Bus, Interest
-from hogsend.realtime.cursor import Cursor
+from hogsend.realtime.cursor import StreamCursor
 from hogsend.storage.database import Database
 from hogsend.tables.realtime import activity
 
@@ -26,7 +26,7 @@ _UNSEEN = text("NOT pg_visible_in_snapshot(activity.txid, CAST(CAST(:snapshot AS
 class ActivityEntry:
     """One row of the log, and the cursor behind it."""
 
-    cursor: Cursor
+    cursor: StreamCursor
     seq: int
     at: datetime
     kind: str
@@ -62,17 +62,17 @@ class ActivityFilter:
         )
 
 
-async def head(conn: AsyncConnection) -> Cursor:
+async def head(conn: AsyncConnection) -> StreamCursor:
     """The cursor behind everything that the current snapshot shows.
 
     Read it in one transaction (REPEATABLE READ) with what you show: snapshot and stream then meet exactly.
     """
     snapshot = (await conn.execute(text("SELECT pg_current_snapshot()::text"))).scalar_one()
-    return Cursor.of_snapshot(snapshot)
+    return StreamCursor.of_snapshot(snapshot)
 
 
 async def read_after(
-    conn: AsyncConnection, selection: ActivityFilter, after: Cursor, limit: int = BATCH
+    conn: AsyncConnection, selection: ActivityFilter, after: StreamCursor, limit: int = BATCH
 ) -> list[ActivityEntry]:
     """The next rows behind `after`, oldest first. One statement."""
     query: Select[tuple[object, ...]] = (
@@ -111,7 +111,7 @@ async def read_after(
 
 
 async def follow(
-    database: Database, bus: Bus, selection: ActivityFilter, after: Cursor | None = None
+    database: Database, bus: Bus, selection: ActivityFilter, after: StreamCursor | None = None
 ) -> AsyncIterator[list[ActivityEntry]]:
     """Batches of rows behind `after` (default: from now on), without end. Holds no connection while it waits."""
     with bus.listen(selection.interest()) as wakeups:

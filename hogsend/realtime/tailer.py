@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 
 from hogsend.realtime.bus import SOON, Bus
-from hogsend.realtime.cursor import Cursor
+from hogsend.realtime.cursor import StreamCursor
 from hogsend.realtime.streams import ActivityFilter, head, read_after
 from hogsend.storage.database import Database
 
@@ -61,7 +61,7 @@ class Tailer:
                 # The lock and the listener end with the session; do not give it back to the pool.
                 await conn.invalidate()
 
-    async def _publish_from(self, cursor: Cursor) -> Cursor:
+    async def _publish_from(self, cursor: StreamCursor) -> StreamCursor:
         """Publish what is behind `cursor`; wait for a hint where there is nothing."""
         self._hint.clear()
         async with self._database.read() as reading:

@@ -71,7 +71,7 @@ def _still_runs(row: Row[tuple[object, ...]], speed: float, real: SystemClock) -
 
 async def note_time(database: Database, clock: Clock) -> None:
     """Remember the product time, so that a restart does not run it back. The worker calls it every few seconds."""
-    async with database.transaction() as conn:
+    async with database.each_alone() as conn:
         await conn.execute(
             text(
                 "UPDATE clock SET seen_product = greatest(seen_product, :now), noted_at = :wall WHERE id = :id"

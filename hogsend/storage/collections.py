@@ -157,7 +157,7 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Window:
+class PageRange:
     """Which part of a list: `size` rows after `after` (or, `backward`, before `before`), `offset` of them skipped."""
 
     size: int
@@ -170,7 +170,7 @@ class Window:
 PARENT = "_parent"
 
 
-def page_statement(selection: Selection, window: Window, parents: Sequence[Any]) -> Select[Any]:
+def page_statement(selection: Selection, window: PageRange, parents: Sequence[Any]) -> Select[Any]:
     """One row more than asked for, so that the reader knows whether there are more; backward pages come reversed.
 
     With a parent column: the pages of all `parents` in one statement, each row with its parent as `_parent`.
@@ -203,7 +203,7 @@ def rows_statement(collection: Collection, column: ColumnElement[Any], keys: Seq
 
 
 def _page(
-    selection: Selection, window: Window, parent: Condition | None, outer: FromClause | None = None
+    selection: Selection, window: PageRange, parent: Condition | None, outer: FromClause | None = None
 ) -> Select[Any] | CompoundSelect[Any]:
     sort = selection.collection.sorts[selection.sort]
     conditions = [*selection.conditions(), *([] if parent is None else [parent])]
@@ -228,7 +228,7 @@ def _page(
 
 
 def _rows(
-    selection: Selection, window: Window, conditions: Sequence[Condition], outer: FromClause | None
+    selection: Selection, window: PageRange, conditions: Sequence[Condition], outer: FromClause | None
 ) -> Select[Any]:
     statement = select(*selection.collection.columns).where(*conditions)
     sort = selection.collection.sorts[selection.sort]
@@ -241,7 +241,7 @@ def _rows(
     return statement if outer is None else statement.correlate(outer)
 
 
-def _bounds(selection: Selection, window: Window, *, empty: bool) -> list[Condition] | None:
+def _bounds(selection: Selection, window: PageRange, *, empty: bool) -> list[Condition] | None:
     """The cursors as conditions on the rows that have a sort value, or (`empty`) on those that have none.
 
     None where the cursors leave nothing of that part.
@@ -268,7 +268,7 @@ def _bounds(selection: Selection, window: Window, *, empty: bool) -> list[Condit
     return conditions
 
 
-def _ordering(selection: Selection, window: Window, source: FromClause) -> list[Any]:
+def _ordering(selection: Selection, window: PageRange, source: FromClause) -> list[Any]:
     sort = selection.collection.sorts[selection.sort]
     down = selection.descending is not window.backward
     column = source.c[_name(sort.column)]

@@ -57,6 +57,8 @@ class Database:
             pool_size=settings.database_pool_size,
             max_overflow=settings.database_pool_size // 2,
             pool_timeout=POOL_SECONDS,
+            # The one that was used last is the one that needs no ping.
+            pool_use_lifo=True,
             json_serializer=_dumps,
             json_deserializer=orjson.loads,
             connect_args={

@@ -13,7 +13,7 @@ from hogsend.errors import InvalidInput
 from hogsend.realtime import activity
 from hogsend.realtime import bus as bus_module
 from hogsend.realtime.bus import Bus, Interest
-from hogsend.realtime.cursor import Cursor
+from hogsend.realtime.cursor import StreamCursor
 from hogsend.realtime.streams import ActivityFilter, follow, head, read_after
 from hogsend.realtime.tailer import Tailer
 from hogsend.runtime import Runtime
@@ -26,12 +26,12 @@ async def write(runtime: Runtime, ref: UUID | None = None, kind: str = "event") 
     return ref
 
 
-async def read(runtime: Runtime, after: Cursor) -> list[UUID]:
+async def read(runtime: Runtime, after: StreamCursor) -> list[UUID]:
     async with runtime.database.read() as conn:
         return [entry.ref_id for entry in await read_after(conn, ActivityFilter(), after)]
 
 
-async def read_some(runtime: Runtime, after: Cursor, count: int) -> list[UUID]:
+async def read_some(runtime: Runtime, after: StreamCursor, count: int) -> list[UUID]:
     """The same, once there are `count`: a transaction of another test's database on this server holds rows back too."""
     async with asyncio.timeout(10):
         while len(found := await read(runtime, after)) < count:
@@ -62,7 +62,7 @@ async def test_snapshot_and_stream_meet_exactly(runtime: Runtime) -> None:
             shown = (await conn.execute(text("SELECT ref_id FROM activity"))).scalars().all()
         assert shown == [seen]
     after = await write(runtime)
-    assert await read_some(runtime, Cursor.decode(start.encode()), 2) == [late, after]
+    assert await read_some(runtime, StreamCursor.decode(start.encode()), 2) == [late, after]
 
 
 async def test_reconnecting_at_random_points_misses_and_repeats_nothing(runtime: Runtime) -> None:
@@ -86,7 +86,7 @@ async def test_reconnecting_at_random_points_misses_and_repeats_nothing(runtime:
             entries = await read_after(conn, ActivityFilter(), cursor, limit=rng.randint(1, 9))
         got += [entry.ref_id for entry in entries]
         if entries:
-            cursor = Cursor.decode(entries[-1].cursor.encode())
+            cursor = StreamCursor.decode(entries[-1].cursor.encode())
         await asyncio.sleep(0)
     assert len(got) == len(set(got)) == 150
     assert set(got) == written
@@ -141,5 +141,5 @@ async def test_a_new_tailer_wakes_those_who_were_told_nothing(
 @pytest.mark.parametrize("bad", ["", "!!!", "MTIz", "x" * 300])
 def test_a_made_up_cursor_is_an_input_error(bad: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        Cursor.decode(bad)
+        StreamCursor.decode(bad)
     assert caught.value.field == "after"

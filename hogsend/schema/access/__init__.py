@@ -1,1 +1,1 @@
-"""Keys and the audit log on the wire."""
+"""API keys and the audit log in the schema."""

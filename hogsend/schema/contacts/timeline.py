@@ -13,10 +13,10 @@ from hogsend.graphql.context import Context
 from hogsend.graphql.enums import WireEnum, wire_enum
 from hogsend.graphql.fields import attribute, field, wire_type
 from hogsend.graphql.links import row_by_key
-from hogsend.graphql.mapping import Mapped, from_row
+from hogsend.graphql.mapping import Mapped, from_object, from_row
 from hogsend.graphql.node import Node
 from hogsend.graphql.rows import Argument, to_one
-from hogsend.realtime.cursor import Cursor
+from hogsend.realtime.cursor import StreamCursor
 from hogsend.realtime.streams import ActivityEntry
 from hogsend.schema.contacts.collections import TIMELINE
 from hogsend.schema.emails.enums import EmailFact
@@ -46,7 +46,7 @@ class TimelineEntry(
     collection=TIMELINE,
     columns={
         "key": "seq",
-        "cursor": Mapped("snapshot", lambda snapshot: Cursor.of_snapshot(snapshot).encode()),
+        "cursor": Mapped("snapshot", lambda snapshot: StreamCursor.of_snapshot(snapshot).encode()),
     },
 ):
     ref_id: strawberry.Private[UUID]
@@ -65,14 +65,7 @@ class TimelineEntry(
     @classmethod
     def live(cls, entry: ActivityEntry) -> TimelineEntry:
         """Make one from a row of a stream."""
-        return _TYPES[entry.kind](
-            key=entry.seq,
-            ref_id=entry.ref_id,
-            type=entry.type,
-            at=entry.at,
-            kind=TimelineKind(entry.kind),
-            cursor=entry.cursor.encode(),
-        )
+        return from_object(_TYPES[entry.kind], entry, cursor=entry.cursor.encode())
 
     @classmethod
     async def fetch(cls, context: Context, id: str) -> Node | None:

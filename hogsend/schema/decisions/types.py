@@ -16,7 +16,7 @@ from hogsend.graphql.mapping import FieldMap, Filter
 from hogsend.graphql.node import Node, bare_uuid
 from hogsend.graphql.rows import in_code, rows, to_one
 from hogsend.schema.decisions.collections import DECISIONS
-from hogsend.schema.decisions.enums import Kind, Reason
+from hogsend.schema.decisions.enums import DecisionKind, Reason
 
 
 @wire_type("A decision about a person: recorded when it was made, and never changed.")
@@ -26,7 +26,7 @@ class Decision(Node, collection=DECISIONS):
     event_id: strawberry.Private[UUID | None]
     email_id: strawberry.Private[UUID | None]
     at: datetime = attribute("When it was made.")
-    kind: Kind = attribute("What was decided.")
+    kind: DecisionKind = attribute("What was decided.")
     reason: Reason = attribute("Why it was decided.")
     detail: JSON = attribute("What it rests on, by kind: the guards, the step, until when …")
     journey_id: str | None = attribute("Key of the journey that it is about.")
@@ -47,7 +47,7 @@ class DecisionFilter(Filter):
 
     journey_id: strawberry.ID | None = optional("Only decisions about this journey.")
     user_id: str | None = optional("Only decisions about the contact with this externalId or UUID.")
-    kinds: list[Kind] | None = optional("Only decisions of these kinds.")
+    kinds: list[DecisionKind] | None = optional("Only decisions of these kinds.")
     reasons: list[Reason] | None = optional("Only decisions for these reasons.")
     from_: datetime | None = optional("Only decisions made at or after this instant.", name="from")
     to: datetime | None = optional("Only decisions made at or before this instant.")
