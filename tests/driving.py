@@ -11,6 +11,9 @@ from uuid import UUID
 from sqlalchemy import func, select, text, update
 
 from hogsend.clock import ManualClock
+from hogsend.decisions.reasons import Reason
+from hogsend.emails.sending.direct import EmailRequest, send_in
+from hogsend.emails.sending.prepare import PreparedSend
 from hogsend.events.event import NewEvent
 from hogsend.execution.advance import Advanced, advance
 from hogsend.execution.due_runs import due_runs
@@ -27,6 +30,13 @@ class Crashed(BaseException):
 
 async def send_event(runtime: Runtime, name: str, email: str = ADA, **properties: Any) -> IngestResult:
     return await ingest(runtime, NewEvent(name=name, email=email, properties=properties))
+
+
+async def send_email(runtime: Runtime, email: str = ADA, *, key: str | None = None) -> PreparedSend:
+    """Ask for one email of the template `welcome`, as the data plane does."""
+    async with runtime.database.transaction() as conn:
+        asked = EmailRequest("welcome", to=email)
+        return await send_in(conn, runtime, asked, key=key, reason=Reason.API_ASKED)
 
 
 async def drive(runtime: Runtime, owner: str = "test") -> list[Advanced]:

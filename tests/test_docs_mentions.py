@@ -214,11 +214,10 @@ def test_the_drawing_of_the_house_has_its_floors_in_order() -> None:
         for floor in FLOORS
         if re.search(rf"(^|[ /]){floor}(/|\.py| |$)", re.split(r" {2,}", line)[0])
     ]
-    assert sorted(drawn) == sorted(FLOORS)
-    folders = [floor for floor in FLOORS if floor in drawn]
+    assert drawn == list(FLOORS)
     for line in rooms:
         for name in re.findall(r"(\w+)/", re.split(r" {2,}", line)[0]):
-            assert name in folders, line
+            assert name in FLOORS, line
     below = ""
     for line in drawing.splitlines():
         room = re.match(r"(\w+)/ ", line)

@@ -24,6 +24,7 @@ from hogsend.events.partitions import make_partitions
 from hogsend.execution.overdue_runs import redrive_overdue, wake_released
 from hogsend.runtime import Runtime
 from hogsend.storage.anchor import note_time
+from hogsend.tables.deadletters import DeadLetterSource
 from hogsend.tables.emails import email_sends
 from hogsend.tables.engine import jobs
 from hogsend.tables.journeys import journey_states
@@ -82,7 +83,9 @@ async def bury_job(runtime: Runtime, job: RowMapping, error: str) -> None:
             await give_up(conn, runtime.clock, UUID(payload["job_id"]))
         return
     source, source_id = (
-        ("email", payload.get("email_id")) if "email_id" in payload else ("webhook", str(job["id"]))
+        (DeadLetterSource.EMAIL, payload.get("email_id"))
+        if "email_id" in payload
+        else (DeadLetterSource.WEBHOOK, str(job["id"]))
     )
     async with runtime.database.transaction() as conn:
         await add_dead_letter(

@@ -26,6 +26,7 @@ from hogsend.realtime import activity
 from hogsend.runtime import Runtime
 from hogsend.storage.metadata import new_id
 from hogsend.tables.access import audit_logs
+from hogsend.tables.realtime import ActivityKind
 
 log = structlog.get_logger(__name__)
 
@@ -218,7 +219,7 @@ async def _write(
     )
     if (await conn.execute(statement)).scalar_one_or_none() is not None:
         await activity.record(
-            conn, at=now, kind="audit", type=trail.audit_action.action.value, ref_id=trail.id
+            conn, at=now, kind=ActivityKind.AUDIT, type=trail.audit_action.action.value, ref_id=trail.id
         )
 
 

@@ -1,4 +1,4 @@
-"""Where an alert may be posted to: the public internet, never our own network.
+"""SSRF guard of alert webhooks: they may go to the public internet, never into our own network.
 
 A URL is checked when it is saved, for the sake of whoever typed it, and again when it is used, because a name can
 be pointed elsewhere later. The address that was checked is the one that is connected to.

@@ -14,22 +14,22 @@ from hogsend.storage.metadata import new_id
 
 
 @dataclass(frozen=True)
-class Trial:
-    """`error` says why the channel did not take it."""
+class RuleTest:
+    """What became of the test: `error` says why the channel did not take it."""
 
     delivered: bool
     error: str | None
 
 
-async def try_out(runtime: Runtime, rule_id: UUID) -> Trial:
+async def send_test(runtime: Runtime, rule_id: UUID) -> RuleTest:
     """Send one test through the rule's channel, also where the rule is disabled. Raises `NotFound`."""
-    trial = await _tell(runtime, rule_id)
+    tested = await _tell(runtime, rule_id)
     async with runtime.database.transaction() as conn:
-        await audit(conn, resource_id=rule_id, detail={"delivered": trial.delivered})
-    return trial
+        await audit(conn, resource_id=rule_id, detail={"delivered": tested.delivered})
+    return tested
 
 
-async def _tell(runtime: Runtime, rule_id: UUID) -> Trial:
+async def _tell(runtime: Runtime, rule_id: UUID) -> RuleTest:
     now = runtime.clock.now()
     async with runtime.database.read() as conn:
         rule = await find_rule(conn, rule_id)
@@ -47,5 +47,5 @@ async def _tell(runtime: Runtime, rule_id: UUID) -> Trial:
     try:
         await tell(runtime, rule["channel"], rule["channel_config"], notice)
     except DeliveryFailed as error:
-        return Trial(False, error.reason)
-    return Trial(True, None)
+        return RuleTest(False, error.reason)
+    return RuleTest(True, None)

@@ -1,4 +1,4 @@
-"""Tell PostHog what happened, aside from everything else: while it is slow or down, nothing waits for it.
+"""PostHog captures, delivered aside from everything else: while PostHog is slow or down, nothing waits for it.
 
 Ingestion writes one outbox row for each event. They are claimed in batches, handed to PostHog's SDK in a thread, and
 marked once it took them: at least once, and once as PostHog counts, because an event keeps its id.
@@ -41,11 +41,11 @@ _contacts = contacts.c
 _NOT_ABOUT_EVENTS = frozenset({401, 403, 404, 408, 429})
 
 
-class Refused(Exception):
+class CapturesRefused(Exception):
     """PostHog will not take what was in this request, however often it is tried."""
 
 
-class Unavailable(Exception):
+class PostHogUnavailable(Exception):
     """PostHog did not answer, or not now."""
 
 
@@ -69,7 +69,7 @@ class Captures:
             self._draining = asyncio.create_task(self._drain())
 
     async def deliver_batch(self) -> int:
-        """Claim one batch and hand it over. How many rows it had; raises `Unavailable` while PostHog is.
+        """Claim one batch and hand it over. How many rows it had; raises `PostHogUnavailable` while PostHog is.
 
         A row that PostHog refused goes alone the next time, and is given up when it is refused then.
         """
@@ -80,9 +80,9 @@ class Captures:
         try:
             if events:
                 await asyncio.to_thread(self._hand_over, events)
-        except Refused as error:
+        except CapturesRefused as error:
             await self._refused(rows, str(error))
-        except Unavailable as error:
+        except PostHogUnavailable as error:
             self._failures += 1
             pause = backoff(self._failures + 1, longest=LONGEST_BACKOFF)
             self._again_at = self._runtime.clock.wall() + pause
@@ -105,7 +105,7 @@ class Captures:
         try:
             while await self.deliver_batch():
                 pass
-        except Unavailable as error:
+        except PostHogUnavailable as error:
             log.warning("posthog_unavailable", error=str(error), failures=self._failures)
         except Exception:
             log.exception("captures_failed")
@@ -150,8 +150,8 @@ class Captures:
         for error in self._errors:
             status = getattr(error, "status", None)
             if isinstance(status, int) and 400 <= status < 500 and status not in _NOT_ABOUT_EVENTS:
-                raise Refused(f"PostHog answered {status}")
-            raise Unavailable(f"PostHog answered {status}" if status else type(error).__name__)
+                raise CapturesRefused(f"PostHog answered {status}")
+            raise PostHogUnavailable(f"PostHog answered {status}" if status else type(error).__name__)
 
     def _open(self) -> Posthog:
         from posthog import Posthog

@@ -1,4 +1,4 @@
-"""A person and an event, in PostHog's words."""
+"""PostHog's view of a person and an event: distinct id and properties."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person agreed to outlives the row that it was said to: an opt-out is never lost."""
+"""Preferences across merges, deletions and changed addresses: an opt-out is never lost."""
 
 from __future__ import annotations
 

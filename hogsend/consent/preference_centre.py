@@ -1,4 +1,4 @@
-"""What a reader sees and changes of their own preferences, by the signed link in an email."""
+"""Preference centre: what a reader sees and changes of their own preferences, by the signed link in an email."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who must not be written to, and how that changes. An opt-out is never lost."""
+"""Suppression and preferences: who must not be written to, and how that changes. An opt-out is never lost."""
 
 from __future__ import annotations
 

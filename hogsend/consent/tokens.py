@@ -1,4 +1,4 @@
-"""The signed links by which a reader proves who they are, without an account."""
+"""Signed tokens of links in emails: by them a reader proves who they are, without an account."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exports: contacts as CSV or JSON, one consistent snapshot, streamed from a cursor of the server."""
+"""Contact export: CSV or JSON of one consistent snapshot, streamed from a cursor of the server."""
 
 from __future__ import annotations
 

@@ -25,6 +25,7 @@ from hogsend.runtime import Runtime
 from hogsend.storage.database import Database
 from hogsend.storage.metadata import new_id
 from hogsend.tables.contacts import import_batches, import_errors, import_jobs
+from hogsend.tables.realtime import ActivityKind
 
 log = structlog.get_logger(__name__)
 
@@ -90,7 +91,7 @@ async def start_import(
         await conn.execute(
             insert(import_batches).values(job_id=job_id, first_row=piece.first_row, rows=piece.rows)
         )
-    await activity.record(conn, at=now, kind="import", type="pending", ref_id=job_id)
+    await activity.record(conn, at=now, kind=ActivityKind.IMPORT, type="pending", ref_id=job_id)
     await enqueue_job(conn, clock, IMPORT, {"job_id": str(job_id)}, dedupe_key=f"import:{job_id}")
     return job
 
@@ -147,7 +148,7 @@ async def _count(conn: AsyncConnection, clock: Clock, job_id: UUID, rows: int, f
         "updated_at": clock.now(),
     }
     await conn.execute(update(import_jobs).where(_jobs.id == job_id).values(values))
-    await activity.record(conn, at=clock.now(), kind="import", type="processing", ref_id=job_id)
+    await activity.record(conn, at=clock.now(), kind=ActivityKind.IMPORT, type="processing", ref_id=job_id)
 
 
 async def _finish(
@@ -157,7 +158,7 @@ async def _finish(
     values = {"status": status, "error": error, "updated_at": now, "completed_at": now}
     await conn.execute(update(import_jobs).where(_jobs.id == job_id).values(values))
     await conn.execute(delete(import_batches).where(_batches.job_id == job_id))
-    await activity.record(conn, at=now, kind="import", type=status, ref_id=job_id)
+    await activity.record(conn, at=now, kind=ActivityKind.IMPORT, type=status, ref_id=job_id)
     log.info("import_ended", job_id=str(job_id), status=status)
 
 

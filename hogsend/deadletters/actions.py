@@ -1,4 +1,4 @@
-"""Bury what could not be done, and settle it when it is done after all."""
+"""Dead letters: keep what could not be done, and resolve it once it was retried, or given up by a person."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hogsend.clock import Clock
 from hogsend.realtime import activity
 from hogsend.storage.metadata import new_id
-from hogsend.tables.deadletters import dead_letters
+from hogsend.tables.deadletters import DeadLetterSource, DeadLetterStatus, dead_letters
+from hogsend.tables.realtime import ActivityKind
 
 
 async def add_dead_letter(
     conn: AsyncConnection,
     clock: Clock,
     *,
-    source: str,
+    source: DeadLetterSource,
     source_id: str | None,
     error: str,
     payload: Mapping[str, Any],
 ) -> UUID:
-    """Keep one entry for what failed, in the transaction that recorded the failure.
+    """Keep one dead letter for what failed, in the transaction that recorded the failure.
 
-    A new failure of something that was retried brings its entry back as pending, its `retry_count` one higher.
+    A new failure of something that was retried brings its dead letter back as pending, its `retry_count` one higher.
     """
     now = clock.now()
     entry = {
@@ -37,7 +38,7 @@ async def add_dead_letter(
         "source_id": source_id,
         "payload": dict(payload),
         "error": error,
-        "status": "pending",
+        "status": DeadLetterStatus.PENDING,
         "created_at": now,
         "updated_at": now,
     }
@@ -48,30 +49,35 @@ async def add_dead_letter(
         set_={
             "error": error,
             "payload": dict(payload),
-            "status": "pending",
-            "retry_count": letters.retry_count + case((letters.status == "retried", 1), else_=0),
+            "status": DeadLetterStatus.PENDING,
+            "retry_count": letters.retry_count
+            + case((letters.status == DeadLetterStatus.RETRIED, 1), else_=0),
             "updated_at": now,
         },
     )
     entry_id: UUID = (await conn.execute(statement.returning(letters.id))).scalar_one()
-    await activity.record(conn, at=now, kind="dead_letter", type="added", ref_id=entry_id)
+    await activity.record(conn, at=now, kind=ActivityKind.DEAD_LETTER, type="added", ref_id=entry_id)
     return entry_id
 
 
 async def resolve_dead_letters(
     conn: AsyncConnection,
     now: datetime,
-    source: str,
+    source: DeadLetterSource,
     source_ids: Sequence[str],
-    status: Literal["retried", "discarded"],
+    status: Literal[DeadLetterStatus.RETRIED, DeadLetterStatus.DISCARDED],
 ) -> None:
-    """Settle the pending entries of these things, in the transaction that lets them go on or ends them."""
+    """Resolve the pending dead letters of these things, in the transaction that lets them go on or ends them."""
     letters = dead_letters.c
     values: dict[str, Any] = {"status": status, "updated_at": now}
-    if status == "retried":
+    if status is DeadLetterStatus.RETRIED:
         values["retried_at"] = now
     await conn.execute(
         update(dead_letters)
-        .where(letters.source == source, letters.source_id.in_(source_ids), letters.status == "pending")
+        .where(
+            letters.source == source,
+            letters.source_id.in_(source_ids),
+            letters.status == DeadLetterStatus.PENDING,
+        )
         .values(values)
     )

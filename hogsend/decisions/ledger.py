@@ -15,6 +15,7 @@ from hogsend.decisions.reasons import Kind, Reason
 from hogsend.realtime import activity
 from hogsend.storage.metadata import new_id
 from hogsend.tables.decisions import decisions
+from hogsend.tables.realtime import ActivityKind
 
 _APPEND = insert(decisions)
 
@@ -93,12 +94,12 @@ def _row(row_id: UUID, at: datetime, verdict: Verdict) -> dict[str, Any]:
 def _lines(row_id: UUID, at: datetime, verdict: Verdict) -> Iterator[activity.Line]:
     line = activity.Line(
         at=at,
-        kind="decision",
+        kind=ActivityKind.DECISION,
         type=verdict.kind.value,
         ref_id=row_id,
         contact_id=verdict.contact_id,
         journey_id=verdict.journey_id,
     )
     if verdict.moved is not None and verdict.state_id is not None:
-        yield replace(line, kind="state", type=verdict.moved, ref_id=verdict.state_id)
+        yield replace(line, kind=ActivityKind.RUN, type=verdict.moved, ref_id=verdict.state_id)
     yield line

@@ -1,4 +1,4 @@
-"""Background work that is not a journey: rows of `jobs`, retried with backoff, a dead letter at the end."""
+"""Background jobs: rows of `jobs`, claimed by lease, retried with backoff, a dead letter at the end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ JOB_LEASE = timedelta(minutes=5)
 _jobs = jobs.c
 
 Handler = Callable[[Runtime, Mapping[str, Any]], Awaitable[None]]
-Bury = Callable[[Runtime, RowMapping, str], Awaitable[None]]
+AddDeadLetter = Callable[[Runtime, RowMapping, str], Awaitable[None]]
 
 
 class RunAgain(Exception):
@@ -36,10 +36,10 @@ class RunAgain(Exception):
 
 @dataclass(frozen=True)
 class Work:
-    """What an engine can run beside journeys: handlers by job kind, and what buries a job that is given up."""
+    """What an engine runs beside journeys: handlers by job kind, and what keeps the dead letter of one that failed."""
 
     handlers: Mapping[str, Handler]
-    add_dead_letter: Bury
+    add_dead_letter: AddDeadLetter
 
 
 async def due_jobs(runtime: Runtime, limit: int, *, late: timedelta = timedelta(0)) -> list[UUID]:
@@ -77,7 +77,7 @@ async def run_job(runtime: Runtime, work: Work, job_id: UUID, owner: str) -> boo
         await _reschedule(runtime, job, again.after, job["attempts"] - 1, None)
     except Exception as error:
         log.exception("job_failed", job_id=str(job_id), kind=job["kind"], attempt=job["attempts"])
-        await _retry_or_bury(runtime, work, job, f"{type(error).__name__}: {error}")
+        await _retry_or_give_up(runtime, work, job, f"{type(error).__name__}: {error}")
     else:
         await _finish(runtime, job, "done", None)
     return True
@@ -116,7 +116,7 @@ async def _claim(runtime: Runtime, job_id: UUID, owner: str) -> RowMapping | Non
     return job
 
 
-async def _retry_or_bury(runtime: Runtime, work: Work, job: RowMapping, error: str) -> None:
+async def _retry_or_give_up(runtime: Runtime, work: Work, job: RowMapping, error: str) -> None:
     if job["attempts"] < job["max_attempts"]:
         delay = backoff(job["attempts"] + 1, longest=LONGEST_PAUSE)
         await _reschedule(runtime, job, delay, job["attempts"], error)

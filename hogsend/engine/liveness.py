@@ -1,4 +1,4 @@
-"""Leases of processes that died are given back within seconds, not when they run out.
+"""Liveness of workers: leases of processes that died are released within seconds, not when they run out.
 
 Each worker holds an advisory lock that is named after it, on a session of its own. Postgres frees it when that
 session ends, whatever ended it; so whoever can take the lock knows that its holder is gone. Fencing by epoch and

@@ -1,4 +1,4 @@
-"""The outbox: what must reach another system because a transaction committed."""
+"""Transactional outbox: what must reach another system because a transaction committed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Hogsend asks of an engine: it decides *when* work is called, never *what* happens."""
+"""The engine port: an engine decides *when* work is called, never *what* happens."""
 
 from __future__ import annotations
 

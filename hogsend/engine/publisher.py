@@ -1,4 +1,4 @@
-"""Deliver the outbox: at least once, in order of writing, a failed row pushed back and never in the way."""
+"""Outbox publisher: at least once, in order of writing; a failed row is pushed back and never in the way."""
 
 from __future__ import annotations
 

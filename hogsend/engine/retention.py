@@ -1,4 +1,4 @@
-"""Forget what is done: delivered outbox rows, finished jobs."""
+"""Retention of the engine's tables: delivered outbox rows and finished jobs are deleted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The values of an event: `NewEvent` on the way in, `Event` once it is stored; and the check between them."""
+"""Event values: `NewEvent` on the way in, `Event` once it is stored; and the check that Postgres can store it."""
 
 from __future__ import annotations
 

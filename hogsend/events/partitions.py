@@ -1,4 +1,4 @@
-"""Monthly partitions of `user_events`, made ahead of time. TimescaleDB makes its own chunks."""
+"""Partitions of `user_events`, one a month, made ahead of time. TimescaleDB makes its own chunks."""
 
 from __future__ import annotations
 

@@ -32,6 +32,7 @@ from hogsend.journeys.steps.step_results import TriggerEvent, User
 from hogsend.runs.ending import end_runs
 from hogsend.runs.status import TRANSITIONS, transition
 from hogsend.runtime import Runtime
+from hogsend.tables.deadletters import DeadLetterSource
 from hogsend.tables.journeys import DRIVEN_STATUSES, journey_states, journey_steps
 
 log = structlog.get_logger(__name__)
@@ -249,7 +250,7 @@ async def _end_badly(
             await add_dead_letter(
                 conn,
                 runtime.clock,
-                source="journey",
+                source=DeadLetterSource.JOURNEY,
                 source_id=str(run["id"]),
                 error=message,
                 payload={"stateId": str(run["id"]), "journeyId": run["journey_id"], "reason": reason.value},

@@ -1,4 +1,4 @@
-"""The one pipeline: an event comes in, and everything that follows from it is committed with it, or nothing is."""
+"""Ingestion: an event, and everything that follows from it, committed in one transaction, or nothing is."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from hogsend.storage.database import Record, lock_subjects
 from hogsend.storage.metadata import new_id
 from hogsend.tables.contacts import contacts
 from hogsend.tables.events import event_keys, user_events
+from hogsend.tables.realtime import ActivityKind
 
 _APPEND = insert(user_events).returning(user_events.c.seq)
 
@@ -155,6 +156,6 @@ async def _store(
     }
     seq = (await conn.execute(_APPEND, row)).scalar_one()
     await activity.record(
-        conn, at=occurred_at, kind="event", type="received", ref_id=event_id, contact_id=contact_id
+        conn, at=occurred_at, kind=ActivityKind.EVENT, type="received", ref_id=event_id, contact_id=contact_id
     )
     return Event(event_id, seq, event.name, event.properties, occurred_at, now)

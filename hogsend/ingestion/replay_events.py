@@ -1,4 +1,4 @@
-"""Send stored events through the pipeline again."""
+"""Replay of stored events: chosen by id or filter, sent through ingestion again, each in its own transaction."""
 
 from __future__ import annotations
 

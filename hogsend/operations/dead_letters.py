@@ -21,7 +21,7 @@ from hogsend.errors import Conflict, InvalidInput, NotFound
 from hogsend.operations.stuck_runs import resume_in
 from hogsend.runtime import Runtime
 from hogsend.storage.database import lock_subjects
-from hogsend.tables.deadletters import SOURCES, dead_letters
+from hogsend.tables.deadletters import SOURCES, DeadLetterSource, DeadLetterStatus, dead_letters
 from hogsend.tables.emails import email_sends
 from hogsend.tables.engine import jobs
 from hogsend.tables.journeys import journey_states, journey_steps
@@ -101,14 +101,16 @@ async def retry_in(conn: AsyncConnection, runtime: Runtime, entry_id: UUID) -> d
     """`retry` in the caller's transaction. Locks the person, then the run, the send or the job, then the entry."""
     letter = await _find(conn, entry_id)
     match letter["source"]:
-        case "email":
+        case DeadLetterSource.EMAIL:
             await _retry_email(conn, runtime, letter)
-        case "journey":
+        case DeadLetterSource.JOURNEY:
             await _retry_journey(conn, runtime, letter)
-        case "webhook":
+        case DeadLetterSource.WEBHOOK:
             await _retry_job(conn, runtime, letter)
     now = runtime.clock.now()
-    await resolve_dead_letters(conn, now, letter["source"], [letter["source_id"]], "retried")
+    await resolve_dead_letters(
+        conn, now, DeadLetterSource(letter["source"]), [letter["source_id"]], DeadLetterStatus.RETRIED
+    )
     return now
 
 

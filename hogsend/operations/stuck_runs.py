@@ -23,6 +23,7 @@ from hogsend.operations.cancel import find_state
 from hogsend.runs.status import transition
 from hogsend.runtime import Runtime
 from hogsend.storage.database import lock_subjects
+from hogsend.tables.deadletters import DeadLetterSource, DeadLetterStatus
 from hogsend.tables.journeys import LIVE_STATUSES, journey_states, journey_steps
 
 _states = journey_states.c
@@ -40,7 +41,9 @@ async def resume_in(conn: AsyncConnection, runtime: Runtime, state_id: UUID) -> 
     if step is not None and state["ended_reason"] == Reason.OUTCOME_UNKNOWN.value:
         email_id = email_of(state_id, step.key)
         await reopen(conn, runtime, email_id)
-        await resolve_dead_letters(conn, runtime.clock.now(), "email", [str(email_id)], "retried")
+        await resolve_dead_letters(
+            conn, runtime.clock.now(), DeadLetterSource.EMAIL, [str(email_id)], DeadLetterStatus.RETRIED
+        )
     await _go_on(conn, runtime, state, Reason.OPERATOR_RESUMED, {})
     return state
 
@@ -145,7 +148,9 @@ async def _go_on(
         journey_id=state["journey_id"],
         state_id=state["id"],
     )
-    await resolve_dead_letters(conn, now, "journey", [str(state["id"])], "retried")
+    await resolve_dead_letters(
+        conn, now, DeadLetterSource.JOURNEY, [str(state["id"])], DeadLetterStatus.RETRIED
+    )
     await publish_later(
         conn,
         runtime.clock,

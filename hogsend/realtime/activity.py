@@ -1,4 +1,4 @@
-"""Write to the activity log: the one place that live streams and timelines read."""
+"""Appends to the activity log, which live streams and timelines read: one row in the transaction of each fact."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.tables.realtime import activity
+from hogsend.tables.realtime import ActivityKind, activity
 
 _APPEND = insert(activity)
 
@@ -20,7 +20,7 @@ class Line:
     """One row to append. `at` is product time; `ref_id` is the row that it speaks of."""
 
     at: datetime
-    kind: str
+    kind: ActivityKind
     type: str
     ref_id: UUID
     contact_id: UUID | None = None
@@ -31,7 +31,7 @@ async def record(
     conn: AsyncConnection,
     *,
     at: datetime,
-    kind: str,
+    kind: ActivityKind,
     type: str,
     ref_id: UUID,
     contact_id: UUID | None = None,

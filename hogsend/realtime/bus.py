@@ -1,4 +1,4 @@
-"""Wake-ups over Redis pub/sub. They carry no data: a lost one costs latency, never a row."""
+"""Wake-ups of streams over Redis pub/sub. They carry no data: a lost one costs latency, never a row."""
 
 from __future__ import annotations
 

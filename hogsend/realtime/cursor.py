@@ -1,4 +1,4 @@
-"""Where a stream has come to: exact across processes, reconnects and transactions that commit out of order.
+"""Stream cursors: exact across processes, reconnects and transactions that commit out of order.
 
 A stream is ordered by (txid, seq), and a row is shown only once every transaction that began before it has ended:
 so nothing can turn up behind a cursor. A cursor that begins at "now" also carries the snapshot in which "now" was

@@ -1,4 +1,4 @@
-"""What one process needs to follow the activity log: made when the first stream asks for it."""
+"""Live streams of one process: its bus and tailer, made when the first stream asks for them."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from hogsend.decisions.ledger import Verdict, record_decisions
 from hogsend.decisions.reasons import Kind, Reason
 from hogsend.engine.outbox import RUN_CANCEL, Message, publish_all
 from hogsend.runs.status import TRANSITIONS, transition
+from hogsend.tables.deadletters import DeadLetterSource, DeadLetterStatus
 from hogsend.tables.journeys import journey_states, journey_waits
 
 Ending = Literal["complete", "exit", "fail", "block"]
@@ -51,7 +52,9 @@ async def end_runs(
     ids = [run.id for run in ended]
     await conn.execute(delete(journey_waits).where(journey_waits.c.state_id.in_(ids)))
     if ending == "exit":
-        await resolve_dead_letters(conn, now, "journey", [str(run_id) for run_id in ids], "discarded")
+        await resolve_dead_letters(
+            conn, now, DeadLetterSource.JOURNEY, [str(run_id) for run_id in ids], DeadLetterStatus.DISCARDED
+        )
     verdicts = [
         Verdict(
             kind=kind,

@@ -1,11 +1,30 @@
-"""What could not be done, kept for a person to settle."""
+"""Table of dead letters: what could not be done, kept for a person; and the words of its columns."""
+
+from enum import StrEnum
 
 from sqlalchemy import Column, Index, Integer, Table, Text, text
 
 from hogsend.storage.metadata import instant, json, metadata, one_of, uuid
 
-SOURCES = ("email", "journey", "webhook")
-STATUSES = ("pending", "retried", "discarded")
+
+class DeadLetterSource(StrEnum):
+    """What could not be done: a send, a run, or background work."""
+
+    EMAIL = "email"
+    JOURNEY = "journey"
+    WEBHOOK = "webhook"
+
+
+class DeadLetterStatus(StrEnum):
+    """How far it is settled."""
+
+    PENDING = "pending"
+    RETRIED = "retried"
+    DISCARDED = "discarded"
+
+
+SOURCES = tuple(DeadLetterSource)
+STATUSES = tuple(DeadLetterStatus)
 
 dead_letters = Table(
     "dead_letters",

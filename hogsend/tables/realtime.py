@@ -1,9 +1,28 @@
-"""The activity log: what live streams read."""
+"""Table of the activity log, which timelines and live streams read, and the kinds of its rows."""
+
+from enum import StrEnum
 
 from sqlalchemy import BigInteger, Column, FetchedValue, Identity, Index, Table, Text, text
 from sqlalchemy.types import UserDefinedType
 
 from hogsend.storage.metadata import instant, metadata, uuid
+
+
+class ActivityKind(StrEnum):
+    """What a row of the log speaks of: the word in the column `kind`."""
+
+    EVENT = "event"
+    RUN = "state"
+    EMAIL = "email"
+    DECISION = "decision"
+    DEAD_LETTER = "dead_letter"
+    AUDIT = "audit"
+    ALERT = "alert"
+    IMPORT = "import"
+
+
+TIMELINE_KINDS = (ActivityKind.EVENT, ActivityKind.RUN, ActivityKind.EMAIL, ActivityKind.DECISION)
+"""What belongs on a contact's timeline."""
 
 
 class Xid8(UserDefinedType[int]):
@@ -21,12 +40,7 @@ activity = Table(
     Column("seq", BigInteger, Identity(always=True), primary_key=True),
     Column("txid", Xid8, FetchedValue(), nullable=False, server_default=text("pg_current_xact_id()")),
     instant("at", nullable=False),
-    Column(
-        "kind",
-        Text,
-        nullable=False,
-        comment="event, state, email, decision, dead_letter, audit, alert, import",
-    ),
+    Column("kind", Text, nullable=False, comment=", ".join(ActivityKind)),
     Column("type", Text, nullable=False, comment="what happened to it: received, entered, queued, opened …"),
     uuid("ref_id", nullable=False, comment="the row it speaks of"),
     uuid("contact_id"),

@@ -11,7 +11,7 @@ import pytest
 from hogsend.alerts.channels import DeliveryFailed, Notice, tell
 from hogsend.alerts.ssrf import IPAddress
 from hogsend.clock import ManualClock
-from hogsend.emails.providers import Refused
+from hogsend.emails.providers import ProviderRefused
 from hogsend.emails.providers.memory import MemoryProvider
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
@@ -87,7 +87,7 @@ async def test_an_email_goes_out_once_for_one_telling(runtime: Runtime, clock: M
     [message] = provider.to("ops@example.com")
     assert message.subject == "Alert: Two lines"
     assert "8.00%" in message.text
-    provider.faults.append(Refused("no such mailbox"))
+    provider.faults.append(ProviderRefused("no such mailbox"))
     with pytest.raises(DeliveryFailed, match="no such mailbox"):
         await tell(runtime, "email", {"to": "ops@example.com"}, notice(clock))
 

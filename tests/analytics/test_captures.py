@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hogsend import Context, User, journey
-from hogsend.analytics.captures import Captures, Unavailable, capture_waiting
+from hogsend.analytics.captures import Captures, PostHogUnavailable, capture_waiting
 from hogsend.boot import open_runtime
 from hogsend.clock import ManualClock
 from hogsend.emails.providers.memory import MemoryProvider
@@ -124,7 +124,7 @@ async def test_what_an_outage_held_back_is_told_after_it(
     posthog.outage = fault
     ids = {await event(telling, name) for name in ("a", "b", "c")}
     for _ in range(3):
-        with pytest.raises(Unavailable):
+        with pytest.raises(PostHogUnavailable):
             await captures.deliver_batch()
     asked = len(posthog.requests)
     captures.kick()
@@ -148,7 +148,7 @@ async def test_an_answer_that_is_lost_is_asked_for_again_under_the_same_ids(
 ) -> None:
     posthog.faults.append(Reset(accepted=True))
     event_id = await event(telling)
-    with pytest.raises(Unavailable):
+    with pytest.raises(PostHogUnavailable):
         await telling.part(Captures).deliver_batch()
     assert await telling.part(Captures).deliver_batch() == 1
     assert [each["uuid"] for each in posthog.captured] == [event_id, event_id]

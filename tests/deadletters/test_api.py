@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import select
 
 from hogsend.clock import ManualClock
-from hogsend.emails.providers import Refused
+from hogsend.emails.providers import ProviderRefused
 from hogsend.emails.providers.memory import MemoryProvider
 from hogsend.engine.jobs import Work, due_jobs, run_job
 from hogsend.journeys.registry import Registry
@@ -53,7 +53,7 @@ def provider_of(runtime: Runtime) -> MemoryProvider:
 async def fail_to_write(client: httpx.AsyncClient, runtime: Runtime, *people: str) -> None:
     """An email to each, which the provider refuses."""
     for person in people:
-        provider_of(runtime).faults.append(Refused("mailbox does not exist"))
+        provider_of(runtime).faults.append(ProviderRefused("mailbox does not exist"))
         sent = await client.post("/v1/emails", json={"to": f"{person}@example.com", "template": "welcome"})
         assert sent.status_code == 202, sent.text
         await work_off(runtime)

@@ -15,9 +15,8 @@ from hogsend import Context, User, journey
 from hogsend.access.idempotency import Answer, Claim, once
 from hogsend.clock import ManualClock
 from hogsend.deadletters.actions import add_dead_letter
-from hogsend.emails.providers import OutcomeUnknown, Refused
+from hogsend.emails.providers import OutcomeUnknown, ProviderRefused
 from hogsend.emails.providers.memory import MemoryProvider
-from hogsend.emails.sending.direct import EmailRequest, send_one
 from hogsend.emails.tracking.delivery_events import record_fact
 from hogsend.engine.jobs import Work, due_jobs, run_job
 from hogsend.engine.outbox import enqueue_job
@@ -28,7 +27,7 @@ from hogsend.storage.metadata import new_id
 from hogsend.tables.access import audit_logs
 from hogsend.tables.deadletters import dead_letters
 from hogsend.tables.engine import jobs
-from tests.driving import drive, drive_to_end, reasons, rows, send_event, statuses
+from tests.driving import drive, drive_to_end, reasons, rows, send_email, send_event, statuses
 from tests.faults.conftest import RunningWith
 from worker.work import WORK, bury_job
 
@@ -76,9 +75,9 @@ async def at_once(runtime: Runtime, entry_id: UUID, times: int = 2) -> Counter[s
 
 async def test_an_email_is_sent_once_however_often_its_retry_is_fired(running: RunningWith) -> None:
     provider = MemoryProvider()
-    provider.faults.append(Refused("mailbox does not exist"))
+    provider.faults.append(ProviderRefused("mailbox does not exist"))
     async with running(provider=provider) as runtime:
-        await send_one(runtime, EmailRequest("welcome", to=ADA), idempotency_key=None)
+        await send_email(runtime)
         await work_off(runtime)
         letter = await the_letter(runtime)
         assert (letter.source, letter.error, letter.status) == ("email", "mailbox does not exist", "pending")
@@ -94,8 +93,8 @@ async def test_an_email_is_sent_once_however_often_its_retry_is_fired(running: R
 async def test_a_new_failure_brings_the_entry_back(running: RunningWith, clock: ManualClock) -> None:
     provider = MemoryProvider()
     async with running(provider=provider) as runtime:
-        provider.faults += [Refused("first"), Refused("second"), Refused("third")]
-        await send_one(runtime, EmailRequest("welcome", to=ADA), idempotency_key=None)
+        provider.faults += [ProviderRefused("first"), ProviderRefused("second"), ProviderRefused("third")]
+        await send_email(runtime)
         await work_off(runtime)
         entry_id = (await the_letter(runtime)).id
         for count, error in ((1, "second"), (2, "third")):
@@ -114,7 +113,7 @@ async def test_a_refused_send_of_a_journey_goes_out_although_its_run_went_on(
     running: RunningWith, clock: ManualClock
 ) -> None:
     provider = MemoryProvider()
-    provider.faults.append(Refused("not today"))
+    provider.faults.append(ProviderRefused("not today"))
     async with running(one_mail, provider=provider) as runtime:
         await send_event(runtime, "signup")
         await drive_to_end(runtime, clock)
@@ -201,9 +200,9 @@ async def test_a_dead_job_runs_again(running: RunningWith, clock: ManualClock) -
 
 async def test_an_email_that_arrived_after_all_is_not_sent_again(running: RunningWith) -> None:
     provider = MemoryProvider()
-    provider.faults.append(Refused("no"))
+    provider.faults.append(ProviderRefused("no"))
     async with running(provider=provider) as runtime:
-        sent = await send_one(runtime, EmailRequest("welcome", to=ADA), idempotency_key=None)
+        sent = await send_email(runtime)
         await work_off(runtime)
         async with runtime.database.transaction() as conn:
             await record_fact(conn, email_id=sent.email_id, type="delivered", at=runtime.clock.now())

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from hogsend.clock import ManualClock
-from hogsend.emails.providers import Message, OutcomeUnknown, ProviderError, Refused, TryLater
+from hogsend.emails.providers import Message, OutcomeUnknown, ProviderError, ProviderRefused, TryLater
 from hogsend.emails.providers.resend import ResendProvider
 from tests.standins import resend as standin
 from tests.standins.http import Answer, Fault, Hold, Reset
@@ -88,12 +88,12 @@ async def test_two_providers_in_one_process_do_not_mix(resend: ResendStandIn, cl
     [
         (
             standin.error(422, "validation_error", "Invalid `to`"),
-            Refused,
+            ProviderRefused,
             "422 validation_error: Invalid `to`",
             0,
         ),
-        (standin.error(403, "validation_error", "Verify a domain"), Refused, "403", 0),
-        (standin.error(409, "invalid_idempotent_request"), Refused, "409", 0),
+        (standin.error(403, "validation_error", "Verify a domain"), ProviderRefused, "403", 0),
+        (standin.error(409, "invalid_idempotent_request"), ProviderRefused, "409", 0),
         (standin.error(403, "invalid_api_key"), TryLater, "403 invalid_api_key", 0),
         (standin.error(401, "restricted_api_key"), TryLater, "401", 0),
         (standin.too_many(7), TryLater, "429", 0),

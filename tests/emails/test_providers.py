@@ -11,7 +11,14 @@ import pytest
 from sqlalchemy import func, select
 
 from hogsend.clock import ManualClock
-from hogsend.emails.providers import Message, OutcomeUnknown, ProviderError, Refused, TryLater, make_provider
+from hogsend.emails.providers import (
+    Message,
+    OutcomeUnknown,
+    ProviderError,
+    ProviderRefused,
+    TryLater,
+    make_provider,
+)
 from hogsend.emails.providers.inbox import InboxProvider
 from hogsend.emails.providers.memory import MemoryProvider
 from hogsend.emails.providers.smtp import Server, SmtpProvider
@@ -61,12 +68,12 @@ async def test_smtp_hands_over_both_parts_under_a_steady_id(mail_server: SmtpSta
 @pytest.mark.parametrize(
     ("answers", "kind", "accepted"),
     [
-        ({"RCPT": "550 no such user"}, Refused, 0),
+        ({"RCPT": "550 no such user"}, ProviderRefused, 0),
         ({"RCPT": "451 greylisted"}, TryLater, 0),
         ({"MAIL": "421 too busy"}, TryLater, 0),
-        ({"DATA": "554 no"}, Refused, 0),
+        ({"DATA": "554 no"}, ProviderRefused, 0),
         ({".": "452 full"}, TryLater, 0),
-        ({".": "550 spam"}, Refused, 0),
+        ({".": "550 spam"}, ProviderRefused, 0),
         ({".": ""}, OutcomeUnknown, 1),
         ({"EHLO": "", "HELO": ""}, TryLater, 0),
     ],
@@ -96,7 +103,7 @@ async def test_no_mail_server_is_known_not_to_be_sent() -> None:
 
 
 async def test_a_header_that_is_two_is_refused(mail_server: SmtpStandIn) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(ProviderRefused):
         await smtp(mail_server.port).send(
             replace(MESSAGE, subject="a\r\nBcc: b@x.example"), idempotency_key="k"
         )
@@ -129,7 +136,7 @@ async def test_memory_counts_emails_and_tries() -> None:
     assert len(ids) == 1
     assert provider.calls["k1"] == 3
     assert provider.to("ada@example.com") == [MESSAGE]
-    with pytest.raises(Refused):
+    with pytest.raises(ProviderRefused):
         await provider.send(replace(MESSAGE, subject="Other"), idempotency_key="k1")
 
 
@@ -137,7 +144,7 @@ async def test_the_inbox_keeps_keys_as_resend_does(runtime: Runtime, clock: Manu
     provider = InboxProvider(runtime.database, clock)
     ids = await asyncio.gather(*(provider.send(MESSAGE, idempotency_key="k1") for _ in range(8)))
     assert len(set(ids)) == 1
-    with pytest.raises(Refused, match="409"):
+    with pytest.raises(ProviderRefused, match="409"):
         await provider.send(replace(MESSAGE, subject="Other"), idempotency_key="k1")
     async with runtime.database.read() as conn:
         assert (await conn.execute(select(func.count()).select_from(inbox_messages))).scalar_one() == 1

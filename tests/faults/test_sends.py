@@ -12,9 +12,9 @@ from sqlalchemy import update
 from hogsend import Context, User, days, journey
 from hogsend.clock import ManualClock
 from hogsend.consent.suppression import suppress, unsubscribe
-from hogsend.emails.providers import OutcomeUnknown, Refused, TryLater
+from hogsend.emails.providers import OutcomeUnknown, ProviderRefused, TryLater
 from hogsend.emails.providers.memory import MemoryProvider
-from hogsend.emails.sending.direct import EmailRequest, resend_in, send_one
+from hogsend.emails.sending.direct import resend_in
 from hogsend.emails.sending.job import sweep_sends
 from hogsend.emails.sending.protocol import deliver
 from hogsend.engine.jobs import due_jobs, run_job
@@ -30,6 +30,7 @@ from tests.driving import (
     expire_leases,
     reasons,
     rows,
+    send_email,
     send_event,
     statuses,
 )
@@ -121,7 +122,7 @@ async def test_retry_after_is_honoured(running: RunningWith, clock: ManualClock)
 
 async def test_a_definite_refusal_is_final_and_the_journey_goes_on(running: RunningWith) -> None:
     provider = MemoryProvider()
-    provider.faults = [Refused("422 invalid `to`")]
+    provider.faults = [ProviderRefused("422 invalid `to`")]
     async with running(one_mail, provider=provider) as runtime:
         await send_event(runtime, "signup")
         await drive(runtime)
@@ -182,7 +183,7 @@ async def test_two_workers_on_one_message_while_the_call_is_slow(
 
     provider = Slow()
     async with running(one_mail, provider=provider) as runtime:
-        sent = await send_one(runtime, EmailRequest(template="welcome", to=ADA), idempotency_key="x")
+        sent = await send_email(runtime, key="x")
         slow = asyncio.create_task(deliver(runtime, sent.email_id))
         await calling.wait()
         assert (await deliver(runtime, sent.email_id)).state == "later"
@@ -216,7 +217,7 @@ async def test_a_job_that_dies_around_the_wire_is_made_up_for(
 ) -> None:
     provider = MemoryProvider()
     async with running(one_mail, provider=provider) as runtime:
-        await send_one(runtime, EmailRequest(template="welcome", to=ADA), idempotency_key=None)
+        await send_email(runtime)
         crash_once_at(runtime, point)
         with pytest.raises(Crashed):
             await work_jobs(runtime)
@@ -231,9 +232,9 @@ async def test_a_job_that_dies_around_the_wire_is_made_up_for(
 
 async def test_resending_twice_at_once_is_one_more_email(running: RunningWith, clock: ManualClock) -> None:
     provider = MemoryProvider()
-    provider.faults = [Refused("mailbox is full")]
+    provider.faults = [ProviderRefused("mailbox is full")]
     async with running(one_mail, provider=provider) as runtime:
-        sent = await send_one(runtime, EmailRequest(template="welcome", to=ADA), idempotency_key=None)
+        sent = await send_email(runtime)
         await work_jobs(runtime)
 
         async def again() -> bool:
@@ -252,8 +253,7 @@ async def test_resending_twice_at_once_is_one_more_email(running: RunningWith, c
 async def test_one_key_is_one_send_for_ever(running: RunningWith) -> None:
     provider = MemoryProvider()
     async with running(one_mail, provider=provider) as runtime:
-        wish = EmailRequest(template="welcome", to=ADA)
-        sent = await asyncio.gather(*(send_one(runtime, wish, idempotency_key="k") for _ in range(10)))
+        sent = await asyncio.gather(*(send_email(runtime, key="k") for _ in range(10)))
         assert len({each.email_id for each in sent}) == 1
         await work_jobs(runtime)
         assert len(provider.accepted) == 1
@@ -269,7 +269,7 @@ async def test_conservation_every_send_decision_has_one_row_in_a_final_state(
         await ctx.send("bye")
 
     provider = MemoryProvider()
-    provider.faults = [TryLater("500"), Refused("no"), OutcomeUnknown("reset")]
+    provider.faults = [TryLater("500"), ProviderRefused("no"), OutcomeUnknown("reset")]
     async with running(two_mails, one_mail, provider=provider) as runtime:
         for index in range(10):
             result = await send_event(runtime, "signup", email=f"p{index}@example.com")

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from hogsend.clock import ManualClock
-from hogsend.emails.providers import Refused
+from hogsend.emails.providers import ProviderRefused
 from hogsend.emails.templates.render import Templates
 from hogsend.runtime import Runtime
 from tests.driving import ADA, drive, rows, send_event
@@ -85,6 +85,8 @@ async def test_cancelling_many_is_counted_first_and_then_done(
     done = (await ask(client, cancel, dry=False))["journeyStatesCancel"]
     assert (done["matched"], done["cancelled"]) == (12, 12)
     assert {state["status"] for state in done["sample"]} == {"EXITED"}
+    audits = await rows(runtime, "SELECT detail FROM audit_logs ORDER BY seq")
+    assert [audit.detail.get("dryRun") for audit in audits] == [True, None]
     nothing = await ask(
         client, "mutation { journeyStatesCancel(input: {}) { matched userErrors { field message } } }"
     )
@@ -112,7 +114,7 @@ async def test_a_batch_gives_each_person_a_verdict(client: httpx.AsyncClient, ru
 
 
 async def test_a_failed_email_is_sent_again_once(client: httpx.AsyncClient, runtime: Runtime) -> None:
-    runtime.provider.faults = [Refused("no such mailbox")]  # type: ignore[attr-defined]
+    runtime.provider.faults = [ProviderRefused("no such mailbox")]  # type: ignore[attr-defined]
     result = await send_event(runtime, "user.signed_up")
     await drive(runtime)
     (email,) = await rows(runtime, "SELECT id FROM email_sends")

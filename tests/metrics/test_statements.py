@@ -12,10 +12,10 @@ from sqlalchemy import insert
 from hogsend.alerts.actions import create_rule
 from hogsend.clock import ManualClock
 from hogsend.deadletters.actions import add_dead_letter
-from hogsend.emails.sending.direct import EmailRequest, send_one
 from hogsend.runtime import Runtime
 from hogsend.storage.metadata import new_id
 from hogsend.tables.alerts import alerts
+from tests.driving import send_email
 from tests.graphql.test_statements import statements
 
 MANY = 6
@@ -65,9 +65,7 @@ async def trouble(runtime: Runtime, clock: ManualClock) -> None:
             "channel": "email",
             "triggered_at": clock.now(),
         }
-        sent = await send_one(
-            runtime, EmailRequest("welcome", to=f"p{number}@example.com"), idempotency_key=None
-        )
+        sent = await send_email(runtime, f"p{number}@example.com")
         async with runtime.database.transaction() as conn:
             await conn.execute(insert(alerts).values(fired))
             for source, source_id in (("email", sent.email_id), ("journey", new_id()), ("webhook", new_id())):

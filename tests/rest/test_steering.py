@@ -7,7 +7,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from hogsend.emails.providers import Refused
+from hogsend.emails.providers import ProviderRefused
 from hogsend.runtime import Runtime
 from tests.driving import drive, rows, send_event
 
@@ -93,7 +93,7 @@ async def test_a_batch_answers_for_each(client: httpx.AsyncClient) -> None:
 
 
 async def test_an_email_is_sent_again(client: httpx.AsyncClient, runtime: Runtime) -> None:
-    runtime.provider.faults = [Refused("no such mailbox")]  # type: ignore[attr-defined]
+    runtime.provider.faults = [ProviderRefused("no such mailbox")]  # type: ignore[attr-defined]
     await send_event(runtime, "user.signed_up")
     await drive(runtime)
     (email,) = await rows(runtime, "SELECT id FROM email_sends")

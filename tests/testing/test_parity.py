@@ -25,7 +25,7 @@ from hogsend import Context, Journey, User, hours, journey, minutes, on, prop
 from hogsend.boot import open_runtime
 from hogsend.clock import ManualClock
 from hogsend.consent.suppression import unsubscribe
-from hogsend.emails.providers import Message, Refused, TryLater
+from hogsend.emails.providers import Message, ProviderRefused, TryLater
 from hogsend.emails.providers.memory import MemoryProvider
 from hogsend.emails.sending.job import sweep_sends
 from hogsend.emails.tracking.delivery_events import record_fact
@@ -126,7 +126,7 @@ class Troubled(MemoryProvider):
             if isinstance(one, Refusal) and one.template == template:
                 self.refused[message.to, template] += 1
                 if one.times is None or self.refused[message.to, template] <= one.times:
-                    raise Refused("422")
+                    raise ProviderRefused("422")
         taken = await super().send(message, idempotency_key=idempotency_key)
         for one in life:
             if isinstance(one, Engages) and one.template == template:

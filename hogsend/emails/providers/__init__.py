@@ -1,11 +1,11 @@
-"""Whoever carries a message to its reader. Choose one with `HOGSEND_EMAIL_PROVIDER`."""
+"""Email providers: the port, and the one that `HOGSEND_EMAIL_PROVIDER` names."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 from hogsend.clock import Clock
-from hogsend.emails.providers.errors import OutcomeUnknown, ProviderError, Refused, TryLater
+from hogsend.emails.providers.errors import OutcomeUnknown, ProviderError, ProviderRefused, TryLater
 from hogsend.emails.providers.message import Message
 from hogsend.settings import Settings
 from hogsend.storage.database import Database
@@ -20,7 +20,8 @@ class EmailProvider(Protocol):
         """Hand one message over; returns the provider's id for it.
 
         The same key with the same message is one email, however often it is tried, for as long as the provider
-        keeps keys. Raises `Refused`, `TryLater` or `OutcomeUnknown`, and nothing else for what happens on the wire.
+        keeps keys. Raises `ProviderRefused`, `TryLater` or `OutcomeUnknown`, and nothing else for what happens on
+        the wire.
         """
         ...
 
@@ -55,7 +56,7 @@ __all__ = [
     "Message",
     "OutcomeUnknown",
     "ProviderError",
-    "Refused",
+    "ProviderRefused",
     "TryLater",
     "make_provider",
 ]

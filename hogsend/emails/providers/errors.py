@@ -1,4 +1,4 @@
-"""What can come of handing a message over, besides its acceptance."""
+"""Errors of email providers: refused for good, to be tried later, or of unknown outcome."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class ProviderError(Exception):
         self.reason = reason
 
 
-class Refused(ProviderError):
+class ProviderRefused(ProviderError):
     """The provider said no, and will say so again: final."""
 
 

@@ -1,4 +1,4 @@
-"""The provider of development: messages go to a table, and `/dev/inbox` shows them."""
+"""Email provider of development: messages go to a table, and `/dev/inbox` shows them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.clock import Clock
-from hogsend.emails.providers.errors import OutcomeUnknown, Refused
+from hogsend.emails.providers.errors import OutcomeUnknown, ProviderRefused
 from hogsend.emails.providers.message import Message
 from hogsend.storage.database import Database
 from hogsend.storage.metadata import new_id
@@ -70,7 +70,7 @@ class InboxProvider:
             )
         ).one()
         if before.payload_hash != fingerprint:
-            raise Refused("409 invalid_idempotent_request: this key was used for another message")
+            raise ProviderRefused("409 invalid_idempotent_request: this key was used for another message")
         return before.id, False
 
     async def _report(self, conn: AsyncConnection, message: Message, message_id: str) -> None:

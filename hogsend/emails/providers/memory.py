@@ -1,4 +1,4 @@
-"""A provider that keeps what it is given: for tests, and for `hogsend.testing`."""
+"""Email provider in memory: keeps what it is given, for tests and for `hogsend.testing`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from uuid import uuid4
 
-from hogsend.emails.providers.errors import ProviderError, Refused
+from hogsend.emails.providers.errors import ProviderError, ProviderRefused
 from hogsend.emails.providers.message import Message
 
 
@@ -40,7 +40,7 @@ class MemoryProvider:
         before = self._by_key.get(idempotency_key)
         if before is not None:
             if before.message != message:
-                raise Refused("This idempotency key was used for another message")
+                raise ProviderRefused("This idempotency key was used for another message")
             return before.id
         taken = Accepted(f"memory_{uuid4()}", idempotency_key, message)
         self._by_key[idempotency_key] = taken

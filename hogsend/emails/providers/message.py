@@ -1,4 +1,4 @@
-"""What a provider is given: one email, rendered, that is the same bytes each time it is tried."""
+"""The message for the wire: one email, rendered and frozen, the same bytes each time it is tried."""
 
 from __future__ import annotations
 

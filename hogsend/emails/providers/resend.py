@@ -1,4 +1,4 @@
-"""Resend, through its own SDK."""
+"""Email provider: Resend, through its own SDK. It remembers an idempotency key for 24 hours."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import resend
 from resend.exceptions import NoContentError, ResendError
 
 from hogsend.clock import Clock
-from hogsend.emails.providers.errors import OutcomeUnknown, ProviderError, Refused, TryLater
+from hogsend.emails.providers.errors import OutcomeUnknown, ProviderError, ProviderRefused, TryLater
 from hogsend.emails.providers.message import Message
 from hogsend.settings import Settings, SettingsError
 
@@ -110,7 +110,7 @@ class ResendProvider:
             return TryLater(reason)
         if status in (408, 425) or status >= 500 or error.error_type == "concurrent_idempotent_requests":
             return OutcomeUnknown(reason)
-        return Refused(reason)
+        return ProviderRefused(reason)
 
     def _retry_after(self, headers: Mapping[str, str]) -> timedelta | None:
         """What `Retry-After` asks for, as seconds or as a date; None where it is missing or nonsense."""

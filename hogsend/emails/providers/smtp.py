@@ -1,4 +1,4 @@
-"""Any mail server, over SMTP."""
+"""Email provider: any mail server, over SMTP."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from email.message import EmailMessage
 from email.utils import parseaddr
 from urllib.parse import unquote, urlsplit
 
-from hogsend.emails.providers.errors import OutcomeUnknown, Refused, TryLater
+from hogsend.emails.providers.errors import OutcomeUnknown, ProviderRefused, TryLater
 from hogsend.emails.providers.message import Message
 from hogsend.settings import Settings, SettingsError
 
@@ -71,7 +71,7 @@ class SmtpProvider:
         try:
             mail = _mime(message, message_id)
         except ValueError as error:
-            raise Refused(f"The message cannot be written as an email: {error}") from error
+            raise ProviderRefused(f"The message cannot be written as an email: {error}") from error
         await asyncio.to_thread(self._hand_over, mail)
         return message_id
 
@@ -116,11 +116,11 @@ class SmtpProvider:
         """Nothing is kept open between tries."""
 
 
-def _answered(code: int, said: bytes | str) -> Refused | TryLater:
+def _answered(code: int, said: bytes | str) -> ProviderRefused | TryLater:
     """4xx is "not now", 5xx is "no"."""
     words = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
     reason = f"The mail server answered {code}: {words}"[:500]
-    return TryLater(reason) if code < 500 else Refused(reason)
+    return TryLater(reason) if code < 500 else ProviderRefused(reason)
 
 
 def _mime(message: Message, message_id: str) -> EmailMessage:

@@ -1,4 +1,4 @@
-"""From a template and a person to the frozen message: rendered, with its links and its pixel tracked."""
+"""Composing a message: a template rendered for a contact, its links and its pixel tracked. The same bytes each time."""
 
 from __future__ import annotations
 
@@ -20,11 +20,9 @@ _NOT_TAG = re.compile(r"[^A-Za-z0-9_-]")
 
 @dataclass(frozen=True)
 class Composed:
-    """A message, and what the send's row says of it."""
+    """A message, and what the send's row says of it besides: its category and tracked links."""
 
     message: Message
-    subject: str
-    from_email: str
     category: str | None
     links: list[Link]
 
@@ -54,19 +52,22 @@ def compose(
     given = {"contact": _person(contact), "props": dict(props), "base_url": base, **ways}
     rendered = runtime.templates.render(template_key, given)
     page, links = track_links(rendered.html, email_id, base)
-    the_subject = " ".join((subject or rendered.subject).split())
-    sender = " ".join((from_email or runtime.settings.email_from).split())
     message = Message(
         to=str(contact["email"]),
-        from_email=sender,
-        subject=the_subject,
+        from_email=_one_line(from_email or runtime.settings.email_from),
+        subject=_one_line(subject or rendered.subject),
         html=with_pixel(page, f"{base}/v1/t/o/{email_id}"),
         text=rendered.text,
-        reply_to=" ".join(reply_to.split()) if reply_to else None,
+        reply_to=_one_line(reply_to) if reply_to else None,
         headers=_headers(ways["unsubscribe_url"]),
         tags=_tags(email_id, template_key, category, journey_id),
     )
-    return Composed(message, the_subject, sender, category, links)
+    return Composed(message, category, links)
+
+
+def _one_line(text: str) -> str:
+    """A header is one line, whatever was rendered into it."""
+    return " ".join(text.split())
 
 
 def _ways_out(

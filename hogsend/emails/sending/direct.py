@@ -1,4 +1,4 @@
-"""Send one email outside a journey, and send one again."""
+"""Sends that a caller asks for, outside journeys: one email now, or a failed one again. Queued, never sent in line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hogsend.contacts.lookup import find, find_by, lock_contact
 from hogsend.decisions.reasons import Reason
 from hogsend.emails.sending.job import deliver_later
-from hogsend.emails.sending.prepare import Prepared, SendRequest, prepare
+from hogsend.emails.sending.prepare import PreparedSend, SendRequest, prepare
 from hogsend.emails.templates.jinja import RenderError
 from hogsend.errors import Conflict, InvalidInput, NotFound
 from hogsend.runtime import Runtime
@@ -30,7 +30,7 @@ _sends = email_sends.c
 
 @dataclass(frozen=True)
 class EmailRequest:
-    """An email to send now. One of `to` and `user_id` (externalId or contact id) says to whom."""
+    """What a caller asks for, before its recipient is found. One of `to` and `user_id` (externalId or contact id)."""
 
     template: str
     to: str | None = None
@@ -42,51 +42,51 @@ class EmailRequest:
     category: str | None = None
 
 
-def check_send(runtime: Runtime, wish: EmailRequest) -> None:
+def check_send(runtime: Runtime, asked: EmailRequest) -> None:
     """Raise `InvalidInput` for the first field that is wrong; `TemplateNotFound` is one."""
-    check_text("template", wish.template, 200)
-    runtime.templates.get(wish.template)
-    if not wish.to and not wish.user_id:
+    check_text("template", asked.template, 200)
+    runtime.templates.get(asked.template)
+    if not asked.to and not asked.user_id:
         raise InvalidInput("to", "Say whom to send to: to or userId is required")
-    if wish.to is not None:
-        check_email("to", wish.to)
-    if wish.reply_to is not None:
-        check_email("replyTo", wish.reply_to)
+    if asked.to is not None:
+        check_email("to", asked.to)
+    if asked.reply_to is not None:
+        check_email("replyTo", asked.reply_to)
     for name, value, longest in (
-        ("userId", wish.user_id, 512),
-        ("subject", wish.subject, 998),
-        ("from", wish.from_email, 320),
-        ("category", wish.category, 100),
+        ("userId", asked.user_id, 512),
+        ("subject", asked.subject, 998),
+        ("from", asked.from_email, 320),
+        ("category", asked.category, 100),
     ):
         if value is not None:
             check_text(name, value, longest)
             if "\n" in value or "\r" in value:
                 raise InvalidInput(name, f"{name} must be one line")
-    check_properties("props", wish.props)
+    check_properties("props", asked.props)
 
 
 async def send_in(
-    conn: AsyncConnection, runtime: Runtime, wish: EmailRequest, *, key: str | None, reason: Reason
-) -> Prepared:
+    conn: AsyncConnection, runtime: Runtime, asked: EmailRequest, *, key: str | None, reason: Reason
+) -> PreparedSend:
     """Prepare one email and queue its delivery, in the caller's transaction.
 
     `key` makes it one send for ever; without one it is a new send each time. Raises `InvalidInput`, `NotFound`
     (a `user_id` that nobody has) and `Conflict` (somebody without an address).
     """
-    check_send(runtime, wish)
-    contact = await _recipient(conn, wish)
-    if contact is not None and not (wish.to or contact["email"]):
+    check_send(runtime, asked)
+    contact = await _recipient(conn, asked)
+    if contact is not None and not (asked.to or contact["email"]):
         raise NotFound("Email address")
     request = SendRequest(
         send_key=f"api:{key}" if key else f"api:{new_id()}",
-        template=wish.template,
+        template=asked.template,
         reason=reason,
-        to=wish.to,
-        props=wish.props,
-        subject=wish.subject,
-        category=wish.category,
-        from_email=wish.from_email,
-        reply_to=wish.reply_to,
+        to=asked.to,
+        props=asked.props,
+        subject=asked.subject,
+        category=asked.category,
+        from_email=asked.from_email,
+        reply_to=asked.reply_to,
     )
     try:
         prepared = await prepare(conn, runtime, contact, request)
@@ -97,19 +97,19 @@ async def send_in(
     return prepared
 
 
-async def _recipient(conn: AsyncConnection, wish: EmailRequest) -> Record | None:
+async def _recipient(conn: AsyncConnection, asked: EmailRequest) -> Record | None:
     """The contact, locked: what is prepared for it is then seen by a merge, and moves with it."""
-    if wish.user_id is not None:
-        named = await find(conn, wish.user_id)
+    if asked.user_id is not None:
+        named = await find(conn, asked.user_id)
         contact = None if named is None else await lock_contact(conn, named["id"])
         if contact is None:
             raise NotFound("Contact")
         return contact
-    found = await find_by(conn, email=wish.to)
+    found = await find_by(conn, email=asked.to)
     return None if found is None else await lock_contact(conn, found["id"])
 
 
-async def resend_in(conn: AsyncConnection, runtime: Runtime, email_id: UUID) -> Prepared:
+async def resend_in(conn: AsyncConnection, runtime: Runtime, email_id: UUID) -> PreparedSend:
     """Render a failed or bounced email again and queue it, as a new send that names the old one.
 
     Raises `NotFound`; `Conflict` where it is neither failed nor bounced, was resent already, or has no template.
@@ -171,23 +171,8 @@ class SendStatus(StrEnum):
     SKIPPED = "skipped"
 
 
-@dataclass(frozen=True)
-class Sent:
-    """`reason` says why nothing is sent, where nothing is."""
-
-    email_id: UUID
-    status: SendStatus
-    reason: Reason | None
-
-
-async def send_one(runtime: Runtime, wish: EmailRequest, *, idempotency_key: str | None) -> Sent:
-    """`send_in` for the data plane, in a transaction of its own."""
-    async with runtime.database.transaction() as conn:
-        prepared = await send_in(conn, runtime, wish, key=idempotency_key, reason=Reason.API_ASKED)
-    return Sent(prepared.email_id, send_status(prepared), prepared.refusal)
-
-
-def send_status(prepared: Prepared) -> SendStatus:
+def send_status(prepared: PreparedSend) -> SendStatus:
+    """What became of a send, for the caller who asked for it."""
     match prepared.refusal:
         case None:
             return SendStatus.QUEUED if prepared.status in ("queued", "rendered") else SendStatus.SENT

@@ -1,4 +1,4 @@
-"""Sends that no journey drives: the job that delivers one, and the sweep that finds what was left."""
+"""Delivery of sends that no run drives: the job that delivers one, and the sweep for those that were left."""
 
 from __future__ import annotations
 

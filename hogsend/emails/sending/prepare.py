@@ -1,4 +1,4 @@
-"""Decide about a send and freeze its message: the first of the send protocol's three transactions."""
+"""Preparing a send: refused or not, its message frozen. The first of the send protocol's three transactions."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class SendRequest:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """`refusal` is the reason for which nothing will be sent, or None."""
+class PreparedSend:
+    """The row that a request became, or was before. `refusal`: why nothing will be sent, or None."""
 
     email_id: UUID
     status: str
@@ -63,7 +63,7 @@ def email_id_for(send_key: str) -> UUID:
 
 async def prepare(
     conn: AsyncConnection, runtime: Runtime, contact: Record | None, request: SendRequest
-) -> Prepared:
+) -> PreparedSend:
     """Decide about one send and freeze its message, in the caller's transaction.
 
     A refused send has a row too, `failed` with its reason, so that every intent can be found again. Raises
@@ -94,7 +94,7 @@ async def prepare(
         )
     await record_fact(conn, email_id=email_id, type="failed" if refused else "queued", at=now)
     await decide_send(conn, row, Kind.SUPPRESSED if refused else Kind.SEND, refused or request.reason, now)
-    return Prepared(email_id, str(row["status"]), refused, True)
+    return PreparedSend(email_id, str(row["status"]), refused, True)
 
 
 def _compose(
@@ -137,10 +137,10 @@ def _row(
         "event_id": request.event_id,
         "template_key": request.template,
         "category": composed.category,
-        "from_email": composed.from_email,
+        "from_email": composed.message.from_email,
         "to_email": to,
         "reply_to": request.reply_to,
-        "subject": composed.subject,
+        "subject": composed.message.subject,
         "props": dict(request.props),
         "payload": None if refused else composed.message.to_json(),
         "status": "failed" if refused else "queued",
@@ -153,13 +153,13 @@ def _row(
     }
 
 
-async def _prepared_before(conn: AsyncConnection, email_id: UUID) -> Prepared:
+async def _prepared_before(conn: AsyncConnection, email_id: UUID) -> PreparedSend:
     row = (
         await conn.execute(
             select(email_sends.c.status, email_sends.c.refusal).where(email_sends.c.id == email_id)
         )
     ).one()
-    return Prepared(email_id, row.status, Reason(row.refusal) if row.refusal else None, False)
+    return PreparedSend(email_id, row.status, Reason(row.refusal) if row.refusal else None, False)
 
 
 async def decide_send(

@@ -22,12 +22,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hogsend.consent.suppression import refusal
 from hogsend.deadletters.actions import add_dead_letter
 from hogsend.decisions.reasons import Kind, Reason
-from hogsend.emails.providers import Message, OutcomeUnknown, Refused, TryLater
+from hogsend.emails.providers import Message, OutcomeUnknown, ProviderRefused, TryLater
 from hogsend.emails.sending.prepare import decide_send
 from hogsend.emails.sending.retries import KEY_LIFETIME, pause_after
 from hogsend.emails.tracking.delivery_events import match_provider_events, record_fact
 from hogsend.runtime import Runtime
 from hogsend.storage.database import Record, lock_subjects
+from hogsend.tables.deadletters import DeadLetterSource
 from hogsend.tables.emails import UNDER_WAY, email_sends
 
 log = structlog.get_logger(__name__)
@@ -157,7 +158,7 @@ async def _call_provider(runtime: Runtime, row: Record) -> tuple[SendOutcome, bo
         message_id = await runtime.provider.send(
             Message.from_json(row["payload"]), idempotency_key=str(email_id)
         )
-    except Refused as error:
+    except ProviderRefused as error:
         return SendOutcome("failed", email_id, Reason.PROVIDER_REFUSED, error.reason), False
     except TryLater as error:
         wait = max(pause_after(attempt), error.retry_after or timedelta(0))
@@ -206,7 +207,7 @@ async def _fail(conn: AsyncConnection, runtime: Runtime, row: Record, outcome: S
     await add_dead_letter(
         conn,
         runtime.clock,
-        source="email",
+        source=DeadLetterSource.EMAIL,
         source_id=str(row["id"]),
         error=outcome.error or reason.value,
         payload={"emailId": str(row["id"]), "to": row["to_email"], "template": row["template_key"]},

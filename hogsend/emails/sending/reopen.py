@@ -1,4 +1,4 @@
-"""Let a send that was given up be tried again, on a person's word."""
+"""Retry of a send that was given up, on a person's word: the same bytes under the same key."""
 
 from __future__ import annotations
 

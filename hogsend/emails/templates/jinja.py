@@ -1,4 +1,4 @@
-"""Jinja2 as templates use it: sandboxed, strict about names, and clear about where something is wrong."""
+"""Jinja2 environment of templates: sandboxed, strict about names, and clear about where something is wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The text part of an email, derived from its page."""
+"""Plain-text part of an email, derived from its HTML."""
 
 from __future__ import annotations
 

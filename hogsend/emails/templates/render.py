@@ -1,4 +1,4 @@
-"""Templates: found, described, and turned into a subject, a page and a text.
+"""Email templates: found, described, and rendered to a subject, an HTML page and a plain text.
 
 A template is one file, `<key>.mjml.j2`: Jinja2 that writes MJML, below a few lines that describe it:
 

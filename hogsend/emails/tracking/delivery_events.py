@@ -1,4 +1,4 @@
-"""What became of a send: facts, recorded once each, in whatever order they arrive."""
+"""Delivery events of a send: each recorded once, in whatever order they arrive; the status only climbs."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from hogsend.realtime import activity
 from hogsend.storage.database import lock_subjects
 from hogsend.storage.metadata import new_id
 from hogsend.tables.emails import email_events, email_sends, provider_events
+from hogsend.tables.realtime import ActivityKind
 
 # Each of these proves that the provider took the message, whatever we were told at the time.
 INSTANTS: Mapping[str, ColumnElement[Any]] = {
@@ -82,7 +83,7 @@ async def record_fact(
     if type in _ABOUT_THE_READER:
         await _note_about_reader(conn, send, type, at, detail, hard=hard)
     person = {"contact_id": send.contact_id, "journey_id": send.journey_id}
-    await activity.record(conn, at=at, kind="email", type=type, ref_id=email_id, **person)
+    await activity.record(conn, at=at, kind=ActivityKind.EMAIL, type=type, ref_id=email_id, **person)
     return True
 
 

@@ -1,4 +1,4 @@
-"""Tracking in a rendered page: its links are replaced by ours, and a pixel is added."""
+"""Link and open tracking in a rendered page: its links are replaced by ours, and a pixel is added."""
 
 from __future__ import annotations
 

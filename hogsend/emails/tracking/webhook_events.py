@@ -1,4 +1,4 @@
-"""What providers report: stored once each by their id, and recorded as facts as soon as their send is known."""
+"""Provider webhooks: events stored once each by their id, and recorded as soon as their send is known."""
 
 from __future__ import annotations
 

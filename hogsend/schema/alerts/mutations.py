@@ -15,7 +15,7 @@ from hogsend.access.caller import Scope
 from hogsend.access.idempotency import Claim
 from hogsend.alerts.actions import FIELDS, create_rule, delete_rule, update_rule
 from hogsend.alerts.rule_types import AlertRuleType
-from hogsend.alerts.test_rule import try_out
+from hogsend.alerts.test_rule import send_test
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context, Info
 from hogsend.graphql.mutations import Answer, by_id, idempotency_key, mutation, part, payload
@@ -145,4 +145,4 @@ class AlertMutation:
         cost=100,
     )
     async def alert_rule_test(self, info: Info, input: AlertRuleTestInput, claim: Claim) -> Answer:
-        return asdict(await try_out(info.context.runtime, _key(input.id)))
+        return asdict(await send_test(info.context.runtime, _key(input.id)))

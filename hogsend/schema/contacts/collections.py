@@ -14,12 +14,10 @@ from sqlalchemy import (
 from hogsend.contacts.lookup import matches
 from hogsend.storage.collections import Collection, Sort
 from hogsend.tables.contacts import contact_preferences, contacts, import_errors, import_jobs
-from hogsend.tables.realtime import activity
+from hogsend.tables.realtime import TIMELINE_KINDS, ActivityKind, activity
 
 _c = contacts.c
 _a = activity.c
-
-TIMELINE_KINDS = ("event", "state", "email", "decision")
 
 
 CONTACTS = Collection(
@@ -51,9 +49,9 @@ PREFERENCES = Collection.of(
 
 def _first_of_each(_value: bool) -> ColumnElement[bool]:
     return or_(
-        and_(_a.kind == "event", _a.type == "received"),
-        and_(_a.kind == "state", _a.type == "entered"),
-        and_(_a.kind == "email", _a.type == "queued"),
+        and_(_a.kind == ActivityKind.EVENT, _a.type == "received"),
+        and_(_a.kind == ActivityKind.RUN, _a.type == "entered"),
+        and_(_a.kind == ActivityKind.EMAIL, _a.type == "queued"),
         _a.kind == "decision",
     )
 

@@ -13,9 +13,9 @@ from hogsend.graphql.context import Info
 from hogsend.graphql.fields import described, subscription
 from hogsend.graphql.live import After, entries
 from hogsend.realtime.streams import ActivityFilter
-from hogsend.schema.contacts.collections import TIMELINE_KINDS
 from hogsend.schema.contacts.timeline import TimelineEntry, TimelineKind
 from hogsend.schema.contacts.types import ContactBy, find_contact
+from hogsend.tables.realtime import TIMELINE_KINDS
 
 
 @strawberry.type

@@ -20,15 +20,15 @@ from hogsend.realtime.cursor import StreamCursor
 from hogsend.realtime.streams import ActivityEntry
 from hogsend.schema.contacts.collections import TIMELINE
 from hogsend.schema.emails.enums import EmailFact
-from hogsend.tables.realtime import activity
+from hogsend.tables.realtime import ActivityKind, activity
 
 
 @wire_enum("Kind of a timeline entry.")
 class TimelineKind(WireEnum):
-    EVENT = "event", "An event was ingested."
-    JOURNEY = "state", "A run of a journey began, ended or was blocked."
-    EMAIL = "email", "Something happened to an email."
-    DECISION = "decision", "A decision was recorded."
+    EVENT = ActivityKind.EVENT.value, "An event was ingested."
+    JOURNEY = ActivityKind.RUN.value, "A run of a journey began, ended or was blocked."
+    EMAIL = ActivityKind.EMAIL.value, "Something happened to an email."
+    DECISION = ActivityKind.DECISION.value, "A decision was recorded."
 
 
 @wire_enum("Milestone of a run.", name="JourneyProgressKind")
@@ -105,10 +105,10 @@ class DecisionMade(TimelineEntry):
 
 
 _TYPES: dict[str, type[TimelineEntry]] = {
-    "event": EventReceived,
-    "state": JourneyProgress,
-    "email": EmailActivity,
-    "decision": DecisionMade,
+    ActivityKind.EVENT: EventReceived,
+    ActivityKind.RUN: JourneyProgress,
+    ActivityKind.EMAIL: EmailActivity,
+    ActivityKind.DECISION: DecisionMade,
 }
 ENTRY_TYPES: tuple[type, ...] = tuple(_TYPES.values())
 

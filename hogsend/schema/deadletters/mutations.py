@@ -15,7 +15,8 @@ from hogsend.graphql.context import Context, Info
 from hogsend.graphql.mutations import Answer, by_id, idempotency_key, mutation, part, payload
 from hogsend.graphql.node import by_key
 from hogsend.operations.dead_letters import MOST_AT_ONCE, DeadLetterRetry, Retries, discard, retry, retry_many
-from hogsend.schema.deadletters.types import DeadLetter, DeadLetterSource
+from hogsend.schema.deadletters.types import DeadLetter
+from hogsend.tables.deadletters import DeadLetterSource
 
 SAMPLE = 20
 

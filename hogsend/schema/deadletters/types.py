@@ -9,26 +9,34 @@ from strawberry.scalars import JSON
 
 from hogsend.access.caller import Scope
 from hogsend.graphql.context import Info
-from hogsend.graphql.enums import WireEnum, wire_enum
+from hogsend.graphql.enums import WireEnum, described_enum, wire_enum
 from hogsend.graphql.fields import attribute, field, optional, wire_type
 from hogsend.graphql.mapping import Filter
 from hogsend.graphql.node import TYPES, Node, bare_uuid
 from hogsend.graphql.rows import rows
 from hogsend.schema.deadletters.collections import DEAD_LETTERS, JOBS
+from hogsend.tables.deadletters import DeadLetterSource, DeadLetterStatus
 
-
-@wire_enum("What a dead letter stands for.")
-class DeadLetterSource(WireEnum):
-    EMAIL = "email", "An email that could not be sent, or whose outcome is unknown."
-    JOURNEY = "journey", "A run of a journey that failed, or is blocked until an operator decides."
-    WEBHOOK = "webhook", "A background job that failed on every attempt."
-
-
-@wire_enum("Whether a dead letter is settled.")
-class DeadLetterStatus(WireEnum):
-    PENDING = "pending", "Waiting for an operator."
-    RETRIED = "retried", "Queued again; a new failure makes it pending again."
-    DISCARDED = "discarded", "Given up by an operator."
+described_enum(
+    DeadLetterSource,
+    "DeadLetterSource",
+    "What a dead letter stands for.",
+    {
+        DeadLetterSource.EMAIL: "An email that could not be sent, or whose outcome is unknown.",
+        DeadLetterSource.JOURNEY: "A run of a journey that failed, or is blocked until an operator decides.",
+        DeadLetterSource.WEBHOOK: "A background job that failed on every attempt.",
+    },
+)
+described_enum(
+    DeadLetterStatus,
+    "DeadLetterStatus",
+    "Whether a dead letter is settled.",
+    {
+        DeadLetterStatus.PENDING: "Waiting for an operator.",
+        DeadLetterStatus.RETRIED: "Queued again; a new failure makes it pending again.",
+        DeadLetterStatus.DISCARDED: "Given up by an operator.",
+    },
+)
 
 
 @wire_enum("Status of a background job.")

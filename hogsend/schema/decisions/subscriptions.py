@@ -15,6 +15,7 @@ from hogsend.graphql.fields import attribute, described, subscription, wire_type
 from hogsend.graphql.live import After, entries
 from hogsend.graphql.rows import to_one
 from hogsend.realtime.streams import ActivityFilter
+from hogsend.tables.realtime import ActivityKind
 
 
 @wire_type("A decision about a contact in a journey, live.")
@@ -38,7 +39,7 @@ class DecisionSubscription:
         after: After = None,
     ) -> AsyncIterator[JourneyActivity]:
         name = None if journey_id is None else ids.name_of(journey_id, "journey")
-        wanted = ActivityFilter(kinds=("decision",), journey_id=name)
+        wanted = ActivityFilter(kinds=(ActivityKind.DECISION,), journey_id=name)
         async for entry in entries(info.context, wanted, after):
             # Decisions outside any journey, such as an unsubscription, are in the contact's timeline.
             if entry.journey_id is not None:

@@ -13,7 +13,7 @@ from hogsend.access.audit import Action, Resource, audit
 from hogsend.access.caller import Scope
 from hogsend.access.idempotency import Claim
 from hogsend.emails.sending.direct import EmailRequest, resend_in, send_in
-from hogsend.emails.sending.prepare import Prepared
+from hogsend.emails.sending.prepare import PreparedSend
 from hogsend.emails.templates.jinja import RenderError
 from hogsend.errors import InvalidInput
 from hogsend.graphql import ids
@@ -158,7 +158,7 @@ async def _send(context: Context, request: EmailRequest, claim: Claim) -> Answer
         return await _answered(conn, claim, prepared, about=prepared.email_id)
 
 
-async def _answered(conn: AsyncConnection, claim: Claim, prepared: Prepared, *, about: UUID) -> Answer:
+async def _answered(conn: AsyncConnection, claim: Claim, prepared: PreparedSend, *, about: UUID) -> Answer:
     """Keep the answer and the audit row in the transaction of the effect."""
     refusal = None if prepared.refusal is None else prepared.refusal.value
     answer = {"email": str(prepared.email_id), "refusal": refusal}

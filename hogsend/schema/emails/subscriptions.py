@@ -17,6 +17,7 @@ from hogsend.realtime.streams import ActivityFilter
 from hogsend.schema.contacts.timeline import EmailActivity, TimelineEntry
 from hogsend.schema.emails.enums import EmailFact
 from hogsend.schema.emails.types import Email
+from hogsend.tables.realtime import ActivityKind
 
 
 @strawberry.input(description="Filter of live email activity: all given fields must match.")
@@ -46,7 +47,7 @@ class EmailSubscription:
         after: After = None,
     ) -> AsyncIterator[EmailActivity]:
         wanted = filter or EmailActivityFilter()
-        async for entry in entries(info.context, ActivityFilter(kinds=("email",)), after):
+        async for entry in entries(info.context, ActivityFilter(kinds=(ActivityKind.EMAIL,)), after):
             if not wanted.takes(entry.type):
                 continue
             email = await by_key(info.context, Email, entry.ref_id)

@@ -16,6 +16,7 @@ from hogsend.realtime.streams import ActivityFilter
 from hogsend.schema.contacts.timeline import EventReceived, TimelineEntry
 from hogsend.schema.contacts.types import user_id
 from hogsend.schema.events.types import Event
+from hogsend.tables.realtime import ActivityKind
 
 
 @strawberry.input(description="Filter of live events: all given fields must match.")
@@ -37,7 +38,7 @@ class EventSubscription:
         after: After = None,
     ) -> AsyncIterator[EventReceived]:
         wanted = filter or EventReceivedFilter()
-        async for entry in entries(info.context, ActivityFilter(kinds=("event",)), after):
+        async for entry in entries(info.context, ActivityFilter(kinds=(ActivityKind.EVENT,)), after):
             event = await by_key(info.context, Event, entry.ref_id)
             if event is None or wanted.name not in (None, event.name):
                 continue
