@@ -8,6 +8,7 @@ from typing import Any, TypeVar, dataclass_transform
 import strawberry
 
 from hogsend.access.caller import Scope
+from hogsend.graphql.mapping import COLUMNS, FieldMap
 
 SCOPE = "scope"
 COST = "cost"
@@ -70,9 +71,17 @@ def optional(description: str, *, name: str | None = None) -> Any:
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(attribute, strawberry.field))
-def wire_type(description: str, *, name: str | None = None) -> Callable[[type[T]], type[T]]:
-    """Make a class an object type of the schema."""
-    return lambda kind: strawberry.type(kind, name=name, description=description)
+def wire_type(
+    description: str, *, name: str | None = None, columns: FieldMap | None = None
+) -> Callable[[type[T]], type[T]]:
+    """Make a class an object type of the schema. `columns` is what differs from the names of what it is made of."""
+
+    def declare(kind: type[T]) -> type[T]:
+        if columns is not None:
+            setattr(kind, COLUMNS, columns)
+        return strawberry.type(kind, name=name, description=description)
+
+    return declare
 
 
 def described(description: str) -> Any:

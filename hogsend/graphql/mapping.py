@@ -24,6 +24,8 @@ from hogsend.storage.collections import Selection
 
 T = TypeVar("T")
 
+COLUMNS = "columns"
+
 Convert: TypeAlias = Callable[[Any], Any]
 
 
@@ -69,7 +71,7 @@ def from_object(kind: type[T], source: object, **given: Any) -> T:
 @cache
 def field_plan(kind: Any) -> tuple[Step, ...]:
     """A step for each field that a type is made with. Enums and nested types convert by their annotation."""
-    columns: FieldMap = getattr(kind, "columns", {})
+    columns: FieldMap = getattr(kind, COLUMNS, {})
     types = {field.python_name: field for field in get_object_definition(kind, strict=True).fields}
     steps = []
     for name in [one.name for one in fields(kind) if one.init]:
@@ -108,6 +110,11 @@ class Filter:
     """
 
     filters: ClassVar[FieldMap] = {}
+
+    def __init_subclass__(cls, *, filters: FieldMap | None = None, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if filters is not None:
+            cls.filters = filters
 
     def narrow(self, selection: Selection) -> Selection:
         """The rows of the selection that fit every field that was given."""

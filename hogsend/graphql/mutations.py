@@ -109,11 +109,11 @@ def mutation(
       with the key (by `claim.answer` in the effect's own transaction, else when the effect is over), and
       `<Payload>.of(context, answer)` shows it, now and each time that the key comes again.
 
-    `audits` is what the audit log says: what is done, to which kind of thing, and which one the input names (`by_id`,
-    `by_fields`; None where it names none), for the row of a mutation that is refused; what carries the mutation out
-    calls `audit` in its transaction. `preview`, `async def (info, input) -> Answer`, answers a dry run in the
-    resolver's place; the key stays free. `claims_key=False` says that the `idempotency_key` of the input is not
-    for us: the action that the resolver calls keeps it.
+    `audits` is what the audit log says: what is done, to which kind of thing, and which one the input names
+    (`named_by_id`, `named_by`; None where it names none), for the row of a mutation that is refused; what carries the
+    mutation out calls `audit` in its transaction. `preview`, `async def (info, input) -> Answer`, answers a dry run in
+    the resolver's place; the key stays free. `claims_key=False` says that the `idempotency_key` of the input is
+    not for us: the action that the resolver calls keeps it.
     """
 
     def declare(function: Resolver) -> Any:
@@ -140,12 +140,12 @@ def mutation(
     return declare
 
 
-def by_id(prefix: str) -> Named:
+def named_by_id(prefix: str) -> Named:
     """What an input's `id` names, as the audit log has it: without the type's word."""
     return lambda asked: ids.name_of(asked.id, prefix)
 
 
-def by_fields(*names: str) -> Named:
+def named_by(*names: str) -> Named:
     """What the first of these fields of an input says that says anything."""
     return lambda asked: next((value for name in names if (value := getattr(asked, name))), None)
 

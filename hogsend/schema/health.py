@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import ClassVar
 
 import strawberry
 
 from hogsend.graphql.context import Info
 from hogsend.graphql.enums import WireEnum, wire_enum
 from hogsend.graphql.fields import attribute, query, wire_type
-from hogsend.graphql.mapping import FieldMap, from_object
+from hogsend.graphql.mapping import from_object
 from hogsend.health import check_health
 
 
@@ -38,10 +37,8 @@ class HealthSchema:
     pending: list[str] = attribute("Revisions to apply, in order.")
 
 
-@wire_type("Health of the system and of its components.")
+@wire_type("Health of the system and of its components.", columns={"timestamp": "at"})
 class HealthReport:
-    columns: ClassVar[FieldMap] = {"timestamp": "at"}
-
     status: HealthStatus = attribute("Overall health.")
     uptime: timedelta = attribute("Time since this process began to serve.")
     timestamp: datetime = attribute("When health was checked.")

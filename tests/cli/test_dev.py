@@ -142,7 +142,7 @@ def test_everything_comes_up_comes_back_and_ends(start: Callable[..., Dev], port
         rf"Inbox +http://localhost:{port}/dev/inbox",
         ADMIN_KEY,
     ):
-        assert re.search(line, dev.output), dev.output
+        dev.until_printed(line)
     dev.until_printed(r"demo │ ada@example\.com  user\.signed_up")
     inbox = httpx.get(
         f"http://127.0.0.1:{port}/dev/inbox", params={"format": "json", "to": "ada@example.com"}

@@ -50,10 +50,10 @@ def test_the_table_is_whole() -> None:
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """What is tried again is tried again soon."""
-    monkeypatch.setattr(sending, "backoff", lambda _attempt: timedelta(seconds=0.3))
+    monkeypatch.setattr(sending, "pause_after", lambda _attempt: timedelta(seconds=0.3))
     monkeypatch.setattr(sending, "LEASE", timedelta(seconds=2))
     monkeypatch.setattr(runner, "RUN_LEASE", timedelta(seconds=2))
-    monkeypatch.setattr(ClaimedRun.guard, "__defaults__", (timedelta(seconds=2),))
+    monkeypatch.setattr(ClaimedRun.lock_and_check, "__defaults__", (timedelta(seconds=2),))
     monkeypatch.setattr(health, "LONGEST_CHECK", 0.5)
     monkeypatch.setattr(bus, "POLL_WITH_REDIS", 0.5)
     monkeypatch.setattr(captures, "LEASE", timedelta(seconds=2))

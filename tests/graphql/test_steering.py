@@ -85,6 +85,8 @@ async def test_cancelling_many_is_counted_first_and_then_done(
     done = (await ask(client, cancel, dry=False))["journeyStatesCancel"]
     assert (done["matched"], done["cancelled"]) == (12, 12)
     assert {state["status"] for state in done["sample"]} == {"EXITED"}
+    audits = await rows(runtime, "SELECT detail FROM audit_logs ORDER BY seq")
+    assert [audit.detail.get("dryRun") for audit in audits] == [True, None]
     nothing = await ask(
         client, "mutation { journeyStatesCancel(input: {}) { matched userErrors { field message } } }"
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar
 from uuid import UUID
 
 import strawberry
@@ -16,7 +15,7 @@ from hogsend.graphql import ids
 from hogsend.graphql.context import Info
 from hogsend.graphql.enums import described_enum
 from hogsend.graphql.fields import attribute, field, optional, wire_type
-from hogsend.graphql.mapping import FieldMap, Filter, Mapped
+from hogsend.graphql.mapping import Filter, Mapped
 from hogsend.graphql.node import TYPES, Node, bare_uuid
 from hogsend.graphql.rows import rows, to_one
 from hogsend.schema.access.collections import AUDIT
@@ -119,9 +118,7 @@ def _key_id(value: str) -> UUID:
 
 
 @strawberry.input(description="Filter of the audit log: all given fields must match.")
-class AuditFilter(Filter):
-    filters: ClassVar[FieldMap] = {"key_id": Mapped("actor_key_id", _key_id)}
-
+class AuditFilter(Filter, filters={"key_id": Mapped("actor_key_id", _key_id)}):
     actor: str | None = optional("Only entries of API keys with this name.")
     key_id: strawberry.ID | None = optional("Only entries of this API key.")
     action: Action | None = optional("Only entries with this action.")

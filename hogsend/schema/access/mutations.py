@@ -11,7 +11,7 @@ from hogsend.access.audit import Action, Resource
 from hogsend.access.caller import Scope
 from hogsend.graphql import ids
 from hogsend.graphql.context import Info
-from hogsend.graphql.mutations import by_id, mutation, part, payload
+from hogsend.graphql.mutations import mutation, named_by_id, part, payload
 from hogsend.schema.access.types import ApiKey
 from hogsend.schema.viewer import KeyScope
 
@@ -61,7 +61,7 @@ class ApiKeyMutation:
     @mutation(
         ApiKeyRevokePayload,
         scope=Scope.FULL_ADMIN,
-        audits=(Action.REVOKE, Resource.API_KEY, by_id(ApiKey.prefix)),
+        audits=(Action.REVOKE, Resource.API_KEY, named_by_id(ApiKey.prefix)),
         description="Revoke a key: it is refused everywhere at once, and its open streams end.",
     )
     async def api_key_revoke(self, info: Info, input: ApiKeyRevokeInput) -> ApiKeyRevokePayload:

@@ -18,7 +18,7 @@ from hogsend.alerts.rule_types import AlertRuleType
 from hogsend.alerts.test_rule import send_test
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context, Info
-from hogsend.graphql.mutations import Answer, by_id, idempotency_key, mutation, part, payload
+from hogsend.graphql.mutations import Answer, idempotency_key, mutation, named_by_id, part, payload
 from hogsend.schema.alerts.types import AlertChannel, AlertRule
 
 _CONFIG = "What the channel must know; see `AlertChannel`."
@@ -119,7 +119,7 @@ class AlertMutation:
     @mutation(
         AlertRuleUpdatePayload,
         scope=Scope.FULL_ADMIN,
-        audits=(Action.UPDATE, Resource.ALERT_RULE, by_id(AlertRule.prefix)),
+        audits=(Action.UPDATE, Resource.ALERT_RULE, named_by_id(AlertRule.prefix)),
         description="Change an alert rule. The whole that comes of it must fit together.",
     )
     async def alert_rule_update(self, info: Info, input: AlertRuleUpdateInput) -> AlertRuleUpdatePayload:
@@ -129,7 +129,7 @@ class AlertMutation:
     @mutation(
         AlertRuleDeletePayload,
         scope=Scope.FULL_ADMIN,
-        audits=(Action.DELETE, Resource.ALERT_RULE, by_id(AlertRule.prefix)),
+        audits=(Action.DELETE, Resource.ALERT_RULE, named_by_id(AlertRule.prefix)),
         description="Delete an alert rule. What it fired stays.",
     )
     async def alert_rule_delete(self, info: Info, input: AlertRuleDeleteInput) -> AlertRuleDeletePayload:
@@ -140,7 +140,7 @@ class AlertMutation:
     @mutation(
         AlertRuleTestPayload,
         scope=Scope.FULL_ADMIN,
-        audits=(Action.UPDATE, Resource.ALERT_RULE, by_id(AlertRule.prefix)),
+        audits=(Action.UPDATE, Resource.ALERT_RULE, named_by_id(AlertRule.prefix)),
         description="Tell a rule's channel what the rule sees now, marked as a test. Nothing fires.",
         cost=100,
     )

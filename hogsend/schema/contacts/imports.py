@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar
 
 import strawberry
 from sqlalchemy import RowMapping
@@ -14,7 +13,7 @@ from hogsend.graphql import ids
 from hogsend.graphql.context import Context
 from hogsend.graphql.enums import WireEnum, wire_enum
 from hogsend.graphql.fields import attribute, wire_type
-from hogsend.graphql.mapping import FieldMap, from_object
+from hogsend.graphql.mapping import from_object
 from hogsend.graphql.node import Node, bare_uuid
 from hogsend.graphql.rows import by_id, rows
 from hogsend.schema.contacts.collections import IMPORT_ERRORS, IMPORT_JOBS
@@ -89,15 +88,16 @@ class ImportProblem:
     error: str = attribute("Why it would be rejected.")
 
 
-@wire_type("Preview of an import: what it would do.")
-class ImportPreview:
-    columns: ClassVar[FieldMap] = {
+@wire_type(
+    "Preview of an import: what it would do.",
+    columns={
         "new_contacts": "new",
         "updated_contacts": "updated",
         "failed_rows": "failed",
         "errors": lambda errors: [ImportProblem(row=row, error=error) for row, error in errors],
-    }
-
+    },
+)
+class ImportPreview:
     total_rows: int = attribute("Number of rows in the file, without the header.")
     new_contacts: int = attribute("Number of contacts that it would create.")
     updated_contacts: int = attribute("Number of existing contacts that it would update.")

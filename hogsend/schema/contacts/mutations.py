@@ -14,7 +14,7 @@ from hogsend.contacts import actions
 from hogsend.contacts.actions import UNTOUCHED, PreferencesUpdate
 from hogsend.errors import NotFound
 from hogsend.graphql.context import Context, Info
-from hogsend.graphql.mutations import by_fields, mutation, part, payload
+from hogsend.graphql.mutations import mutation, named_by, part, payload
 from hogsend.graphql.node import by_key
 from hogsend.schema.contacts.types import Contact, ContactBy, ContactPreferences, find_contact
 
@@ -124,7 +124,7 @@ class ContactMutation:
     @mutation(
         ContactCreatePayload,
         scope=Scope.FULL_ADMIN,
-        audits=(Action.CREATE, Resource.CONTACT, by_fields("external_id", "email")),
+        audits=(Action.CREATE, Resource.CONTACT, named_by("external_id", "email")),
         description="Make a contact. One that has a key already is an error; `contactUpsert` takes either.",
     )
     async def contact_create(self, info: Info, input: ContactCreateInput) -> ContactCreatePayload:
@@ -161,7 +161,7 @@ class ContactMutation:
     @mutation(
         ContactUpsertPayload,
         scope=Scope.FULL_ADMIN,
-        audits=(Action.UPDATE, Resource.CONTACT, by_fields("external_id", "email")),
+        audits=(Action.UPDATE, Resource.CONTACT, named_by("external_id", "email")),
         description="Find a contact by either key, fill in the missing one, merge two where each key has its own, "
         "or make one.",
     )

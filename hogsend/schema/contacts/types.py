@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 from uuid import UUID
 
 import strawberry
@@ -17,7 +17,7 @@ from hogsend.graphql.context import Context, Info
 from hogsend.graphql.enums import WireEnum, wire_enum
 from hogsend.graphql.fields import attribute, described, field, optional, query, wire_type
 from hogsend.graphql.links import row_by_key
-from hogsend.graphql.mapping import FieldMap, Filter
+from hogsend.graphql.mapping import Filter
 from hogsend.graphql.node import Node, bare_uuid
 from hogsend.graphql.rows import Argument, rows
 from hogsend.schema.contacts.collections import CONTACTS, PREFERENCES, TIMELINE
@@ -151,9 +151,7 @@ class Contact(Node, collection=CONTACTS):
 
 
 @strawberry.input(description="Filter of contacts: all given fields must match.")
-class ContactFilter(Filter):
-    filters: ClassVar[FieldMap] = {"search": lambda text: text or None}
-
+class ContactFilter(Filter, filters={"search": lambda text: text or None}):
     search: str | None = optional("Part of the email address or of the externalId, in any case.")
 
 

@@ -12,7 +12,7 @@ from hogsend.access.idempotency import Claim
 from hogsend.errors import InvalidInput
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context, Info
-from hogsend.graphql.mutations import Answer, by_id, idempotency_key, mutation, part, payload
+from hogsend.graphql.mutations import Answer, idempotency_key, mutation, named_by_id, part, payload
 from hogsend.graphql.node import by_key
 from hogsend.operations.dead_letters import MOST_AT_ONCE, DeadLetterRetry, Retries, discard, retry, retry_many
 from hogsend.schema.deadletters.types import DeadLetter
@@ -116,7 +116,7 @@ class DeadLetterMutation:
     @mutation(
         DeadLetterRetryPayload,
         scope=Scope.FULL_ADMIN,
-        audits=(Action.RETRY, Resource.DLQ, by_id(DeadLetter.prefix)),
+        audits=(Action.RETRY, Resource.DLQ, named_by_id(DeadLetter.prefix)),
         description="Queue what a dead letter stands for again. A new failure brings it back.",
     )
     async def dead_letter_retry(self, info: Info, input: DeadLetterRetryInput, claim: Claim) -> Answer:
@@ -126,7 +126,7 @@ class DeadLetterMutation:
     @mutation(
         DeadLetterDiscardPayload,
         scope=Scope.FULL_ADMIN,
-        audits=(Action.DISCARD, Resource.DLQ, by_id(DeadLetter.prefix)),
+        audits=(Action.DISCARD, Resource.DLQ, named_by_id(DeadLetter.prefix)),
         description="Give a dead letter up. It stays to be read.",
     )
     async def dead_letter_discard(

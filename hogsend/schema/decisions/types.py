@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar
 from uuid import UUID
 
 import strawberry
@@ -12,7 +11,7 @@ from strawberry.scalars import JSON
 from hogsend.access.caller import Scope
 from hogsend.graphql.fields import attribute, optional, wire_type
 from hogsend.graphql.ids import name_from
-from hogsend.graphql.mapping import FieldMap, Filter
+from hogsend.graphql.mapping import Filter
 from hogsend.graphql.node import Node, bare_uuid
 from hogsend.graphql.rows import in_code, rows, to_one
 from hogsend.schema.decisions.collections import DECISIONS
@@ -42,9 +41,7 @@ class Decision(Node, collection=DECISIONS):
 
 
 @strawberry.input(description="Filter of decisions: all given fields must match.")
-class DecisionFilter(Filter):
-    filters: ClassVar[FieldMap] = {"journey_id": name_from("journey")}
-
+class DecisionFilter(Filter, filters={"journey_id": name_from("journey")}):
     journey_id: strawberry.ID | None = optional("Only decisions about this journey.")
     user_id: str | None = optional("Only decisions about the contact with this externalId or UUID.")
     kinds: list[DecisionKind] | None = optional("Only decisions of these kinds.")

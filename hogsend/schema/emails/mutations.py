@@ -19,7 +19,7 @@ from hogsend.emails.templates.jinja import RenderError
 from hogsend.errors import InvalidInput
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context, Info
-from hogsend.graphql.mutations import Answer, by_fields, by_id, idempotency_key, mutation, part, payload
+from hogsend.graphql.mutations import Answer, idempotency_key, mutation, named_by, named_by_id, part, payload
 from hogsend.graphql.node import by_key
 from hogsend.schema.decisions.enums import Reason
 from hogsend.schema.emails.types import Email
@@ -111,7 +111,7 @@ class EmailMutation:
     @mutation(
         EmailSendPayload,
         scope=Scope.FULL_ADMIN,
-        audits=(Action.CREATE, Resource.EMAIL, by_fields("user_id", "to")),
+        audits=(Action.CREATE, Resource.EMAIL, named_by("user_id", "to")),
         description="Send one email now. Suppression and preferences hold, as for every send.",
     )
     async def email_send(self, info: Info, input: EmailSendInput, claim: Claim) -> Answer:
@@ -120,7 +120,7 @@ class EmailMutation:
     @mutation(
         EmailResendPayload,
         scope=Scope.FULL_ADMIN,
-        audits=(Action.RESEND, Resource.EMAIL, by_id(Email.prefix)),
+        audits=(Action.RESEND, Resource.EMAIL, named_by_id(Email.prefix)),
         description="Render a failed or bounced email again and send it, as a new send. Two at once are one.",
     )
     async def email_resend(self, info: Info, input: EmailResendInput, claim: Claim) -> Answer:
@@ -136,7 +136,7 @@ class EmailMutation:
     @mutation(
         TemplateSendTestPayload,
         scope=Scope.FULL_ADMIN,
-        audits=(Action.CREATE, Resource.EMAIL, by_fields("to")),
+        audits=(Action.CREATE, Resource.EMAIL, named_by("to")),
         description="Send a template to an address to see it there; the subject says that it is a test.",
     )
     async def template_send_test(self, info: Info, input: TemplateSendTestInput, claim: Claim) -> Answer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar
 from uuid import UUID
 
 import strawberry
@@ -11,7 +10,7 @@ import strawberry
 from hogsend.access.caller import Scope
 from hogsend.graphql.fields import attribute, field, optional, wire_type
 from hogsend.graphql.ids import name_from
-from hogsend.graphql.mapping import FieldMap, Filter
+from hogsend.graphql.mapping import Filter
 from hogsend.graphql.node import Node, bare_uuid
 from hogsend.graphql.rows import Argument, by_id, in_code, rows, to_one
 from hogsend.schema.contacts.types import user_id_of_contact
@@ -130,12 +129,13 @@ class Suppression(Node, collection=SUPPRESSIONS, columns={"address": "email"}):
 
 
 @strawberry.input(description="Filter of emails: all given fields must match.")
-class EmailFilter(Filter):
-    filters: ClassVar[FieldMap] = {
+class EmailFilter(
+    Filter,
+    filters={
         "to_email": lambda address: address.strip().lower(),
         "journey_id": name_from("journey"),
-    }
-
+    },
+):
     to_email: str | None = optional("Only emails to this address, in any case.")
     template_key: str | None = optional("Only emails of this template.")
     category: str | None = optional("Only emails of this preference category.")

@@ -13,7 +13,7 @@ from hogsend.access.caller import Scope
 from hogsend.access.idempotency import Claim
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context, Info
-from hogsend.graphql.mutations import Answer, by_id, idempotency_key, mutation, part, payload
+from hogsend.graphql.mutations import Answer, idempotency_key, mutation, named_by_id, part, payload
 from hogsend.graphql.node import by_key
 from hogsend.operations.enroll import MAX_BATCH, Enrolled, Person, enroll, enroll_batch, preview_batch
 from hogsend.schema.decisions.enums import Reason
@@ -115,7 +115,7 @@ class EnrollMutation:
     @mutation(
         JourneyEnrollPayload,
         scope=Scope.JOURNEY_ADMIN,
-        audits=(Action.ENROLL, Resource.JOURNEY, by_id("journey")),
+        audits=(Action.ENROLL, Resource.JOURNEY, named_by_id("journey")),
         description="Let a journey's trigger event happen to somebody. Its guards apply as to any other event.",
     )
     async def journey_enroll(self, info: Info, input: JourneyEnrollInput, claim: Claim) -> Answer:
@@ -133,7 +133,7 @@ class EnrollMutation:
     @mutation(
         JourneyEnrollBatchPayload,
         scope=Scope.JOURNEY_ADMIN,
-        audits=(Action.ENROLL, Resource.JOURNEY, by_id("journey")),
+        audits=(Action.ENROLL, Resource.JOURNEY, named_by_id("journey")),
         description="Let a journey's trigger event happen to many people, each with a verdict of their own.",
         cost=100,
         preview=_would_enroll,

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from sqlalchemy import Select, func, select
 
 from hogsend.graphql.context import Context
 from hogsend.graphql.fields import attribute, wire_type
 from hogsend.graphql.links import rows_for
-from hogsend.graphql.mapping import FieldMap, from_row
+from hogsend.graphql.mapping import from_row
 from hogsend.tables.journeys import journey_states, journey_steps
 
 
-@wire_type("A step of a journey's funnel: how many runs reached and passed it.")
+@wire_type("A step of a journey's funnel: how many runs reached and passed it.", columns={"node": "label"})
 class FunnelStep:
-    columns: ClassVar[FieldMap] = {"node": "label"}
-
     node: str = attribute("Label of the step: a template, an event, a duration …")
     kind: str = attribute("Kind of the step: `send`, `sleep`, `wait`, `checkpoint` …")
     reached: int = attribute("Number of runs that reached it.")

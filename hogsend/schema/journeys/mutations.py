@@ -8,7 +8,7 @@ from hogsend.access.audit import Action, Resource, audit
 from hogsend.access.caller import Scope
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context, Info
-from hogsend.graphql.mutations import by_id, mutation, part, payload
+from hogsend.graphql.mutations import mutation, named_by_id, part, payload
 from hogsend.operations.switch import find_journey, set_enabled
 from hogsend.schema.journeys.types import Journey
 
@@ -40,7 +40,7 @@ class SwitchMutation:
     @mutation(
         JourneyEnablePayload,
         scope=Scope.JOURNEY_ADMIN,
-        audits=(Action.UPDATE, Resource.JOURNEY, by_id(Journey.prefix)),
+        audits=(Action.UPDATE, Resource.JOURNEY, named_by_id(Journey.prefix)),
         description="Let people in again, whatever the code says. Runs that are under way are not touched.",
     )
     async def journey_enable(self, info: Info, input: JourneyEnableInput) -> JourneyEnablePayload:
@@ -49,7 +49,7 @@ class SwitchMutation:
     @mutation(
         JourneyDisablePayload,
         scope=Scope.JOURNEY_ADMIN,
-        audits=(Action.UPDATE, Resource.JOURNEY, by_id(Journey.prefix)),
+        audits=(Action.UPDATE, Resource.JOURNEY, named_by_id(Journey.prefix)),
         description="Let nobody in, whatever the code says. Runs that are under way go on.",
     )
     async def journey_disable(self, info: Info, input: JourneyDisableInput) -> JourneyDisablePayload:

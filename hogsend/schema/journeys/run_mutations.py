@@ -20,10 +20,10 @@ from hogsend.graphql import ids
 from hogsend.graphql.context import Context, Info
 from hogsend.graphql.mutations import (
     Answer,
-    by_fields,
-    by_id,
     idempotency_key,
     mutation,
+    named_by,
+    named_by_id,
     part,
     payload,
     sample_of,
@@ -141,7 +141,7 @@ class RunMutation:
     @mutation(
         JourneyStateCancelPayload,
         scope=Scope.JOURNEY_ADMIN,
-        audits=(Action.CANCEL, Resource.JOURNEY, by_id(JourneyState.prefix)),
+        audits=(Action.CANCEL, Resource.JOURNEY, named_by_id(JourneyState.prefix)),
         description="End a run for good. Whatever drives it is fenced at its next touch: nothing more is sent.",
     )
     async def journey_state_cancel(
@@ -157,7 +157,7 @@ class RunMutation:
     @mutation(
         JourneyStateResumePayload,
         scope=Scope.JOURNEY_ADMIN,
-        audits=(Action.RETRY, Resource.JOURNEY, by_id(JourneyState.prefix)),
+        audits=(Action.RETRY, Resource.JOURNEY, named_by_id(JourneyState.prefix)),
         description="Let a blocked or failed run go on from its journal. A send whose outcome nobody knows is "
         "sent again: resume it only when you know that it did not arrive.",
     )
@@ -169,7 +169,7 @@ class RunMutation:
     @mutation(
         JourneyStateSkipPayload,
         scope=Scope.JOURNEY_ADMIN,
-        audits=(Action.UPDATE, Resource.JOURNEY, by_id(JourneyState.prefix)),
+        audits=(Action.UPDATE, Resource.JOURNEY, named_by_id(JourneyState.prefix)),
         description="Take the step in which a run is stuck as done and go on behind it: a send counts as failed, "
         "a wait as timed out. Where the code changed, its journal is forgotten from the first step that does not fit, "
         "and the new code decides; a send that it asks for again is not sent twice.",
@@ -180,7 +180,7 @@ class RunMutation:
     @mutation(
         JourneyStatesCancelPayload,
         scope=Scope.JOURNEY_ADMIN,
-        audits=(Action.CANCEL, Resource.JOURNEY, by_fields("journey_id")),
+        audits=(Action.CANCEL, Resource.JOURNEY, named_by("journey_id")),
         description="End many live runs. A dry run counts them and shows some.",
         cost=100,
         preview=_would_cancel,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar
 from uuid import UUID
 
 import strawberry
@@ -15,7 +14,7 @@ from hogsend.graphql.context import Info
 from hogsend.graphql.fields import attribute, field, optional, wire_type
 from hogsend.graphql.ids import name_from
 from hogsend.graphql.links import row_by_key, rows_by_key
-from hogsend.graphql.mapping import FieldMap, Filter, Mapped, from_object
+from hogsend.graphql.mapping import Filter, Mapped, from_object
 from hogsend.graphql.node import Node, bare_uuid
 from hogsend.graphql.rows import by_id, in_code, rows, to_one
 from hogsend.runs.logs import Ending, logs_of
@@ -36,15 +35,16 @@ class WaitingFor:
     until: datetime | None = attribute("When the run goes on without the event.")
 
 
-@wire_type("A step of a run, from its journal.")
-class JourneyLog:
-    columns: ClassVar[FieldMap] = {
+@wire_type(
+    "A step of a run, from its journal.",
+    columns={
         "uuid": "id",
         "from_node_id": "from_node",
         "to_node_id": "to_node",
         "created_at": "at",
-    }
-
+    },
+)
+class JourneyLog:
     uuid: UUID = attribute("UUID of the step.")
     from_node_id: str | None = attribute("Label of the previous step; null at the start.")
     to_node_id: str | None = attribute("Label of this step; null at the end.")
@@ -130,13 +130,14 @@ class JourneyState(
 
 
 @strawberry.input(description="Filter of runs: all given fields must match.")
-class JourneyStateFilter(Filter):
-    filters: ClassVar[FieldMap] = {
+class JourneyStateFilter(
+    Filter,
+    filters={
         "journey_id": name_from("journey"),
         "status": "statuses",
         "blocked": "stuck",
-    }
-
+    },
+):
     journey_id: strawberry.ID | None = optional("Only runs of this journey.")
     status: list[JourneyStateStatus] | None = optional("Only runs with one of these statuses.")
     blocked: bool | None = optional("Only blocked runs (true), or only others (false).")

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from hogsend.graphql.context import Context
 from hogsend.graphql.fields import attribute, wire_type
-from hogsend.graphql.mapping import FieldMap, from_object
+from hogsend.graphql.mapping import from_object
 from hogsend.graphql.rows import in_code
 from hogsend.metrics import queries
 
 
-@wire_type("Metrics of all runs of a journey, ever.")
+@wire_type("Metrics of all runs of a journey, ever.", columns={"avg_duration_secs": "average_seconds"})
 class JourneyMetrics:
-    columns: ClassVar[FieldMap] = {"avg_duration_secs": "average_seconds"}
-
     journey_id: str = attribute("Key of the journey.")
     name: str = attribute("Display name; the key where the code has the journey no more.")
     enrolled: int = attribute("Number of runs that began.")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from hogsend.graphql.enums import WireEnum, wire_enum
 from hogsend.graphql.fields import attribute, wire_type
-from hogsend.graphql.mapping import FieldMap
 
 
 @wire_enum("Period that one data point of deliverability covers.")
@@ -48,10 +45,8 @@ class TemplateMetrics:
     click_to_delivery_rate: float = attribute("Clicked of delivered, 0 to 1.")
 
 
-@wire_type("Deliverability of the emails of one period.")
+@wire_type("Deliverability of the emails of one period.", columns={"total": "sent"})
 class DeliverabilityPoint:
-    columns: ClassVar[FieldMap] = {"total": "sent"}
-
     date: str = attribute("First day of the period in UTC, `YYYY-MM-DD`.")
     total: int = attribute("Number of emails of the period that were sent.")
     delivered: int = attribute("Number of these ever delivered.")
