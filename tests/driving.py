@@ -12,8 +12,9 @@ from sqlalchemy import func, select, text, update
 
 from hogsend.clock import ManualClock
 from hogsend.decisions.reasons import Reason
-from hogsend.emails.sending.direct import EmailRequest, send_in
+from hogsend.emails.sending.direct import send_in
 from hogsend.emails.sending.prepare import PreparedSend
+from hogsend.emails.sending.request import EmailRequest
 from hogsend.events.event import NewEvent
 from hogsend.execution.advance import Advanced, advance
 from hogsend.execution.due_runs import due_runs

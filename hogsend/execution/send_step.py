@@ -11,8 +11,9 @@ from sqlalchemy import RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.decisions.reasons import Reason
-from hogsend.emails.sending.prepare import SendRequest, email_id_for, prepare
+from hogsend.emails.sending.prepare import email_id_for, prepare
 from hogsend.emails.sending.protocol import SendOutcome, SendOwner, deliver
+from hogsend.emails.sending.request import SendRequest
 from hogsend.emails.templates.jinja import RenderError
 from hogsend.emails.templates.render import TemplateNotFound
 from hogsend.execution.claimed_run import ClaimedRun

@@ -20,7 +20,8 @@ from hogsend.contacts.identity_keys import Contact, Keys
 from hogsend.contacts.lookup import find_by
 from hogsend.contacts.resolve import resolve
 from hogsend.decisions.reasons import Reason
-from hogsend.emails.sending.direct import EmailRequest, SendStatus, send_in, send_status
+from hogsend.emails.sending.direct import SendStatus, send_in, send_status
+from hogsend.emails.sending.request import EmailRequest
 from hogsend.errors import HogsendError, InvalidInput, NotFound
 from hogsend.events.event import NewEvent
 from hogsend.graphql.scalars import instant_text

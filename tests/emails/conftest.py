@@ -15,7 +15,8 @@ from starlette.middleware import Middleware
 
 from hogsend.clock import ManualClock
 from hogsend.decisions.reasons import Reason
-from hogsend.emails.sending.prepare import SendRequest, prepare
+from hogsend.emails.sending.prepare import prepare
+from hogsend.emails.sending.request import SendRequest
 from hogsend.errors import HogsendError
 from hogsend.rest import public, webhooks
 from hogsend.rest.errors import on_hogsend_error, on_http_exception

@@ -13,6 +13,7 @@ import pytest
 from hogsend.consent import tokens
 from hogsend.emails.providers import Message
 from hogsend.emails.sending.compose import Composed, compose
+from hogsend.emails.sending.request import EmailRequest
 from hogsend.emails.templates.render import TemplateNotFound
 from hogsend.emails.tracking.links import track_links
 from hogsend.runtime import Runtime
@@ -27,8 +28,9 @@ CONTACT: dict[str, Any] = {
 
 
 def composed(runtime: Runtime, template: str = "welcome", **values: Any) -> Composed:
-    given = {"contact": CONTACT, "props": {}, **values}
-    return compose(runtime, email_id=EMAIL_ID, template_key=template, **given)
+    of_compose = {name: values.pop(name) for name in ("contact", "journey_id") if name in values}
+    request = EmailRequest(template, **values)
+    return compose(runtime, request, email_id=EMAIL_ID, **{"contact": CONTACT, **of_compose})
 
 
 def test_every_link_is_tracked_but_the_way_out(runtime: Runtime) -> None:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from hogsend.consent import tokens
 from hogsend.emails.providers import Message
+from hogsend.emails.sending.request import EmailRequest
 from hogsend.emails.tracking.links import Link, track_links, with_pixel
 from hogsend.runtime import Runtime
 
@@ -29,38 +30,32 @@ class Composed:
 
 def compose(
     runtime: Runtime,
+    request: EmailRequest,
     *,
     email_id: UUID,
-    template_key: str,
     contact: Mapping[str, Any],
-    props: Mapping[str, Any],
-    category: str | None = None,
-    subject: str | None = None,
-    from_email: str | None = None,
-    reply_to: str | None = None,
     journey_id: str | None = None,
 ) -> Composed:
     """Write one email. Pure CPU, and the same for the same arguments at the same instant.
 
     `contact` has `id` (None for an address that nobody holds), `external_id`, `email` and `properties`. What is
-    given outranks what the template says. Raises `TemplateNotFound` and `RenderError`.
+    requested outranks what the template says. Raises `TemplateNotFound` and `RenderError`.
     """
-    template = runtime.templates.get(template_key)
-    category = category or template.category
+    category = request.category or runtime.templates.get(request.template).category
     base = runtime.settings.base_url
     ways = _ways_out(runtime, email_id, contact, category)
-    given = {"contact": _person(contact), "props": dict(props), "base_url": base, **ways}
-    rendered = runtime.templates.render(template_key, given)
+    given = {"contact": _person(contact), "props": dict(request.props), "base_url": base, **ways}
+    rendered = runtime.templates.render(request.template, given)
     page, links = track_links(rendered.html, email_id, base)
     message = Message(
         to=str(contact["email"]),
-        from_email=_one_line(from_email or runtime.settings.email_from),
-        subject=_one_line(subject or rendered.subject),
+        from_email=_one_line(request.from_email or runtime.settings.email_from),
+        subject=_one_line(request.subject or rendered.subject),
         html=with_pixel(page, f"{base}/v1/t/o/{email_id}"),
         text=rendered.text,
-        reply_to=_one_line(reply_to) if reply_to else None,
+        reply_to=_one_line(request.reply_to) if request.reply_to else None,
         headers=_headers(ways["unsubscribe_url"]),
-        tags=_tags(email_id, template_key, category, journey_id),
+        tags=_tags(email_id, request.template, category, journey_id),
     )
     return Composed(message, category, links)
 

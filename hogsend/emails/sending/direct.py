@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -14,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hogsend.contacts.lookup import find, find_by, lock_contact
 from hogsend.decisions.reasons import Reason
 from hogsend.emails.sending.job import deliver_later
-from hogsend.emails.sending.prepare import PreparedSend, SendRequest, prepare
+from hogsend.emails.sending.prepare import PreparedSend, prepare
+from hogsend.emails.sending.request import EmailRequest, SendRequest
 from hogsend.emails.templates.jinja import RenderError
 from hogsend.errors import Conflict, InvalidInput, NotFound
 from hogsend.runtime import Runtime
@@ -26,20 +24,6 @@ from hogsend.validation import check_email, check_properties, check_text
 
 RETRIABLE = ("failed", "bounced")
 _sends = email_sends.c
-
-
-@dataclass(frozen=True)
-class EmailRequest:
-    """What a caller asks for, before its recipient is found. One of `to` and `user_id` (externalId or contact id)."""
-
-    template: str
-    to: str | None = None
-    user_id: str | None = None
-    props: Mapping[str, Any] = field(default_factory=dict)
-    subject: str | None = None
-    from_email: str | None = None
-    reply_to: str | None = None
-    category: str | None = None
 
 
 def check_send(runtime: Runtime, asked: EmailRequest) -> None:
@@ -77,17 +61,8 @@ async def send_in(
     contact = await _recipient(conn, asked)
     if contact is not None and not (asked.to or contact["email"]):
         raise NotFound("Email address")
-    request = SendRequest(
-        send_key=f"api:{key}" if key else f"api:{new_id()}",
-        template=asked.template,
-        reason=reason,
-        to=asked.to,
-        props=asked.props,
-        subject=asked.subject,
-        category=asked.category,
-        from_email=asked.from_email,
-        reply_to=asked.reply_to,
-    )
+    send_key = f"api:{key}" if key else f"api:{new_id()}"
+    request = SendRequest(**vars(asked), send_key=send_key, reason=reason)
     try:
         prepared = await prepare(conn, runtime, contact, request)
     except RenderError as error:

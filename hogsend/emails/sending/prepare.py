@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid5
@@ -17,6 +17,7 @@ from hogsend.consent.suppression import refusal
 from hogsend.decisions.ledger import record_decision
 from hogsend.decisions.reasons import Kind, Reason
 from hogsend.emails.sending.compose import Composed, compose
+from hogsend.emails.sending.request import SendRequest
 from hogsend.emails.tracking.delivery_events import record_fact
 from hogsend.runtime import Runtime
 from hogsend.storage.database import Record
@@ -25,26 +26,6 @@ from hogsend.tables.emails import email_links, email_sends
 log = structlog.get_logger(__name__)
 
 SENDS = UUID("5f0c6a4e-2a8d-4c53-9d0e-6a9d3f1b7c10")
-
-
-@dataclass(frozen=True)
-class SendRequest:
-    """One intent to send. `send_key` is unique for ever: the same key is the same send."""
-
-    send_key: str
-    template: str
-    reason: Reason
-    to: str | None = None
-    props: Mapping[str, Any] = field(default_factory=dict)
-    subject: str | None = None
-    category: str | None = None
-    from_email: str | None = None
-    reply_to: str | None = None
-    journey_id: str | None = None
-    state_id: UUID | None = None
-    step_key: str | None = None
-    event_id: UUID | None = None
-    resend_of: UUID | None = None
 
 
 @dataclass(frozen=True)
@@ -103,18 +84,8 @@ def _compose(
     person: Record = (
         contact if contact is not None else {"id": None, "external_id": None, "email": to, "properties": {}}
     )
-    return compose(
-        runtime,
-        email_id=email_id,
-        template_key=request.template,
-        contact={**person, "email": to},
-        props=request.props,
-        category=request.category,
-        subject=request.subject,
-        from_email=request.from_email,
-        reply_to=request.reply_to,
-        journey_id=request.journey_id,
-    )
+    reader = {**person, "email": to}
+    return compose(runtime, request, email_id=email_id, contact=reader, journey_id=request.journey_id)
 
 
 def _row(

@@ -12,8 +12,9 @@ from strawberry.scalars import JSON
 from hogsend.access.audit import Action, Resource, audit
 from hogsend.access.caller import Scope
 from hogsend.access.idempotency import Claim
-from hogsend.emails.sending.direct import EmailRequest, resend_in, send_in
+from hogsend.emails.sending.direct import resend_in, send_in
 from hogsend.emails.sending.prepare import PreparedSend
+from hogsend.emails.sending.request import EmailRequest
 from hogsend.emails.templates.jinja import RenderError
 from hogsend.errors import InvalidInput
 from hogsend.graphql import ids
