@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     ingest_rate_limit: int = Field(
         60_000, alias="HOGSEND_INGEST_RATE_LIMIT", ge=1, description="Data plane requests a minute a key"
     )
+    failed_auth_limit: int = Field(
+        60, alias="HOGSEND_FAILED_AUTH_LIMIT", ge=1, description="Failed authentications a minute an address"
+    )
     introspection: bool = Field(True, alias="HOGSEND_INTROSPECTION")
     trusted_documents: Literal["off", "allow", "require"] = Field("off", alias="HOGSEND_TRUSTED_DOCUMENTS")
     trusted_documents_file: Path | None = Field(None, alias="HOGSEND_TRUSTED_DOCUMENTS_FILE")

@@ -10,6 +10,9 @@ import typer
 from hogsend.cli.loading import loading
 from hogsend.cli.supervised import Supervised, begin_and_end_with_supervisor
 
+LONGEST_FRAME = 2**20
+"""Bytes of one WebSocket message: longer ones close the socket before anything looks at them."""
+
 
 def api(
     fd: Annotated[int | None, typer.Option(hidden=True, help="A listening socket to take over.")] = None,
@@ -39,6 +42,7 @@ def api(
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=10,
+        ws_max_size=LONGEST_FRAME,
     )
     server = uvicorn.Server(config)
     server.run(sockets=[socket.socket(fileno=fd)] if fd is not None else None)
