@@ -25,11 +25,11 @@ def api(
         from hogsend.app import create_app
         from hogsend.boot import load_project
         from hogsend.logs import configure_logs
-        from hogsend.settings import load_settings
+        from hogsend.settings import load_serving_settings
 
     if supervised:
         begin_and_end_with_supervisor()
-    settings = load_settings()
+    settings = load_serving_settings()
     configure_logs(settings)
     # Said here in a line; what goes wrong when the application starts, uvicorn tells with a traceback.
     project = load_project(settings)

@@ -73,6 +73,13 @@ def on_http_exception(request: Request, error: Exception) -> Response:
     return error_response(error.status_code, error.detail, headers=error.headers)
 
 
+def unanswered(request: Request) -> Response:
+    """405 where other methods are taken at this path, else 404."""
+    if methods := _allowed(request):
+        return error_response(405, METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(methods)})
+    return error_response(404, NOT_FOUND)
+
+
 def on_hogsend_error(_request: Request, error: Exception) -> Response:
     """What a caller got wrong, raised by any route."""
     match error:

@@ -99,7 +99,7 @@ class Ready:
 
 
 def ready(row: Row, executor: Executor) -> Ready:
-    """Raises `Refused` for a document that does not fit the schema: at start, not on the first request."""
+    """Raises `Refused` for a document that does not fit the schema."""
     prepared = executor.prepare(row.document)
     if prepared.kind is not OperationType.MUTATION:
         return Ready(row, prepared)
@@ -117,18 +117,24 @@ def scope_of(prepared: Prepared) -> Scope | None:
 
 
 class Table:
-    """The rows of one process, ready to run."""
+    """The rows of one process. A document is made ready when it is first asked for; a test makes all of them."""
 
-    def __init__(self, runtime: Runtime, rows: Sequence[Row]) -> None:
+    def __init__(self, runtime: Runtime) -> None:
         self._server = runtime.part(GraphQLServer)
-        self._ready = {row.operation: ready(row, self._server.executor) for row in rows}
+        self._ready: dict[str, Ready] = {}
+
+    def ready(self, row: Row) -> Ready:
+        """Raises `Refused` where the document does not fit the schema."""
+        if row.operation not in self._ready:
+            self._ready[row.operation] = ready(row, self._server.executor)
+        return self._ready[row.operation]
 
     async def answer(self, request: Request, row: Row) -> Response:
         """One request, from its key to its answer. Errors leave here as the contract writes them."""
         runtime = self._server.runtime
         admitted = await admit(runtime, request.headers.get("authorization"), address_of(request))
         try:
-            response = await self._audited(request, self._ready[row.operation], admitted)
+            response = await self._audited(request, self.ready(row), admitted)
         except HogsendError as error:
             response = on_hogsend_error(request, error)
         response.headers.update(admitted.rate.headers)

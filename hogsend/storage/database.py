@@ -95,6 +95,8 @@ def _pool(settings: Settings, application: str, *, size: int, wait: float, more:
         pool_timeout=wait,
         # The one that was used last is the one that needs no ping.
         pool_use_lifo=True,
+        # What a statement was given holds secrets and people; errors are logged.
+        hide_parameters=True,
         json_serializer=_dumps,
         json_deserializer=orjson.loads,
         connect_args={
