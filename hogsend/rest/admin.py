@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from hogsend.access.gate import admit
+from hogsend.access.gate import address_of, admit
 from hogsend.rest import table
 from hogsend.rest.errors import unanswered
 from hogsend.rest.rows import (
@@ -54,7 +54,7 @@ class Unanswered:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        admitted = await admit(request.app.state.runtime, request.headers.get("authorization"))
+        admitted = await admit(request.app.state.runtime, request.headers.get("authorization"), address_of(request))
         response = unanswered(request)
         response.headers.update(admitted.rate.headers)
         await response(scope, receive, send)
