@@ -254,33 +254,35 @@ def measured(target: Target, attack: Attack) -> tuple[float, float, str]:
 @contextmanager
 def api(tree: Path) -> Iterator[Target]:
     """`hogsend api` of a tree on servers of its own, with some contacts to export."""
-    with tempfile.TemporaryDirectory(prefix="hogsend-hostile-") as directory:
-        with EmbeddedStack(Path(directory), throwaway=True) as stack:
-            with socket.create_server(("127.0.0.1", 0)) as probe:
-                port = probe.getsockname()[1]
-            environment = os.environ | {
-                "PYTHONPATH": str(tree),
-                "DATABASE_URL": stack.database_url,
-                "REDIS_URL": stack.redis_url,
-                "ADMIN_API_KEY": KEY,
-                "HOGSEND_SECRET_KEY": secrets.token_hex(32),
-                "HOGSEND_EMAIL_PROVIDER": "inbox",
-                "HOGSEND_RATE_LIMIT": "100000",
-                "HOGSEND_PORT": str(port),
-            }
-            run = [sys.executable, "-m", "hogsend.cli"]
-            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            subprocess.run([*run, "migrate"], env=environment, check=True, cwd=directory, **quiet)  # type: ignore[call-overload]
-            seed = [sys.executable, "-m", "benchmarks.seed", "--contacts", str(PEOPLE), "--events", "1000"]
-            subprocess.run(seed, env=environment, check=True, cwd=tree, **quiet)  # type: ignore[call-overload]
-            process = subprocess.Popen([*run, "api"], env=environment, cwd=directory, **quiet)  # type: ignore[call-overload]
-            target = Target(port)
-            try:
-                _until_up(target)
-                yield target
-            finally:
-                process.send_signal(signal.SIGKILL)
-                process.wait()
+    with (
+        tempfile.TemporaryDirectory(prefix="hogsend-hostile-") as directory,
+        EmbeddedStack(Path(directory), throwaway=True) as stack,
+    ):
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        environment = os.environ | {
+            "PYTHONPATH": str(tree),
+            "DATABASE_URL": stack.database_url,
+            "REDIS_URL": stack.redis_url,
+            "ADMIN_API_KEY": KEY,
+            "HOGSEND_SECRET_KEY": secrets.token_hex(32),
+            "HOGSEND_EMAIL_PROVIDER": "inbox",
+            "HOGSEND_RATE_LIMIT": "100000",
+            "HOGSEND_PORT": str(port),
+        }
+        run = [sys.executable, "-m", "hogsend.cli"]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        subprocess.run([*run, "migrate"], env=environment, check=True, cwd=directory, **quiet)  # type: ignore[call-overload]
+        seed = [sys.executable, "-m", "benchmarks.seed", "--contacts", str(PEOPLE), "--events", "1000"]
+        subprocess.run(seed, env=environment, check=True, cwd=tree, **quiet)  # type: ignore[call-overload]
+        process = subprocess.Popen([*run, "api"], env=environment, cwd=directory, **quiet)  # type: ignore[call-overload]
+        target = Target(port)
+        try:
+            _until_up(target)
+            yield target
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
 
 
 def _until_up(target: Target) -> None:

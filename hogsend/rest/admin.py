@@ -54,7 +54,9 @@ class Unanswered:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        admitted = await admit(request.app.state.runtime, request.headers.get("authorization"), address_of(request))
+        admitted = await admit(
+            request.app.state.runtime, request.headers.get("authorization"), address_of(request)
+        )
         response = unanswered(request)
         response.headers.update(admitted.rate.headers)
         await response(scope, receive, send)
