@@ -21,6 +21,7 @@ from hogsend.errors import HogsendError
 from hogsend.health import Uptime
 from hogsend.realtime.live import Live
 from hogsend.rest import admin, data_plane, exports, health, openapi, public, webhooks
+from hogsend.rest.allowed_hosts import HostCheck
 from hogsend.rest.errors import on_hogsend_error, on_http_exception
 from hogsend.rest.middleware import BodyLimit, Deadline, RequestId
 from hogsend.runtime import Runtime
@@ -88,6 +89,7 @@ def create_app(
         lifespan=lifespan,
         middleware=[
             Middleware(RequestId),
+            Middleware(HostCheck, settings=settings),
             Middleware(Deadline),
             Middleware(BodyLimit, default=BODY_LIMIT, limits=BODY_LIMITS),
         ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 SHORTEST_SECRET = 32
 SHORTEST_ADMIN_KEY = 20
+# A name, `*.` before one, or an address of either family; in brackets or not.
+_HOST = re.compile(r"(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?")
 
 
 class SettingsError(Exception):
@@ -29,6 +32,11 @@ class SettingsError(Exception):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+def _days(name: str, default: int) -> int:
+    """A retention setting: days of real time, 0 for ever."""
+    return Field(default, alias=name, ge=0, le=36_500)
 
 
 class Settings(BaseSettings):
@@ -65,6 +73,17 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", alias="HOGSEND_HOST")
     port: int = Field(3002, alias="HOGSEND_PORT", ge=1, le=65535)
     public_url: str = Field("", alias="HOGSEND_PUBLIC_URL", description="Base of links, pixels and webhooks")
+    allowed_hosts: Annotated[list[str], NoDecode] = Field(
+        [],
+        alias="HOGSEND_ALLOWED_HOSTS",
+        description="Hosts that are answered besides loopback and HOGSEND_PUBLIC_URL's; `*`: all",
+    )
+    visit_rate_limit: int = Field(
+        1000,
+        alias="HOGSEND_VISIT_RATE_LIMIT",
+        ge=1,
+        description="Opens and clicks recorded a minute an address",
+    )
     dev: bool = Field(False, alias="HOGSEND_DEV", description="Serves GraphiQL's demo tabs and /dev/inbox")
 
     # What is sent.
@@ -106,7 +125,27 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", alias="HOGSEND_LOG_LEVEL")
     log_format: Literal["console", "json"] = Field("json", alias="HOGSEND_LOG_FORMAT")
 
-    @field_validator("journeys", "templates", mode="before")
+    # How long it is kept, in days of real time; 0: for ever.
+    retention_activity: int = _days("HOGSEND_RETENTION_ACTIVITY", 400)
+    retention_decisions: int = _days("HOGSEND_RETENTION_DECISIONS", 400)
+    retention_audit: int = _days("HOGSEND_RETENTION_AUDIT", 730)
+    retention_events: int = _days("HOGSEND_RETENTION_EVENTS", 0)
+    retention_event_keys: int = _days("HOGSEND_RETENTION_EVENT_KEYS", 400)
+    retention_emails: int = _days("HOGSEND_RETENTION_EMAILS", 730)
+    retention_email_content: int = _days("HOGSEND_RETENTION_EMAIL_CONTENT", 90)
+    retention_email_events: int = _days("HOGSEND_RETENTION_EMAIL_EVENTS", 400)
+    retention_provider_events: int = _days("HOGSEND_RETENTION_PROVIDER_EVENTS", 90)
+    retention_idempotency_keys: int = _days("HOGSEND_RETENTION_IDEMPOTENCY_KEYS", 730)
+    retention_runs: int = _days("HOGSEND_RETENTION_RUNS", 0)
+    retention_journals: int = _days("HOGSEND_RETENTION_JOURNALS", 400)
+    retention_imports: int = _days("HOGSEND_RETENTION_IMPORTS", 400)
+    retention_alerts: int = _days("HOGSEND_RETENTION_ALERTS", 400)
+    retention_dead_letters: int = _days("HOGSEND_RETENTION_DEAD_LETTERS", 90)
+    retention_inbox: int = _days("HOGSEND_RETENTION_INBOX", 30)
+    retention_outbox: int = _days("HOGSEND_RETENTION_OUTBOX", 7)
+    retention_jobs: int = _days("HOGSEND_RETENTION_JOBS", 30)
+
+    @field_validator("journeys", "templates", "allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -127,6 +166,24 @@ class Settings(BaseSettings):
         if value.split("://", 1)[0] not in ("redis", "rediss", "unix"):
             raise ValueError("must start with redis://, rediss:// or unix://")
         return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _allowed_hosts(cls, values: list[str]) -> list[str]:
+        for value in values:
+            if value != "*" and not _HOST.fullmatch(value):
+                raise ValueError(f"{value} is not a host's name: write it without scheme, port and path")
+        return [value.lower() for value in values]
+
+    @model_validator(mode="after")
+    def _keys_outlive_sends(self) -> Settings:
+        emails, keys = self.retention_emails, self.retention_idempotency_keys
+        if keys and (not emails or keys < emails):
+            raise ValueError(
+                "HOGSEND_RETENTION_IDEMPOTENCY_KEYS must not be shorter than HOGSEND_RETENTION_EMAILS: "
+                "a key that is forgotten first would be taken for a new one"
+            )
+        return self
 
     @model_validator(mode="after")
     def _provider_has_its_credentials(self) -> Settings:

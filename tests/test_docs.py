@@ -48,7 +48,7 @@ def default(field: FieldInfo) -> str:
             return "required"
         case None:
             return "none"
-        case "":
+        case "" | []:
             return "empty"
         case bool(value):
             return f"`{str(value).lower()}`"

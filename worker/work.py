@@ -9,7 +9,6 @@ from uuid import UUID
 
 from sqlalchemy import RowMapping
 
-from hogsend.access.idempotency import forget_old
 from hogsend.analytics.captures import capture_waiting, captures_wait
 from hogsend.contacts.imports import IMPORT, give_up, run_import
 from hogsend.deadletters.actions import add_dead_letter
@@ -18,7 +17,7 @@ from hogsend.emails.tracking.webhook_events import match_stragglers
 from hogsend.engine.crons import HEARTBEAT, Cron
 from hogsend.engine.jobs import Handler, Work
 from hogsend.engine.liveness import others_hold_leases, release_dead_leases
-from hogsend.engine.retention import forget_finished
+from hogsend.engine.retention import forget_old
 from hogsend.events.partitions import make_partitions
 from hogsend.execution.overdue_runs import redrive_overdue, wake_released
 from hogsend.runtime import Runtime
@@ -67,8 +66,7 @@ SCHEDULE: tuple[Cron, ...] = (
     Cron("settle-stragglers", timedelta(minutes=1), match_stragglers),
     Cron("captures", timedelta(seconds=1), capture_waiting, captures_wait, timedelta(seconds=15)),
     Cron("partitions", timedelta(hours=1), make_partitions),
-    Cron("retention", timedelta(hours=1), forget_finished),
-    Cron("idempotency-keys", timedelta(hours=1), forget_old),
+    Cron("retention", timedelta(hours=1), forget_old),
 )
 
 

@@ -21,7 +21,6 @@ from hogsend.validation import check_text
 
 LEASE = timedelta(minutes=2)
 LONGEST_KEY = 255
-KEPT_FOR = timedelta(hours=24)
 LOOK_AGAIN_SECONDS = 0.05
 LOOKS = 600
 
@@ -90,13 +89,6 @@ async def once(
         async with runtime.database.transaction() as conn:
             await claim.answer(conn, answer)
     return answer
-
-
-async def forget_old(runtime: Runtime) -> None:
-    """Drop keys older than a day; a scheduled task."""
-    before = runtime.clock.wall() - KEPT_FOR
-    async with runtime.database.transaction() as conn:
-        await conn.execute(delete(idempotency_keys).where(idempotency_keys.c.created_at < before))
 
 
 async def _claim_or_answer(runtime: Runtime, operation: str, key: str, input_hash: str) -> Answer | None:

@@ -7,11 +7,11 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, select
+from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.decisions.reasons import Reason
-from hogsend.emails.sending.prepare import email_id_for, prepare
+from hogsend.emails.sending.prepare import PreparedSend, prepare, prepared_for
 from hogsend.emails.sending.protocol import SendOutcome, SendOwner, deliver
 from hogsend.emails.sending.request import SendRequest
 from hogsend.emails.templates.jinja import RenderError
@@ -20,7 +20,6 @@ from hogsend.execution.claimed_run import ClaimedRun
 from hogsend.journeys.steps.interrupts import Blocked, RunFailed, Suspend
 from hogsend.journeys.steps.journal import Step
 from hogsend.journeys.steps.step_driver import SendArgs
-from hogsend.tables.emails import email_sends
 
 
 @dataclass(frozen=True)
@@ -48,12 +47,13 @@ async def send(run: ClaimedRun, step: Step, args: SendArgs) -> dict[str, Any]:
     where the template cannot be rendered.
     """
     runtime = run.runtime
-    email_id = email_of(run.run_id, step.key)
-    if step.status == "new" or not await _is_prepared(run, email_id):
-        refused = await _prepare(run, step, args)
+    email_id = None if step.status == "new" else await _prepared(run, step)
+    if email_id is None:
+        prepared = await _prepare(run, step, args)
         runtime.fault_point(f"after_prepare:{step.key}")
-        if refused is not None:
-            return refused
+        if prepared.refusal is not None:
+            return _refused(prepared.email_id, prepared.refusal)
+        email_id = prepared.email_id
     outcome = await deliver(runtime, email_id, _OwnedByStep(run, step))
     runtime.fault_point(f"after_step:{step.key}")
     if outcome.state == "later":
@@ -66,24 +66,23 @@ async def send(run: ClaimedRun, step: Step, args: SendArgs) -> dict[str, Any]:
     return _result(outcome)
 
 
-def email_of(run_id: UUID, step_key: str) -> UUID:
-    """The id of the one email that this step of this run sends."""
-    return email_id_for(_send_key(run_id, step_key))
+async def email_of(conn: AsyncConnection, run_id: UUID, step_key: str) -> UUID | None:
+    """The id of the one email that this step of this run sends; None where it is not prepared."""
+    return await prepared_for(conn, _send_key(run_id, step_key))
 
 
 def _send_key(run_id: UUID, step_key: str) -> str:
     return f"{run_id}:{step_key}"
 
 
-async def _is_prepared(run: ClaimedRun, email_id: UUID) -> bool:
-    """Whether the message is frozen. It is not where it could not be rendered, and an operator let the run go on."""
+async def _prepared(run: ClaimedRun, step: Step) -> UUID | None:
+    """The frozen message's id. There is none where it could not be rendered, and an operator let the run go on."""
     async with run.runtime.database.read() as conn:
-        found = await conn.execute(select(email_sends.c.id).where(email_sends.c.id == email_id))
-        return found.first() is not None
+        return await email_of(conn, run.run_id, step.key)
 
 
-async def _prepare(run: ClaimedRun, step: Step, args: SendArgs) -> dict[str, Any] | None:
-    """Freeze the message and open the step, in one transaction. The result where nothing is to be sent."""
+async def _prepare(run: ClaimedRun, step: Step, args: SendArgs) -> PreparedSend:
+    """Freeze the message and open the step, in one transaction; the step is closed where nothing is to be sent."""
     async with run.runtime.database.transaction() as conn:
         row = await run.lock_and_check(conn)
         if step.status == "new":
@@ -97,15 +96,9 @@ async def _prepare(run: ClaimedRun, step: Step, args: SendArgs) -> dict[str, Any
             broken = RunFailed(Reason.RENDERING_FAILED, str(error))
             broken.__cause__ = error
         else:
-            if prepared.refusal is None:
-                return None
-            result = {
-                "status": "suppressed",
-                "email_id": str(prepared.email_id),
-                "reason": prepared.refusal.value,
-            }
-            await run.close(conn, step, result)
-            return result
+            if prepared.refusal is not None:
+                await run.close(conn, step, _refused(prepared.email_id, prepared.refusal))
+            return prepared
     raise broken
 
 
@@ -127,6 +120,10 @@ def _request(run: ClaimedRun, row: RowMapping, step: Step, args: SendArgs) -> Se
 def _category(run: ClaimedRun) -> str | None:
     journey = run.runtime.registry.get(run.journey_id)
     return journey.category if journey else None
+
+
+def _refused(email_id: UUID, reason: Reason) -> dict[str, Any]:
+    return {"status": "suppressed", "email_id": str(email_id), "reason": reason.value}
 
 
 def _result(outcome: SendOutcome) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from hogsend.graphql.errors import Code, problem
 from hogsend.graphql.fields import described
 from hogsend.realtime.cursor import StreamCursor
 from hogsend.realtime.live import Live
-from hogsend.realtime.streams import ActivityEntry, ActivityFilter, follow, head
+from hogsend.realtime.streams import ActivityEntry, ActivityFilter, check_kept, follow, head
 from hogsend.storage.unreachable import unreachable
 
 log = structlog.get_logger(__name__)
@@ -32,7 +32,8 @@ async def entries(
     """Rows behind `after` (from now on unless told), then each new one as it is committed.
 
     `context.position` is the cursor of the last one given out. While Postgres is away the stream waits and goes on
-    where it was. Raises GOING_AWAY with the cursor when the process stops, `InvalidInput` for a bad cursor.
+    where it was. Raises GOING_AWAY with the cursor when the process stops, `InvalidInput` for a cursor that is bad,
+    or older than what is kept.
     """
     live = context.runtime.part(Live)
     if after is not None:
@@ -44,6 +45,9 @@ async def entries(
     context.begun.set()
     while not live.draining.is_set():
         try:
+            if after is not None:
+                async with context.runtime.database.read() as conn:
+                    await check_kept(conn, cursor)
             async for batch in _until_draining(context, live, wanted, cursor):
                 for entry in batch:
                     cursor = entry.cursor

@@ -39,11 +39,12 @@ async def resume_in(conn: AsyncConnection, runtime: Runtime, state_id: UUID) -> 
     state = await _stuck(conn, state_id)
     step = await _open_step(conn, state_id)
     if step is not None and state["ended_reason"] == Reason.OUTCOME_UNKNOWN.value:
-        email_id = email_of(state_id, step.key)
-        await reopen(conn, runtime, email_id)
-        await resolve_dead_letters(
-            conn, runtime.clock.now(), DeadLetterSource.EMAIL, [str(email_id)], DeadLetterStatus.RETRIED
-        )
+        email_id = await email_of(conn, state_id, step.key)
+        if email_id is not None:
+            await reopen(conn, runtime, email_id)
+            await resolve_dead_letters(
+                conn, runtime.clock.now(), DeadLetterSource.EMAIL, [str(email_id)], DeadLetterStatus.RETRIED
+            )
     await _go_on(conn, runtime, state, Reason.OPERATOR_RESUMED, {})
     return state
 
@@ -82,8 +83,8 @@ async def _take_as_done(conn: AsyncConnection, runtime: Runtime, state: RowMappi
     match step.kind:
         case "send":
             reason = Reason.OPERATOR_SKIPPED_STEP.value
-            email_id = email_of(state["id"], step.key)
-            result = {"status": "failed", "email_id": str(email_id), "reason": reason}
+            email_id = await email_of(conn, state["id"], step.key)
+            result = {"status": "failed", "email_id": str(email_id or ""), "reason": reason}
         case "wait":
             result = {"timed_out": True}
         case "digest":

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, literal_column, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hogsend.errors import InvalidInput
 from hogsend.realtime.bus import Bus, Interest
 from hogsend.realtime.cursor import StreamCursor
 from hogsend.storage.database import Database
@@ -19,6 +20,9 @@ BATCH = 200
 _a = activity.c
 _BEHIND = text("(activity.txid, activity.seq) > (CAST(:txid AS xid8), :seq)")
 _SETTLED = text("activity.txid < pg_snapshot_xmin(pg_current_snapshot())")
+_FORGOTTEN = text(
+    "SELECT 1 FROM activity_horizon WHERE (txid, seq) > (CAST(CAST(:txid AS text) AS xid8), CAST(:seq AS bigint))"
+)
 _UNSEEN = text("NOT pg_visible_in_snapshot(activity.txid, CAST(CAST(:snapshot AS text) AS pg_snapshot))")
 
 
@@ -69,6 +73,18 @@ async def head(conn: AsyncConnection) -> StreamCursor:
     """
     snapshot = (await conn.execute(text("SELECT pg_current_snapshot()::text"))).scalar_one()
     return StreamCursor.of_snapshot(snapshot)
+
+
+async def check_kept(conn: AsyncConnection, after: StreamCursor) -> None:
+    """Raise `InvalidInput` where rows behind `after` may have been forgotten: nobody can go on from there."""
+    forgotten = await conn.execute(_FORGOTTEN, {"txid": str(after.txid), "seq": after.seq})
+    if forgotten.first() is not None:
+        raise InvalidInput(
+            "after",
+            "after is older than the activity that is kept, so what lies between may be gone: "
+            "read the lists anew, and follow without it",
+            code="INVALID_CURSOR",
+        )
 
 
 async def read_after(

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import structlog
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from prometheus_client import Counter
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import FormData
@@ -20,11 +21,15 @@ from hogsend.consent import preference_centre as preferences
 from hogsend.consent import tokens
 from hogsend.emails.tracking.delivery_events import Visit, record_fact
 from hogsend.rest.errors import NOT_FOUND, error_response
+from hogsend.rest.visit_limit import WINDOW_SECONDS, VisitLimit
 from hogsend.runtime import Runtime
 from hogsend.tables.emails import email_links
 
 log = structlog.get_logger(__name__)
 
+VISITS_UNCOUNTED = Counter(
+    "hogsend_visits_uncounted_total", "Opens and clicks over the limit of their address", ["type"]
+)
 PIXEL = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 LONGEST_AGENT = 512
 MOST_CATEGORIES = 100
@@ -97,7 +102,11 @@ async def preference_centre(request: Request) -> Response:
     except tokens.BadToken as error:
         return _page("problem", 400, expired=error.expired)
     if request.method == "POST":
-        await _save(runtime, reader, await request.form())
+        form = await request.form()
+        # Whoever opts out is always heard; going to and fro writes the ledger full.
+        if form.get("do") != "unsubscribe" and not runtime.part(VisitLimit).allows(_address(request)):
+            return error_response(429, "Too many requests", headers={"Retry-After": str(WINDOW_SECONDS)})
+        await _save(runtime, reader, form)
     chosen = await preferences.choices(runtime, reader)
     return _page(
         "preferences",
@@ -122,16 +131,26 @@ async def _save(runtime: Runtime, reader: tokens.ReaderToken, form: FormData) ->
     )
 
 
+def _address(request: Request) -> str | None:
+    return request.client.host if request.client else None
+
+
 def _visit(request: Request) -> Visit:
     return Visit(
-        ip_address=request.client.host if request.client else None,
+        ip_address=_address(request),
         user_agent=request.headers.get("user-agent", "")[:LONGEST_AGENT] or None,
     )
 
 
 async def _record(request: Request, email_id: UUID, type: str, visit: Visit) -> None:
-    """Record what a reader did. Where the database does not answer, the reader still gets what they came for."""
+    """Record what a reader did, where their address has not done too much of it already.
+
+    Where the database does not answer, the reader still gets what they came for.
+    """
     runtime: Runtime = request.app.state.runtime
+    if not runtime.part(VisitLimit).allows(visit.ip_address):
+        VISITS_UNCOUNTED.labels(type).inc()
+        return
     try:
         async with runtime.database.transaction() as conn:
             await record_fact(conn, email_id=email_id, type=type, at=runtime.clock.now(), visit=visit)

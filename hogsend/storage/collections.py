@@ -47,6 +47,7 @@ class Collection:
 
     `node` is the prefix of its GraphQL type; `columns` what is read; `key` is unique and breaks ties. The first
     of `sorts` is the default, newest first. `where` holds for every list; `filters` turn a value into a condition.
+    `counted` says how many each row stands for, where that is not one: then `totalCount` is their sum.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Collection:
     where: Sequence[Condition] = ()
     filters: Mapping[str, Filter] = field(default_factory=dict)
     descending: bool = True
+    counted: Column[Any] | None = None
 
     @classmethod
     def of(
@@ -189,9 +191,15 @@ def page_statement(selection: Selection, window: PageRange, parents: Sequence[An
 
 
 def count_statement(selection: Selection, parents: Sequence[Any]) -> Select[Any]:
-    """How many rows match: one number, or (parent, number) for each parent that has any."""
+    """How many the matching rows stand for: one number, or (parent, number) for each parent that has any."""
     column = selection.parent_column
-    rows = select(func.count()).select_from(selection.collection.key.table).where(*selection.conditions())
+    counted = selection.collection.counted
+    number = func.count() if counted is None else func.coalesce(func.sum(counted), 0)
+    rows = (
+        select(number.label("count"))
+        .select_from(selection.collection.key.table)
+        .where(*selection.conditions())
+    )
     if column is None:
         return rows
     return rows.add_columns(column.label(PARENT)).where(column.in_(parents)).group_by(column)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import uuid_utils.compat as uuid_utils
 from sqlalchemy import CheckConstraint, Column, DateTime, MetaData
@@ -24,6 +24,14 @@ metadata = MetaData(
 def new_id() -> UUID:
     """A time-ordered id (UUID 7): rows that are written together lie together."""
     return UUID(bytes=uuid_utils.uuid7().bytes)
+
+
+def secret_id() -> UUID:
+    """An id that nobody can guess (UUID 4), for what is opened by its id alone, without a key.
+
+    Neither made of what a caller gave, nor of the time.
+    """
+    return uuid4()
 
 
 def uuid(name: str, *args: Any, **kwargs: Any) -> Column[UUID]:

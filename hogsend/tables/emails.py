@@ -86,6 +86,7 @@ email_sends = Table(
         "next_attempt_at",
         postgresql_where=text("status IN ('queued', 'rendered') AND state_id IS NULL"),
     ),
+    Index("ix_email_sends_content", "created_at", postgresql_where=text("payload IS NOT NULL")),
 )
 
 email_links = Table(
@@ -110,10 +111,19 @@ email_events = Table(
     Column("user_agent", Text),
     Column("detail", Text),
     Column("provider_event_id", Text, unique=True),
+    Column(
+        "count",
+        Integer,
+        nullable=False,
+        server_default=text("1"),
+        comment="itself and the repeats soon after",
+    ),
+    instant("last_at", comment="of the latest repeat"),
     one_of("type", FACTS),
     Index("ix_email_events_email", "email_id", "at", "id"),
     Index("ix_email_events_link", "link_id", "at", postgresql_where=text("link_id IS NOT NULL")),
-    comment="The ordered history of a send: facts, never updated",
+    Index("ix_email_events_at", "at", postgresql_using="brin"),
+    comment="The ordered history of a send: facts; a repeat soon after is counted on the row of the first",
 )
 
 provider_events = Table(
@@ -127,6 +137,7 @@ provider_events = Table(
     json("payload", nullable=False),
     instant("received_at", nullable=False),
     instant("processed_at", comment="null while no send of ours has that message id yet"),
+    Index("ix_provider_events_received", "received_at", postgresql_using="brin"),
     Index("ix_provider_events_waiting", "message_id", postgresql_where=text("processed_at IS NULL")),
 )
 

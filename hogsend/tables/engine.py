@@ -43,6 +43,7 @@ jobs = Table(
     instant("finished_at"),
     one_of("status", ("pending", "running", "done", "dead")),
     Index("ix_jobs_leased", "lease_owner", postgresql_where=text("lease_owner IS NOT NULL")),
+    Index("ix_jobs_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
     Index("ix_jobs_due", "run_at", postgresql_where=text("status IN ('pending', 'running')")),
 )
 

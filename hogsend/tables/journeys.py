@@ -104,6 +104,7 @@ journey_states = Table(
     Index("ix_journey_states_contact", "contact_id", text("created_at DESC"), text("id DESC")),
     Index("ix_journey_states_created", text("created_at DESC"), text("id DESC")),
     Index("ix_journey_states_trigger", "trigger_event_id"),
+    Index("ix_journey_states_ended", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
 )
 
 journey_steps = Table(
@@ -126,6 +127,7 @@ journey_steps = Table(
     instant("closed_at"),
     PrimaryKeyConstraint("state_id", "key"),
     UniqueConstraint("state_id", "seq"),
+    Index("ix_journey_steps_opened", "opened_at", postgresql_using="brin"),
     one_of("status", ("open", "done")),
 )
 

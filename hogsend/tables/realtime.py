@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, Column, FetchedValue, Identity, Index, Table, Text, text
+from sqlalchemy import BigInteger, Column, FetchedValue, Identity, Index, Integer, Table, Text, text
 from sqlalchemy.types import UserDefinedType
 
 from hogsend.storage.metadata import instant, metadata, uuid
@@ -51,4 +51,13 @@ activity = Table(
     Index("ix_activity_contact_stream", "contact_id", "txid", "seq"),
     Index("ix_activity_ref", "ref_id"),
     comment="One append-only row for each thing that happened; ordered for streams by (txid, seq)",
+)
+
+activity_horizon = Table(
+    "activity_horizon",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False, comment="1: there is one row, or none"),
+    Column("txid", Xid8, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    comment="The last row of the activity log that was forgotten: nothing up to it is there any more",
 )

@@ -7,8 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from hogsend.access.idempotency import Answer, Claim, forget_old, once
+from hogsend.access.idempotency import Answer, Claim, once
 from hogsend.clock import ManualClock
+from hogsend.engine.retention import forget_old
 from hogsend.errors import InvalidInput
 from hogsend.runtime import Runtime
 from worker.work import SCHEDULE
@@ -117,11 +118,17 @@ async def test_an_effect_that_raises_frees_the_key_at_once(runtime: Runtime) -> 
     assert await once(runtime, "emailSend", "k1", {"to": "ada@example.com"}, effect) == {"number": 1}
 
 
-async def test_keys_are_forgotten_after_a_day_on_a_schedule(runtime: Runtime, clock: ManualClock) -> None:
+async def test_keys_are_remembered_for_as_long_as_sends_and_forgotten_on_a_schedule(
+    runtime: Runtime, clock: ManualClock
+) -> None:
     assert forget_old in {cron.run for cron in SCHEDULE}
     effect = Effect()
     await once(runtime, "emailSend", "k1", {}, effect)
-    clock.advance(timedelta(hours=25))
+    clock.advance(timedelta(days=runtime.settings.retention_emails - 1))
+    await forget_old(runtime)
+    await once(runtime, "emailSend", "k1", {}, effect)
+    assert effect.times == 1
+    clock.advance(timedelta(days=runtime.settings.retention_idempotency_keys))
     await forget_old(runtime)
     await once(runtime, "emailSend", "k1", {}, effect)
     assert effect.times == 2

@@ -46,7 +46,7 @@ def compose(
     ways = _ways_out(runtime, email_id, contact, category)
     given = {"contact": _person(contact), "props": dict(request.props), "base_url": base, **ways}
     rendered = runtime.templates.render(request.template, given)
-    page, links = track_links(rendered.html, email_id, base)
+    page, links = track_links(rendered.html, email_id, base, runtime.settings.secret_key)
     message = Message(
         to=str(contact["email"]),
         from_email=_one_line(request.from_email or runtime.settings.email_from),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import structlog
 from sqlalchemy import select
@@ -21,11 +21,10 @@ from hogsend.emails.sending.request import SendRequest
 from hogsend.emails.tracking.delivery_events import record_fact
 from hogsend.runtime import Runtime
 from hogsend.storage.database import Record
+from hogsend.storage.metadata import secret_id
 from hogsend.tables.emails import email_links, email_sends
 
 log = structlog.get_logger(__name__)
-
-SENDS = UUID("5f0c6a4e-2a8d-4c53-9d0e-6a9d3f1b7c10")
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,11 @@ class PreparedSend:
     created: bool
 
 
-def email_id_for(send_key: str) -> UUID:
-    return uuid5(SENDS, send_key)
+async def prepared_for(conn: AsyncConnection, send_key: str) -> UUID | None:
+    """The id of the send with this key, or None where none is prepared yet."""
+    found = await conn.execute(select(email_sends.c.id).where(email_sends.c.send_key == send_key))
+    email_id: UUID | None = found.scalar_one_or_none()
+    return email_id
 
 
 async def prepare(
@@ -49,8 +51,10 @@ async def prepare(
 
     A refused send has a row too, `failed` with its reason, so that every intent can be found again. Raises
     `RenderError` or `TemplateNotFound` from rendering: then nothing was written.
+
+    The id is random, since whoever knows it can open the pixel; what makes it one send is `send_key`.
     """
-    email_id = email_id_for(request.send_key)
+    email_id = secret_id()
     to = (request.to or (contact["email"] if contact else None) or "").strip().lower()
     composed = _compose(runtime, email_id, contact, to, request)
     refused = await refusal(
@@ -61,10 +65,13 @@ async def prepare(
     now = runtime.clock.now()
     row = _row(runtime, email_id, contact, to, request, composed, refused)
     written = await conn.execute(
-        pg_insert(email_sends).values(row).on_conflict_do_nothing().returning(email_sends.c.id)
+        pg_insert(email_sends)
+        .values(row)
+        .on_conflict_do_nothing(index_elements=["send_key"])
+        .returning(email_sends.c.id)
     )
     if written.scalar_one_or_none() is None:
-        return await _prepared_before(conn, email_id)
+        return await _prepared_before(conn, request.send_key)
     if refused is None and composed.links:
         await conn.execute(
             pg_insert(email_links),
@@ -124,13 +131,12 @@ def _row(
     }
 
 
-async def _prepared_before(conn: AsyncConnection, email_id: UUID) -> PreparedSend:
+async def _prepared_before(conn: AsyncConnection, send_key: str) -> PreparedSend:
+    sends = email_sends.c
     row = (
-        await conn.execute(
-            select(email_sends.c.status, email_sends.c.refusal).where(email_sends.c.id == email_id)
-        )
+        await conn.execute(select(sends.id, sends.status, sends.refusal).where(sends.send_key == send_key))
     ).one()
-    return PreparedSend(email_id, row.status, Reason(row.refusal) if row.refusal else None, False)
+    return PreparedSend(row.id, row.status, Reason(row.refusal) if row.refusal else None, False)
 
 
 async def decide_send(

@@ -1,14 +1,18 @@
-"""Delivery events of a send: each recorded once, in whatever order they arrive; the status only climbs."""
+"""Delivery events of a send: each recorded once, in whatever order they arrive; the status only climbs.
+
+Anyone who has an email can open and click it without end. What a reader repeats within a few minutes is counted on the
+row of the first time, so that no table grows by it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, func, select, update
+from sqlalchemy import ColumnElement, Row, and_, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -35,7 +39,13 @@ _ONCE = frozenset({"queued", "sent", "delivered", "complained"})
 # Change what may be sent to the reader, so they need the reader's lock.
 _ABOUT_THE_READER = frozenset({"bounced", "complained"})
 
+# One reader's visit: what the same agent at the same address repeats within it is counted, not recorded anew.
+VISIT = timedelta(minutes=10)
+# Opens of a send, or clicks of a link, that have a row of their own; whoever comes later is counted on the latest.
+MOST_VISITS = 100
+
 _sends = email_sends.c
+_events = email_events.c
 
 
 @dataclass(frozen=True)
@@ -65,7 +75,8 @@ async def record_fact(
     """Record one fact about a send, at a product time. False where it was known, or there is no such send.
 
     The status climbs, the first instant of its kind is kept, and the activity log gets a row, in the caller's
-    transaction. A complaint, and a bounce that is `hard`, suppress the address.
+    transaction. A `visit` that is a repeat is counted (`_count_repeat`), and is not a new fact.
+    A complaint, and a bounce that is `hard`, suppress the address.
 
     Locks the send's row; for a bounce or a complaint the contact's lock comes first, so a caller that already
     holds the row must hold that lock too.
@@ -75,6 +86,14 @@ async def record_fact(
     found = await conn.execute(select(email_sends).where(_sends.id == email_id).with_for_update())
     send = found.one_or_none()
     if send is None or (type in _ONCE and await _is_known(conn, email_id, type)):
+        return False
+    if (
+        visit is not UNSEEN
+        and provider_event_id is None
+        and await _count_repeat(conn, send.id, type, at, visit)
+    ):
+        if send.outcome_unknown:
+            await _move(conn, send, type, at, answered=False)
         return False
     fact = {"email_id": email_id, "type": type, "at": at, "detail": detail, **asdict(visit)}
     if not await _append(conn, {**fact, "provider_event_id": provider_event_id}):
@@ -96,6 +115,46 @@ async def _append(conn: AsyncConnection, fact: Mapping[str, Any]) -> bool:
         .returning(email_events.c.id)
     )
     return written.scalar_one_or_none() is not None
+
+
+async def _count_repeat(conn: AsyncConnection, email_id: UUID, type: str, at: datetime, visit: Visit) -> bool:
+    """Count what a reader did on the row of the visit that it belongs to. False where it begins a new one.
+
+    The caller holds the send's row, so of two at once the second sees the first.
+    """
+    known = (
+        select(
+            _events.id,
+            _events.at,
+            and_(
+                _events.at > at - VISIT,
+                _events.user_agent.is_not_distinct_from(visit.user_agent),
+                _events.ip_address.is_not_distinct_from(visit.ip_address),
+            ).label("same"),
+            func.count().over().label("visits"),
+        )
+        .where(
+            _events.email_id == email_id,
+            _events.type == type,
+            _events.link_id.is_not_distinct_from(visit.link_id),
+            _events.provider_event_id.is_(None),
+        )
+        .subquery()
+    )
+    row = (
+        select(known.c.id)
+        .where(or_(known.c.same, known.c.visits >= MOST_VISITS))
+        .order_by(known.c.same.desc(), known.c.at.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    counted = await conn.execute(
+        update(email_events)
+        .where(_events.id == row)
+        .values(count=_events["count"] + 1, last_at=func.greatest(_events.last_at, at))
+        .returning(_events.id)
+    )
+    return counted.scalar_one_or_none() is not None
 
 
 async def _lock_reader(conn: AsyncConnection, email_id: UUID) -> None:

@@ -57,7 +57,10 @@ class TriggerEvent:
 
 @dataclass(frozen=True)
 class SendResult:
-    """`status` is sent, suppressed or failed; `reason` says why it was not sent."""
+    """`status` is sent, suppressed or failed; `reason` says why it was not sent.
+
+    `email_id` is empty where an operator skipped a send that could not be rendered: there is no email.
+    """
 
     status: str
     email_id: str

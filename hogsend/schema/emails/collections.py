@@ -43,7 +43,13 @@ HISTORY = Collection.of(
     descending=False,
 )
 CLICKS = Collection.of(
-    "clicks", "click", email_events, sorts=_e.at, where=(_e.type == "clicked",), descending=False
+    "clicks",
+    "click",
+    email_events,
+    sorts=_e.at,
+    where=(_e.type == "clicked",),
+    descending=False,
+    counted=_e["count"],
 )
 LINKS = Collection.of("links", "link", email_links, sorts=email_links.c.position, descending=False)
 SUPPRESSIONS = Collection.of(

@@ -30,6 +30,10 @@ class EmailEvent(Node, collection=HISTORY):
     ip_address: str | None = attribute("IP address of an open or a click.")
     user_agent: str | None = attribute("User agent of an open or a click.")
     detail: str | None = attribute("What the provider reported, in its words.")
+    count: int = attribute(
+        "How many times: opens and clicks that the same reader repeats within 10 minutes are one event."
+    )
+    last_at: datetime | None = attribute("When it last happened; null where it happened once.")
 
 
 @wire_type("A click on a link of an email.")
@@ -37,6 +41,10 @@ class EmailClick(Node, collection=CLICKS, columns={"clicked_at": "at"}):
     clicked_at: datetime = attribute("When the link was clicked.")
     ip_address: str | None = attribute("IP address of the click.")
     user_agent: str | None = attribute("User agent of the click.")
+    count: int = attribute(
+        "How many times: what the same reader repeats within 10 minutes is one click here."
+    )
+    last_at: datetime | None = attribute("When it was last clicked; null where it was clicked once.")
 
     uuid = bare_uuid()
 
@@ -50,7 +58,7 @@ class EmailLink(Node, collection=LINKS, columns={"original_url": "url"}):
     clicks = rows(
         CLICKS,
         email_events.c.link_id,
-        description="Clicks on it, oldest first; `totalCount` is the number of clicks.",
+        description="Clicks on it, oldest first; `totalCount` is the number of clicks, repeats included.",
     )
 
 

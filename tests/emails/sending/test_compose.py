@@ -9,6 +9,7 @@ from uuid import UUID
 
 import orjson
 import pytest
+from pydantic import SecretStr
 
 from hogsend.consent import tokens
 from hogsend.emails.providers import Message
@@ -131,7 +132,7 @@ def test_an_unknown_template_is_refused(runtime: Runtime) -> None:
     ],
 )
 def test_which_links_are_tracked(page: str, urls: list[str]) -> None:
-    tracked, links = track_links(page, EMAIL_ID, "http://h.test")
+    tracked, links = track_links(page, EMAIL_ID, "http://h.test", SecretStr("secret"))
     assert [link.url for link in links] == urls
     assert [link.position for link in links] == list(range(len(urls)))
     assert tracked.count("http://h.test/v1/t/c/") == len(urls)
