@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from hogsend.validation import NOBODYS_IDS
+
 
 class SettingsError(Exception):
     """The environment cannot be used. `problems` holds one sentence a variable, and belongs under `heading`."""
@@ -45,6 +47,11 @@ class Settings(BaseSettings):
     introspection: bool = Field(True, alias="HOGSEND_INTROSPECTION")
     trusted_documents: Literal["off", "allow", "require"] = Field("off", alias="HOGSEND_TRUSTED_DOCUMENTS")
     trusted_documents_file: Path | None = Field(None, alias="HOGSEND_TRUSTED_DOCUMENTS_FILE")
+    refused_user_ids: Annotated[list[str], NoDecode] = Field(
+        list(NOBODYS_IDS),
+        alias="HOGSEND_REFUSED_USER_IDS",
+        description="Ids that a broken client makes of nothing; compared without case, trimmed",
+    )
 
     # Where it is reached.
     host: str = Field("127.0.0.1", alias="HOGSEND_HOST")
@@ -86,7 +93,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", alias="HOGSEND_LOG_LEVEL")
     log_format: Literal["console", "json"] = Field("json", alias="HOGSEND_LOG_FORMAT")
 
-    @field_validator("journeys", "templates", mode="before")
+    @field_validator("journeys", "templates", "refused_user_ids", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -120,6 +127,11 @@ class Settings(BaseSettings):
     def sqlalchemy_url(self) -> str:
         """`database_url` with the asyncpg driver named, as SQLAlchemy wants it."""
         return "postgresql+asyncpg://" + self.database_url.split("://", 1)[1]
+
+    @cached_property
+    def nobodys_ids(self) -> frozenset[str]:
+        """`refused_user_ids` as `check_user_id` takes them."""
+        return frozenset(each.strip().casefold() for each in self.refused_user_ids)
 
     @cached_property
     def base_url(self) -> str:
