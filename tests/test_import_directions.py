@@ -158,3 +158,16 @@ def test_what_authors_import_brings_no_server_and_no_library_but_one() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert shown.stdout.strip() == "['hogsend', 'orjson']", shown.stderr
+
+
+# What the tests share, and what no one room of `hogsend/` answers for.
+OF_THE_TESTS = {"browser", "contract", "faults", "standins", "templates"}
+
+
+def test_tests_stand_in_the_rooms_of_what_they_test() -> None:
+    folders = {
+        path.relative_to(ROOT / "tests").parent.parts[0]
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if path.parent != ROOT / "tests"
+    }
+    assert folders - OF_THE_TESTS <= set(FLOORS)

@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 
 from tests.conftest import ADMIN_KEY
 from tests.engine.worker_process import ROOT, ApiProcess, WorkerProcess
-from tests.graphql.socket import open_socket
+from tests.serving.socket import open_socket
 from tests.standins.resend import API_KEY, ResendStandIn
 
 # Two days of journey time in a second.

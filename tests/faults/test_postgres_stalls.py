@@ -23,8 +23,8 @@ from hogsend.settings import Settings
 from hogsend.storage import database
 from tests.conftest import served
 from tests.faults.site import client_of, eventually
-from tests.graphql.socket import open_socket
 from tests.realtime.test_timeline_stream import STREAM, snapshot, tell
+from tests.serving.socket import open_socket
 from tests.standins.proxy import Fault, Proxy, Slow
 
 MORE_THAN_THE_POOL = 40

@@ -16,7 +16,7 @@ from hogsend.runtime import Runtime
 from hogsend.storage.metadata import new_id
 from hogsend.tables.alerts import alerts
 from tests.driving import send_email
-from tests.graphql.test_statements import statements
+from tests.schema.test_statements import statements
 
 MANY = 6
 RULE: dict[str, Any] = {

@@ -19,7 +19,7 @@ from hogsend.runtime import Runtime
 from hogsend.serving import ws
 from tests.conftest import ADMIN_KEY
 from tests.driving import drive
-from tests.graphql.socket import open_socket
+from tests.serving.socket import open_socket
 
 STREAM = """
 subscription ($after: String, $types: [TimelineKind!]) {

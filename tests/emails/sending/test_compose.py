@@ -85,7 +85,11 @@ def test_what_is_given_outranks_the_template(runtime: Runtime) -> None:
         category="news",
         journey_id="a-journey",
     )
-    assert (it.subject, it.from_email, it.category) == ("Other words", "Eve <eve@example.com>", "news")
+    assert (it.message.subject, it.message.from_email, it.category) == (
+        "Other words",
+        "Eve <eve@example.com>",
+        "news",
+    )
     assert (it.message.subject, it.message.reply_to) == ("Other words", "help@example.com")
     assert it.message.tags == {
         "email_id": str(EMAIL_ID),

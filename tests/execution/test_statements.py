@@ -14,7 +14,7 @@ from hogsend.storage.metadata import new_id
 from hogsend.tables.journeys import journey_states
 from tests.driving import drive, rows, send_event, statuses
 from tests.faults.conftest import RunningWith
-from tests.graphql.test_statements import statements
+from tests.schema.test_statements import statements
 
 
 def waiting_for(name: str) -> Journey:

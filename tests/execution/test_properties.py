@@ -26,8 +26,8 @@ from hogsend.execution.advance import advance
 from hogsend.journeys.registry import Registry
 from hogsend.runtime import Runtime
 from tests.driving import Crashed, rows, send_event
+from tests.execution.contract_model import Act, Arrival, Model, Slice, Taken
 from tests.faults.conftest import RunningWith
-from tests.journeys.contract_model import Act, Arrival, Model, Slice, Taken
 
 MOST_SLICES = 200
 _numbers = count()

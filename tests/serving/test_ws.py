@@ -13,7 +13,7 @@ from websockets.typing import Subprotocol
 
 from hogsend.serving import ws
 from tests.conftest import ADMIN_KEY
-from tests.graphql.socket import open_socket
+from tests.serving.socket import open_socket
 
 TIMELINE = 'subscription { contactTimeline(by: { externalId: "ada" }) { kind } }'
 
