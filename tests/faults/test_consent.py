@@ -91,6 +91,19 @@ async def test_another_contact_does_not_open_an_address_that_opted_out(
     assert consent["ledger"] > 0
 
 
+EXPLAIN = """{ journey(id: "activation-welcome") { explainEnrollment(contact: {externalId: "bob"}) {
+    enrolled emailRefusal { reason word { row scope source } } } } }"""
+
+
+async def test_explain_shows_the_row_that_refuses(client: httpx.AsyncClient, runtime: Runtime) -> None:
+    await put(client, "bob", BOB)
+    for expected in (None, ("UNSUBSCRIBED_FROM_ALL", "all", "one-click")):
+        answer = (await client.post("/graphql", json={"query": EXPLAIN})).json()
+        found = answer["data"]["journey"]["explainEnrollment"]["emailRefusal"]
+        assert (found and (found["reason"], found["word"]["scope"], found["word"]["source"])) == expected
+        await opt_out(client, runtime, BOB) if expected is None else None
+
+
 async def test_who_takes_an_address_over_takes_its_refusals(
     client: httpx.AsyncClient, runtime: Runtime
 ) -> None:
