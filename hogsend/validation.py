@@ -39,9 +39,14 @@ def check_email(field: str, value: object) -> str:
     try:
         return checked_address(value)
     except BadAddress as error:
-        raise InvalidInput(
-            field, f"{field} must be an email address such as ada@example.com: {_sentence(str(error))}"
-        ) from None
+        told = f"{field} must be an email address such as ada@example.com"
+        # What has not even the look of one needs no more words.
+        why = (
+            f": {_sentence(str(error))}"
+            if "@" in value.strip().strip("@") and " " not in value.strip()
+            else ""
+        )
+        raise InvalidInput(field, f"{told}{why}") from None
 
 
 def _sentence(words: str) -> str:
