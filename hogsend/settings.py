@@ -18,6 +18,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from hogsend.validation import NOBODYS_IDS
+
 SHORTEST_SECRET = 32
 SHORTEST_ADMIN_KEY = 20
 # A name, `*.` before one, or an address of either family; in brackets or not.
@@ -68,6 +70,11 @@ class Settings(BaseSettings):
     introspection: bool = Field(True, alias="HOGSEND_INTROSPECTION")
     trusted_documents: Literal["off", "allow", "require"] = Field("off", alias="HOGSEND_TRUSTED_DOCUMENTS")
     trusted_documents_file: Path | None = Field(None, alias="HOGSEND_TRUSTED_DOCUMENTS_FILE")
+    refused_user_ids: Annotated[list[str], NoDecode] = Field(
+        list(NOBODYS_IDS),
+        alias="HOGSEND_REFUSED_USER_IDS",
+        description="Ids that a broken client makes of nothing; compared without case, trimmed",
+    )
 
     # Where it is reached.
     host: str = Field("127.0.0.1", alias="HOGSEND_HOST")
@@ -145,7 +152,7 @@ class Settings(BaseSettings):
     retention_outbox: int = _days("HOGSEND_RETENTION_OUTBOX", 7)
     retention_jobs: int = _days("HOGSEND_RETENTION_JOBS", 30)
 
-    @field_validator("journeys", "templates", "allowed_hosts", mode="before")
+    @field_validator("journeys", "templates", "allowed_hosts", "refused_user_ids", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -197,6 +204,11 @@ class Settings(BaseSettings):
     def sqlalchemy_url(self) -> str:
         """`database_url` with the asyncpg driver named, as SQLAlchemy wants it."""
         return "postgresql+asyncpg://" + self.database_url.split("://", 1)[1]
+
+    @cached_property
+    def nobodys_ids(self) -> frozenset[str]:
+        """`refused_user_ids` as `check_user_id` takes them."""
+        return frozenset(each.strip().casefold() for each in self.refused_user_ids)
 
     @cached_property
     def base_url(self) -> str:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import orjson
 
+from hogsend.addresses import BadAddress, checked_address
 from hogsend.errors import InvalidInput
 
 MAX_NAME = 200
 MAX_KEY = 512
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
-_EMAIL = re.compile(r"[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+\.[^@\s\x00-\x1f]+")
+
+NOBODYS_IDS = ("undefined", "null", "NaN", "None", "[object Object]")
+"""What a broken client makes of an id that it does not have: two strangers would be one person."""
+NOBODYS = frozenset(each.casefold() for each in NOBODYS_IDS)
 
 
 def check_text(field: str, value: object, longest: int) -> None:
@@ -27,11 +30,42 @@ def check_text(field: str, value: object, longest: int) -> None:
         raise InvalidInput(field, f"{field} must not contain NUL or unpaired surrogate characters")
 
 
-def check_email(field: str, value: object) -> None:
-    if not isinstance(value, str) or len(value) > 320 or not _EMAIL.fullmatch(value.strip()):
+def check_email(field: str, value: object) -> str:
+    """An address that providers take, as email-validator judges it. Returns its one spelling."""
+    if not isinstance(value, str):
         raise InvalidInput(field, f"{field} must be an email address such as ada@example.com")
     if not _storable(value):
         raise InvalidInput(field, f"{field} must not contain NUL or unpaired surrogate characters")
+    try:
+        return checked_address(value)
+    except BadAddress as error:
+        told = f"{field} must be an email address such as ada@example.com"
+        # What has not even the look of one needs no more words.
+        why = (
+            f": {_sentence(str(error))}"
+            if "@" in value.strip().strip("@") and " " not in value.strip()
+            else ""
+        )
+        raise InvalidInput(field, f"{told}{why}") from None
+
+
+def _sentence(words: str) -> str:
+    return f"{words[:1].lower()}{words[1:]}".removesuffix(".")
+
+
+def check_user_id(field: str, value: object, refused: Collection[str] = NOBODYS) -> None:
+    """An id of a person, or of a device, that somebody meant. `refused` is case-folded."""
+    check_text(field, value, MAX_KEY)
+    if is_nobodys(str(value), refused):
+        raise InvalidInput(
+            field,
+            f"{field} must be the id of one person: {str(value).strip()} is what a client sends without one",
+        )
+
+
+def is_nobodys(value: str, refused: Collection[str] = NOBODYS) -> bool:
+    """Whether an id is what a broken client makes of nothing."""
+    return value.strip().casefold() in refused
 
 
 def check_properties(field: str, value: object) -> None:

@@ -24,8 +24,8 @@ BEGIN
     SET LOCAL session_replication_role = replica;
     FOR item IN
         SELECT oid, oid::regclass AS name FROM pg_class
-        WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname <> 'alembic_version'
-          AND pg_relation_size(oid) > 0
+        WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+          AND relname NOT IN ('alembic_version', 'consent_key') AND pg_relation_size(oid) > 0
     LOOP
         IF pg_relation_size(item.oid) > 1000000 THEN
             EXECUTE format('TRUNCATE %s CASCADE', item.name);
@@ -83,7 +83,7 @@ async def create_database(postgres_url: str, name: str) -> str:
 
 
 async def empty_database(database_url: str) -> None:
-    """Delete every row but the schema's revision."""
+    """Delete every row but the schema's revision and the key of the consent ledger."""
     await execute(database_url, _EMPTY)
 
 

@@ -45,8 +45,7 @@ def check_config(channel: str, config: object) -> dict[str, Any]:
             f"{FIELD}.{name}"[:200], f"{FIELD} of the channel {channel} takes {_names(channel)}"
         )
     if channel == "email":
-        check_email(f"{FIELD}.to", config["to"])
-        return {"to": config["to"].strip().lower()}
+        return {"to": check_email(f"{FIELD}.to", config["to"])}
     name = TARGETS[channel]
     check_text(f"{FIELD}.{name}", config[name], 2_000)
     if config.get("channel") is None:

@@ -1,24 +1,38 @@
-"""Preferences across merges, deletions and changed addresses: an opt-out is never lost."""
+"""Preferences across merges, deletions and changed addresses: an opt-out is never lost.
+
+What an address heard is in the ledger; here a contact's own row follows it, and the other way round.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, Text, any_, bindparam, delete, select, update
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy import RowMapping, delete, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.clock import Clock
+from hogsend.consent.ledger import (
+    ALL,
+    CATEGORY,
+    COMPLAINT,
+    MANUAL,
+    SUPPRESSIONS,
+    Word,
+    category_scope,
+    of_contact,
+    record_words,
+    words_about,
+)
 from hogsend.storage.database import Record
 from hogsend.storage.metadata import new_id
 from hogsend.tables.contacts import contact_preferences, contacts
 from hogsend.tables.emails import suppressions
 
 _p = contact_preferences.c
-_SAID_AT = select(contact_preferences).where(_p.email == any_(bindparam("emails", type_=ARRAY(Text))))
 
 
 async def preferences_of(conn: AsyncConnection, contact_id: UUID) -> RowMapping | None:
@@ -33,30 +47,36 @@ async def merge_preferences(conn: AsyncConnection, clock: Clock, survivor_id: UU
     if theirs is None:
         return
     mine = await preferences_of(conn, survivor_id)
+    now = clock.now()
+    found = await conn.execute(select(contacts.c.email).where(contacts.c.id == survivor_id))
+    email = found.scalar_one() or (theirs if mine is None else mine)["email"]
+    at_address = await _at_address(conn, theirs, email)
     if mine is None:
-        found = await conn.execute(select(contacts.c.email).where(contacts.c.id == survivor_id))
-        email = found.scalar_one() or theirs["email"]
-        values = {"contact_id": survivor_id, "email": email} | await _at_address(conn, theirs, email)
-        moved = update(contact_preferences).where(_p.id == theirs["id"])
-        await conn.execute(moved.values(values | {"updated_at": clock.now()}))
-        return
-    await conn.execute(delete(contact_preferences).where(_p.id == theirs["id"]))
-    combined = stricter(mine, {**theirs, **await _at_address(conn, theirs, mine["email"])})
-    kept = update(contact_preferences).where(_p.id == mine["id"])
-    await conn.execute(kept.values(combined | {"updated_at": clock.now()}))
+        said = {**theirs, "contact_id": survivor_id, "email": email, **at_address}
+        values = {"contact_id": survivor_id, "email": email, "updated_at": now} | at_address
+        await conn.execute(update(contact_preferences).where(_p.id == theirs["id"]).values(values))
+    else:
+        await conn.execute(delete(contact_preferences).where(_p.id == theirs["id"]))
+        combined = stricter(mine, {**theirs, **at_address})
+        said = {**mine, "email": email, **combined}
+        kept = update(contact_preferences).where(_p.id == mine["id"])
+        await conn.execute(kept.values(combined | {"updated_at": now}))
+    # Not under the lock of the survivor's address, where the call did not name it: nobody says anything just now.
+    carried = {**said, "suppressed": theirs["suppressed"] and not at_address}
+    await _carry_over(conn, now, carried, theirs["email"], source="merge")
 
 
 async def inherit_opt_outs(conn: AsyncConnection, clock: Clock, contact_id: UUID, email: str) -> None:
-    """Carry over what the deleted contacts with this address had refused. Under the new owner's lock."""
-    rows = await _of_the_deleted(conn, [email])
-    if not rows:
+    """Show in a contact's preferences what stands against the address that it takes. Under the locks of both."""
+    refused = [word for word in (await words_about(conn, email)).values() if not word.allowed]
+    if not refused:
         return
     now = clock.now()
     mine = await preferences_of(conn, contact_id)
     held = dict(mine) if mine is not None else {**_SILENCE}
     bounces = held["bounce_count"]
-    for row in rows:
-        held |= stricter(held, row)
+    for word in refused:
+        held |= stricter(held, {**_SILENCE, **_as_preferences(word)})
     said = {name: held[name] for name in _SILENCE} | {"bounce_count": bounces, "updated_at": now}
     made = {"id": new_id(), "contact_id": contact_id, "email": email, "created_at": now}
     await conn.execute(
@@ -66,31 +86,46 @@ async def inherit_opt_outs(conn: AsyncConnection, clock: Clock, contact_id: UUID
     )
 
 
-async def addresses_opted_out(conn: AsyncConnection, emails: Sequence[str]) -> set[str]:
-    """Those of `emails` at which a contact that is now deleted had refused something."""
-    return {row["email"] for row in await _of_the_deleted(conn, emails)}
+def _as_preferences(word: Word) -> dict[str, Any]:
+    """A refusal of the ledger as a row of preferences says it."""
+    if word.scope in SUPPRESSIONS:
+        return {"suppressed": True, "suppressed_at": word.at}
+    if word.scope == ALL:
+        return {"unsubscribed_all": True}
+    return {"categories": {word.scope.removeprefix(CATEGORY): False}}
 
 
-async def _of_the_deleted(conn: AsyncConnection, emails: Sequence[str]) -> list[RowMapping]:
-    rows = await conn.execute(_SAID_AT, {"emails": list(emails)})
-    refusing = {row["contact_id"]: row for row in rows.mappings() if _refuses(row)}
-    if not refusing:
-        return []
-    gone = await conn.execute(
-        select(contacts.c.id).where(contacts.c.id.in_(refusing), contacts.c.deleted_at.is_not(None))
-    )
-    return [refusing[contact_id] for contact_id in gone.scalars()]
+async def address_changed(conn: AsyncConnection, clock: Clock, contact_id: UUID, email: str) -> None:
+    """Carry a contact's refusals to the address that it takes, and show it what stands against that.
 
-
-async def address_changed(
-    conn: AsyncConnection, clock: Clock, contact_id: UUID, email: str, *, had_one: bool
-) -> None:
-    """Keep the preferences beside the contact's current address, which is not to blame for the old one's bounces."""
-    said = await preferences_of(conn, contact_id) if had_one else None
+    A new address is not to blame for the old one's bounces.
+    """
+    said = await preferences_of(conn, contact_id)
     if said is not None:
-        values = {"email": email, "updated_at": clock.now()} | await _at_address(conn, said, email)
-        await conn.execute(update(contact_preferences).where(_p.contact_id == contact_id).values(values))
+        moved = {"email": email} | await _at_address(conn, said, email)
+        await conn.execute(
+            update(contact_preferences)
+            .where(_p.contact_id == contact_id)
+            .values(moved | {"updated_at": clock.now()})
+        )
+        await _carry_over(conn, clock.now(), {**said, **moved}, said["email"], source="address-change")
     await inherit_opt_outs(conn, clock, contact_id, email)
+
+
+async def _carry_over(conn: AsyncConnection, at: datetime, said: Record, former: str, *, source: str) -> None:
+    """Write the refusals that stand in a row of preferences into the ledger, for the address that it is beside."""
+    refused: dict[str, bool] = {
+        category_scope(name): False for name, on in said["categories"].items() if not on
+    }
+    if said["unsubscribed_all"]:
+        refused[ALL] = False
+    if said["suppressed"]:
+        before = await words_about(conn, former)
+        kept = {scope for scope in (COMPLAINT, MANUAL) if scope in before and not before[scope].allowed}
+        refused |= dict.fromkeys(kept or {MANUAL}, False)
+    if refused and said["email"]:
+        evidence = of_contact(said["contact_id"])
+        await record_words(conn, at, said["email"], refused, source=source, evidence=evidence)
 
 
 async def _at_address(conn: AsyncConnection, said: Record, email: str) -> dict[str, Any]:
@@ -130,7 +165,3 @@ def stricter(one: Record, other: Record) -> dict[str, Any]:
 
 def _latest(one: datetime | None, other: datetime | None) -> datetime | None:
     return max(filter(None, (one, other)), default=None)
-
-
-def _refuses(row: RowMapping) -> bool:
-    return bool(row["unsubscribed_all"] or row["suppressed"] or not all(row["categories"].values()))

@@ -1,17 +1,34 @@
-"""Preference centre: what a reader sees and changes of their own preferences, by the signed link in an email."""
+"""Preference centre: what a reader sees and changes of their own preferences, by the signed link in an email.
+
+A link speaks for the address that the email went to. A refusal holds for whom it was written to as well, whatever
+address they have now; an agreement holds for the address alone, and for its contact while that has it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hogsend.addresses import delivery_address
 from hogsend.consent import suppression
+from hogsend.consent.ledger import (
+    ALL,
+    CATEGORY,
+    SUPPRESSIONS,
+    category_scope,
+    of_email,
+    record_words,
+    words_about,
+)
+from hogsend.consent.people import lock_reader, owner_of
 from hogsend.consent.tokens import ReaderToken
+from hogsend.decisions.ledger import record_decision
+from hogsend.decisions.reasons import Kind, Reason
 from hogsend.runtime import Runtime
 from hogsend.tables.contacts import contact_preferences
-from hogsend.tables.emails import suppressions
 
 
 @dataclass(frozen=True)
@@ -34,37 +51,34 @@ class Choices:
 async def choices(runtime: Runtime, token: ReaderToken) -> Choices:
     """What holds for the reader of an email, in a transaction of its own."""
     async with runtime.database.read() as conn:
-        contact_id = await suppression.reader_of(conn, token.contact_id, token.email)
+        words = await words_about(conn, token.email)
+        owner = await owner_of(conn, delivery_address(token.email))
         said = (
-            await conn.execute(
-                select(contact_preferences).where(contact_preferences.c.contact_id == contact_id)
-            )
+            await conn.execute(select(contact_preferences).where(contact_preferences.c.contact_id == owner))
         ).one_or_none()
-        stopped = await conn.execute(select(suppressions.c.id).where(suppressions.c.email == token.email))
-        suppressed = stopped.first() is not None or bool(said and said.suppressed)
+    refused = {scope for scope, word in words.items() if not word.allowed}
     answers = dict(said.categories) if said is not None else {}
-    names = sorted({*runtime.templates.categories(), *answers} - {suppression.TRANSACTIONAL})
+    spoken_of = {scope.removeprefix(CATEGORY) for scope in words if scope.startswith(CATEGORY)}
+    names = sorted({*runtime.templates.categories(), *answers, *spoken_of} - {suppression.TRANSACTIONAL})
     return Choices(
-        unsubscribed_all=bool(said and said.unsubscribed_all),
-        suppressed=suppressed,
-        categories=tuple(Category(name, answers.get(name, True)) for name in names),
+        unsubscribed_all=ALL in refused or bool(said and said.unsubscribed_all),
+        suppressed=bool(refused & SUPPRESSIONS.keys()) or bool(said and said.suppressed),
+        categories=tuple(
+            Category(name, answers.get(name, True) and category_scope(name) not in refused) for name in names
+        ),
     )
 
 
 async def unsubscribe(runtime: Runtime, token: ReaderToken, *, category: str | None, source: str) -> None:
-    """Write no more to the reader of an email: about `category`, or at all. In a transaction of its own.
-
-    Where nobody holds the address, the address itself is remembered: an opt-out is never lost.
-    """
+    """Write no more to the reader of an email: about `category`, or at all. In a transaction of its own."""
     async with runtime.database.transaction() as conn:
-        contact_id = await suppression.reader_of(conn, token.contact_id, token.email)
-        if contact_id is None:
-            await suppression.suppress(
-                conn, runtime.clock, token.email, "manual", email_id=token.email_id, detail="unsubscribed"
-            )
-            return
-        await suppression.unsubscribe(
-            conn, runtime.clock, contact_id, category=category, source=source, email_id=token.email_id
+        await _say(
+            conn,
+            runtime,
+            token,
+            unsubscribed_all=True if category is None else None,
+            categories={} if category is None else {category: False},
+            source=source,
         )
 
 
@@ -73,15 +87,50 @@ async def choose(
 ) -> None:
     """Save the preference centre: `known` are the categories that it showed, `wanted` those that were ticked."""
     async with runtime.database.transaction() as conn:
-        contact_id = await suppression.reader_of(conn, token.contact_id, token.email)
-        if contact_id is None:
-            return
+        await _say(
+            conn,
+            runtime,
+            token,
+            unsubscribed_all=False if resubscribe else None,
+            categories={name: name in wanted for name in known},
+            source="preference-centre",
+        )
+
+
+async def _say(
+    conn: AsyncConnection,
+    runtime: Runtime,
+    token: ReaderToken,
+    *,
+    unsubscribed_all: bool | None,
+    categories: Mapping[str, bool],
+    source: str,
+) -> None:
+    """Keep what a reader said: with the contact whom the link was written to, and about the address in any case."""
+    address = delivery_address(token.email)
+    contact_id, own = await lock_reader(conn, token.contact_id, address)
+    if contact_id is not None:
+        others = own != address
         await suppression.change_preferences(
             conn,
             runtime.clock,
             contact_id,
-            unsubscribed_all=False if resubscribe else None,
-            categories={name: name in wanted for name in known},
-            source="preference-centre",
+            unsubscribed_all=None if others and not unsubscribed_all else unsubscribed_all,
+            categories={name: wanted for name, wanted in categories.items() if not (others and wanted)},
+            source=source,
             email_id=token.email_id,
+        )
+    now = runtime.clock.now()
+    said = suppression.spoken(unsubscribed_all, categories)
+    evidence = of_email(token.email_id)
+    new = await record_words(conn, now, token.email, said, source=source, evidence=evidence)
+    for scope, allowed in new.items():
+        await record_decision(
+            conn,
+            at=now,
+            kind=Kind.PREFERENCE,
+            reason=Reason.RESUBSCRIBED if allowed else Reason.UNSUBSCRIBED,
+            contact_id=None,
+            email_id=token.email_id,
+            detail={"scope": scope.removeprefix(CATEGORY), "source": source, "address": token.email},
         )

@@ -1,8 +1,12 @@
-"""Suppression and preferences: who must not be written to, and how that changes. An opt-out is never lost."""
+"""Suppression and preferences: who must not be written to, and how that changes. An opt-out is never lost.
+
+Each word is kept twice: in the ledger, by the address that it is about, and with the contact that has the address.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -11,24 +15,22 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hogsend.addresses import delivery_address
 from hogsend.clock import Clock
+from hogsend.consent import ledger
+from hogsend.consent.ledger import Word, of_email, record_words, words_about
+from hogsend.consent.people import address_of, lock_reader, owner_of, survivor_of
 from hogsend.decisions.ledger import record_decision
 from hogsend.decisions.reasons import Kind, Reason
-from hogsend.storage.database import lock_subjects
 from hogsend.storage.metadata import new_id
-from hogsend.tables.contacts import contact_preferences, contacts
+from hogsend.tables.contacts import contact_preferences
 from hogsend.tables.emails import suppressions
 
 TRANSACTIONAL = "transactional"
 
 Type = Literal["bounce", "complaint", "manual"]
+TYPES: tuple[Type, ...] = ("bounce", "complaint", "manual")
 
-# In the order in which they are named where an address has several.
-_BY_TYPE = {
-    "complaint": Reason.ADDRESS_COMPLAINED,
-    "bounce": Reason.ADDRESS_BOUNCED,
-    "manual": Reason.SUPPRESSED_BY_OPERATOR,
-}
 _SAID = {
     "complaint": Reason.COMPLAINED,
     "bounce": Reason.BOUNCED,
@@ -38,31 +40,53 @@ _SAID = {
 _p = contact_preferences.c
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """Why nothing is sent. `word`: the row of the ledger that says so; None where only the contact's own row does."""
+
+    reason: Reason
+    word: Word | None = None
+
+    def detail(self) -> dict[str, Any]:
+        """What the decision says of it."""
+        return {} if self.word is None else {"consent": self.word.to_json()}
+
+
 async def refusal(
     conn: AsyncConnection, *, contact_id: UUID | None, email: str, category: str | None
-) -> Reason | None:
+) -> Refusal | None:
     """Why this person must not get an email of this category at this address; None where nothing forbids it.
 
-    Transactional email is sent to those who unsubscribed; never to an address that bounced or complained. Reads
-    what is committed: whoever needs the answer to hold until a commit has the subject's lock.
+    What was said about the address counts, whoever holds it, and what the contact itself refused. Transactional email
+    is sent to those who unsubscribed; never to an address that bounced or complained. Reads what is committed:
+    whoever needs the answer to hold until a commit has the lock of the address (`address_lock`).
     """
-    holder = await _survivor(conn, contact_id) if contact_id is not None else await _owner(conn, email)
+    holder = await survivor_of(conn, contact_id) if contact_id is not None else await owner_of(conn, email)
     if contact_id is not None and holder is None:
-        return Reason.CONTACT_DELETED
-    types = set(
-        (await conn.execute(select(suppressions.c.type).where(suppressions.c.email == email))).scalars()
-    )
-    for type_, reason in _BY_TYPE.items():
-        if type_ in types:
-            return reason
-    if holder is None:
-        return None
-    said = (await conn.execute(select(contact_preferences).where(_p.contact_id == holder))).one_or_none()
+        return Refusal(Reason.CONTACT_DELETED)
+    transactional = category == TRANSACTIONAL
+    words = await words_about(conn, email)
+    found = ledger.refusing(words, category, transactional=transactional)
+    if found is not None and found[1].scope in TYPES:
+        return Refusal(*found)
+    own = None if holder is None else await _own_refusal(conn, holder, category, transactional=transactional)
+    if own is Reason.SUPPRESSED_BY_OPERATOR or found is None:
+        return None if own is None else Refusal(own)
+    if own is Reason.UNSUBSCRIBED_FROM_ALL and found[0] is not own:
+        return Refusal(own)
+    return Refusal(*found)
+
+
+async def _own_refusal(
+    conn: AsyncConnection, contact_id: UUID, category: str | None, *, transactional: bool
+) -> Reason | None:
+    """What the contact's own preferences forbid."""
+    said = (await conn.execute(select(contact_preferences).where(_p.contact_id == contact_id))).one_or_none()
     if said is None:
         return None
     if said.suppressed:
         return Reason.SUPPRESSED_BY_OPERATOR
-    if category == TRANSACTIONAL:
+    if transactional:
         return None
     if said.unsubscribed_all:
         return Reason.UNSUBSCRIBED_FROM_ALL
@@ -79,16 +103,16 @@ async def suppress(
     *,
     email_id: UUID | None = None,
     detail: str | None = None,
+    source: str = "operator",
 ) -> bool:
     """Write to this address no more. False where it was suppressed for this before.
 
-    Takes the lock of whoever has the address; call it before locking any row.
+    Takes the lock of the address and of whoever has it; call it before locking any row.
     """
-    owner = await _owner(conn, email)
-    if owner is not None:
-        await lock_subjects(conn, [owner])
+    email = delivery_address(email)
+    owner, _ = await lock_reader(conn, None, email)
     return await suppress_at(
-        conn, clock.now(), email, type, contact_id=owner, email_id=email_id, detail=detail
+        conn, clock.now(), email, type, contact_id=owner, email_id=email_id, detail=detail, source=source
     )
 
 
@@ -101,20 +125,23 @@ async def suppress_at(
     contact_id: UUID | None,
     email_id: UUID | None = None,
     detail: str | None = None,
+    source: str = "provider",
 ) -> bool:
-    """`suppress` for who has the lock of `contact_id` already, and knows when it happened.
+    """`suppress` for who has the locks of the address and of `contact_id` already, and knows when it happened.
 
-    The contact's own flag is set only where the address is still theirs: a new address is not to blame.
+    The contact's own flag is set only where the address is still theirs: a new address is not to blame. The ledger's
+    evidence names the email, not what the provider said of it: that may hold the address.
     """
+    new = await record_words(conn, at, email, {type: False}, source=source, evidence=of_email(email_id))
     written = await conn.execute(
         insert(suppressions)
         .values(id=new_id(), email=email, type=type, detail=detail, email_id=email_id, created_at=at)
         .on_conflict_do_nothing(index_elements=["email", "type"])
         .returning(suppressions.c.id)
     )
-    if written.scalar_one_or_none() is None:
+    if written.scalar_one_or_none() is None and not new:
         return False
-    if contact_id is not None and contact_id == await _owner(conn, email):
+    if contact_id is not None and contact_id == await owner_of(conn, email):
         await _write(conn, at, contact_id, email, {"suppressed": True, "suppressed_at": at})
     await record_decision(
         conn,
@@ -128,31 +155,50 @@ async def suppress_at(
     return True
 
 
-async def lift(conn: AsyncConnection, clock: Clock, email: str, *, source: str = "operator") -> bool:
-    """Let an address be written to again. False where nothing forbade it. Takes the lock of who has it."""
-    owner = await _owner(conn, email)
-    if owner is not None:
-        await lock_subjects(conn, [owner])
+async def lift(
+    conn: AsyncConnection,
+    clock: Clock,
+    email: str,
+    *,
+    source: str = "operator",
+    types: Collection[Type] = TYPES,
+) -> bool:
+    """Let an address be written to again, whatever of `types` forbade it. False where nothing did.
+
+    Takes the lock of the address and of who has it.
+    """
+    email = delivery_address(email)
+    owner, _ = await lock_reader(conn, None, email)
+    now = clock.now()
+    said = await record_words(conn, now, email, dict.fromkeys(types, True), source=source)
     removed = await conn.execute(
-        delete(suppressions).where(suppressions.c.email == email).returning(suppressions.c.type)
+        delete(suppressions)
+        .where(suppressions.c.email == email, suppressions.c.type.in_(types))
+        .returning(suppressions.c.type)
     )
-    types = sorted(removed.scalars())
-    cleared = False
-    if owner is not None:
-        before = await _preferences(conn, owner)
-        cleared = before["suppressed"]
-        if cleared:
-            await _write(conn, clock.now(), owner, email, {"suppressed": False, "suppressed_at": None})
-    if not types and not cleared:
+    lifted = sorted({*removed.scalars(), *said})
+    cleared = owner is not None and await _clear_flag(conn, now, owner, email)
+    if not lifted and not cleared:
         return False
     await record_decision(
         conn,
-        at=clock.now(),
+        at=now,
         kind=Kind.PREFERENCE,
         reason=Reason.RESUBSCRIBED,
         contact_id=owner,
-        detail={"address": email, "lifted": types, "source": source},
+        detail={"address": email, "lifted": lifted, "source": source},
     )
+    return True
+
+
+async def _clear_flag(conn: AsyncConnection, at: datetime, owner: UUID, email: str) -> bool:
+    """Take the contact's own mark away where nothing suppresses its address any more."""
+    if not (await _preferences(conn, owner))["suppressed"]:
+        return False
+    words = await words_about(conn, email)
+    if any(type_ in words and not words[type_].allowed for type_ in TYPES):
+        return False
+    await _write(conn, at, owner, email, {"suppressed": False, "suppressed_at": None})
     return True
 
 
@@ -165,7 +211,7 @@ async def unsubscribe(
     source: str,
     email_id: UUID | None = None,
 ) -> bool:
-    """No more email of `category`, or none at all. False where that was so. Takes the contact's lock."""
+    """No more email of `category`, or none at all. False where that was so. Takes the contact's locks."""
     change: dict[str, Any] = (
         {"unsubscribed_all": True} if category is None else {"categories": {category: False}}
     )
@@ -175,7 +221,7 @@ async def unsubscribe(
 async def resubscribe(
     conn: AsyncConnection, clock: Clock, contact_id: UUID, *, category: str | None = None, source: str
 ) -> bool:
-    """Undo `unsubscribe`, because the person said so. False where nothing changed. Takes the contact's lock."""
+    """Undo `unsubscribe`, because the person said so. False where nothing changed. Takes the contact's locks."""
     change: dict[str, Any] = (
         {"unsubscribed_all": False} if category is None else {"categories": {category: True}}
     )
@@ -194,15 +240,28 @@ async def change_preferences(
 ) -> bool:
     """Write what a person agreed to, with a decision for each answer that changed. False where none did.
 
-    Takes the contact's lock. `source` says who asked: one-click, form, preference-centre, operator …
+    Takes the lock of the contact's address and the contact's. `source` says who asked: one-click, form,
+    preference-centre, operator …
     """
-    contact_id = await _locked(conn, contact_id)
+    holder, own = await lock_reader(conn, contact_id)
+    contact_id = holder or contact_id
     before = await _preferences(conn, contact_id)
     now = clock.now()
     values, verdicts = _changes(before, unsubscribed_all, categories or {})
-    if not values:
-        return False
-    await _write(conn, now, contact_id, before["email"], values)
+    address = own or before["email"]
+    said = spoken(unsubscribed_all, categories or {})
+    new = (
+        await record_words(conn, now, address, said, source=source, evidence=of_email(email_id))
+        if address
+        else {}
+    )
+    verdicts += [
+        (Reason.RESUBSCRIBED if allowed else Reason.UNSUBSCRIBED, scope.removeprefix("category:"))
+        for scope, allowed in new.items()
+        if scope.removeprefix("category:") not in {named for _, named in verdicts}
+    ]
+    if values:
+        await _write(conn, now, contact_id, before["email"], values)
     for reason, scope in verdicts:
         await record_decision(
             conn,
@@ -213,7 +272,13 @@ async def change_preferences(
             email_id=email_id,
             detail={"scope": scope, "source": source},
         )
-    return True
+    return bool(values or new)
+
+
+def spoken(unsubscribed_all: bool | None, categories: Mapping[str, bool]) -> dict[str, bool]:
+    """Answers of preferences as words of the ledger."""
+    said = {ledger.category_scope(name): wanted for name, wanted in categories.items()}
+    return said if unsubscribed_all is None else {ledger.ALL: not unsubscribed_all, **said}
 
 
 def _changes(
@@ -232,25 +297,6 @@ def _changes(
         if held.get(name) != wanted:
             values["categories"] = held = {**held, name: wanted}
     return values, verdicts
-
-
-async def reader_of(conn: AsyncConnection, contact_id: UUID | None, email: str) -> UUID | None:
-    """Whom a link was written to: the survivor of merges, or who has the address now, or the deleted contact.
-
-    What a deleted contact refuses is carried over to the next one with its address.
-    """
-    survivor = await _survivor(conn, contact_id) if contact_id is not None else None
-    return survivor or await _owner(conn, email) or contact_id
-
-
-async def _locked(conn: AsyncConnection, contact_id: UUID) -> UUID:
-    """Take the contact's lock; where it was merged meanwhile, the survivor's."""
-    while True:
-        await lock_subjects(conn, [contact_id])
-        survivor = await _survivor(conn, contact_id)
-        if survivor is None or survivor == contact_id:
-            return contact_id
-        contact_id = survivor
 
 
 async def count_bounce(conn: AsyncConnection, at: datetime, contact_id: UUID, email: str) -> None:
@@ -282,35 +328,9 @@ async def _preferences(conn: AsyncConnection, contact_id: UUID) -> Mapping[str, 
     row = said.mappings().one_or_none()
     if row is not None:
         return dict(row)
-    email = await conn.execute(select(contacts.c.email).where(contacts.c.id == contact_id))
     return {
-        "email": email.scalar_one_or_none() or "",
+        "email": await address_of(conn, contact_id) or "",
         "unsubscribed_all": False,
         "suppressed": False,
         "categories": {},
     }
-
-
-async def _survivor(conn: AsyncConnection, contact_id: UUID) -> UUID | None:
-    """The contact itself, or the one it was merged into; None where it was deleted."""
-    current: UUID | None = contact_id
-    while current is not None:
-        row = (
-            await conn.execute(
-                select(contacts.c.merged_into, contacts.c.deleted_at).where(contacts.c.id == current)
-            )
-        ).one_or_none()
-        if row is None or (row.deleted_at is not None and row.merged_into is None):
-            return None
-        if row.merged_into is None:
-            return current
-        current = row.merged_into
-    return None
-
-
-async def _owner(conn: AsyncConnection, email: str) -> UUID | None:
-    """The living contact that has this address."""
-    found = await conn.execute(
-        select(contacts.c.id).where(contacts.c.email == email, contacts.c.deleted_at.is_(None))
-    )
-    return found.scalar_one_or_none()

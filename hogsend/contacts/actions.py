@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
@@ -27,7 +27,7 @@ from hogsend.storage.database import Record, lock_subjects
 from hogsend.storage.metadata import new_id
 from hogsend.tables.contacts import contact_aliases, contact_preferences, contacts
 from hogsend.tables.journeys import LIVE_STATUSES, journey_states
-from hogsend.validation import check_properties, check_text
+from hogsend.validation import NOBODYS, check_properties, check_text
 
 MAX_CATEGORIES = 200
 _p = contact_preferences.c
@@ -58,9 +58,10 @@ async def create(
     external_id: str | None,
     email: str | None = None,
     properties: Mapping[str, Any] | None = None,
+    refused: Collection[str] = NOBODYS,
 ) -> Contact:
     """Make a contact. Raises `Conflict` where somebody has one of the keys, `InvalidInput` for a malformed one."""
-    keys = Keys.of(external_id, email)
+    keys = Keys.of(external_id, email, refused=refused)
     check_properties("properties", {} if properties is None else properties)
     await lock_subjects(conn, keys.subjects())
     taken = await owners(conn, keys)
@@ -103,7 +104,7 @@ async def update_contact(
     if after is None:
         raise RuntimeError(f"contact {before['id']} died under its own lock")
     if keys and address is not None:
-        await address_changed(conn, clock, before["id"], address, had_one=before["email"] is not None)
+        await address_changed(conn, clock, before["id"], address)
     await audit(conn, resource_id=before["id"], before=audit_view(before), after=audit_view(after))
     return after
 
@@ -124,10 +125,12 @@ async def upsert(
     external_id: str | None = None,
     email: str | None = None,
     properties: Mapping[str, Any] | None = None,
+    refused: Collection[str] = NOBODYS,
 ) -> Resolved:
     """Find by either key, fill in the missing one, merge where each has its own contact, or make one."""
     check_properties("properties", {} if properties is None else properties)
-    resolved = await resolve(conn, clock, Keys.of(external_id, email), properties, seen=False)
+    keys = Keys.of(external_id, email, refused=refused)
+    resolved = await resolve(conn, clock, keys, properties, seen=False)
     await audit(
         conn,
         resource_id=resolved.contact["id"],

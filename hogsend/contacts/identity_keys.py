@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from hogsend.addresses import delivery_address
 from hogsend.errors import InvalidInput
-from hogsend.validation import MAX_KEY, check_email, check_text
+from hogsend.validation import NOBODYS, check_email, check_user_id
 
 KeyKind = Literal["external_id", "email", "anonymous_id"]
 Contact = Mapping[str, Any]
@@ -27,15 +28,20 @@ class Keys:
 
     @classmethod
     def of(
-        cls, external_id: str | None = None, email: str | None = None, anonymous_id: str | None = None
+        cls,
+        external_id: str | None = None,
+        email: str | None = None,
+        anonymous_id: str | None = None,
+        *,
+        refused: Collection[str] = NOBODYS,
     ) -> Keys:
-        """Trim and lower-case the email. Raises `InvalidInput` for a malformed key, and where there is none."""
+        """The email in its one spelling. Raises `InvalidInput` for a malformed key, and where there is none."""
         if external_id is not None:
-            check_text("externalId", external_id, MAX_KEY)
+            check_user_id("externalId", external_id, refused)
         if email is not None:
             email = normal_email(email)
         if anonymous_id is not None:
-            check_text("anonymousId", anonymous_id, MAX_KEY)
+            check_user_id("anonymousId", anonymous_id, refused)
         if external_id is None and email is None and anonymous_id is None:
             raise InvalidInput("externalId", "One of externalId, email and anonymousId is required")
         return cls(external_id, email, anonymous_id)
@@ -45,7 +51,7 @@ class Keys:
         cls, external_id: str | None = None, email: str | None = None, anonymous_id: str | None = None
     ) -> Keys:
         """The keys of an event that `check_event` has passed, or of a row: only the email's spelling is unified."""
-        return cls(external_id, email if email is None else email.strip().lower(), anonymous_id)
+        return cls(external_id, email if email is None else delivery_address(email), anonymous_id)
 
     def __iter__(self) -> Iterator[tuple[KeyKind, str]]:
         for kind in KINDS:
@@ -68,6 +74,5 @@ def key_subject(kind: KeyKind, value: str) -> str:
 
 
 def normal_email(value: str) -> str:
-    """Trimmed and lower-cased. Raises `InvalidInput` where it is not an address."""
-    check_email("email", value)
-    return value.strip().lower()
+    """An address in its one spelling. Raises `InvalidInput` where it is not an address."""
+    return check_email("email", value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,14 +13,15 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.clock import Clock
-from hogsend.consent.inheritance import addresses_opted_out, inherit_opt_outs
+from hogsend.consent.inheritance import inherit_opt_outs
+from hogsend.consent.ledger import refused_among
 from hogsend.contacts.identity_keys import Keys, key_subject
 from hogsend.contacts.import_files import ImportRow
 from hogsend.contacts.resolve import resolve
 from hogsend.errors import InvalidInput
 from hogsend.storage.database import lock_subjects
 from hogsend.storage.metadata import new_id
-from hogsend.validation import MAX_KEY, check_email, check_properties, check_text
+from hogsend.validation import NOBODYS, check_email, check_properties, check_user_id
 
 # A piece holds up to 1,500 locks, and the server has room for a few thousand in all.
 ONE_AT_A_TIME = 7_312_001
@@ -67,43 +68,48 @@ class Batch:
     refused: Sequence[tuple[int, str]]
 
 
-def judge(first_row: int, rows: Iterable[ImportRow]) -> tuple[list[Upsert], list[tuple[int, str]]]:
+def judge(
+    first_row: int, rows: Iterable[ImportRow], refused: Collection[str] = NOBODYS
+) -> tuple[list[Upsert], list[tuple[int, str]]]:
     """The rows that can be taken in, and (row number, reason) for those that cannot."""
     people: list[Upsert] = []
     errors: list[tuple[int, str]] = []
     for number, row in enumerate(rows, first_row):
         try:
-            people.append(_person(number, row))
+            people.append(_person(number, row, refused))
         except InvalidInput as error:
             errors.append((number, error.message))
     return people, errors
 
 
-def _person(number: int, row: ImportRow) -> Upsert:
+def _person(number: int, row: ImportRow, refused: Collection[str]) -> Upsert:
     if isinstance(row, str):
         raise InvalidInput("row", row)
     external_id, email, properties = row
     if external_id is None or external_id == "":
         raise InvalidInput("externalId", "Missing externalId")
-    check_text("externalId", external_id, MAX_KEY)
+    check_user_id("externalId", external_id, refused)
     if email is not None and email != "":
         try:
-            check_email("email", email)
+            email = check_email("email", email)
         except InvalidInput:
             raise InvalidInput("email", "Invalid email format") from None
-        email = email.strip().lower()
     check_properties("properties", properties)
     return Upsert(number, external_id, email or None, properties)
 
 
 async def take_in(
-    conn: AsyncConnection, clock: Clock, first_row: int, rows: Sequence[ImportRow]
+    conn: AsyncConnection,
+    clock: Clock,
+    first_row: int,
+    rows: Sequence[ImportRow],
+    refused: Collection[str] = NOBODYS,
 ) -> list[tuple[int, str]]:
     """Upsert the rows by external id, in the caller's transaction. Returns (row number, reason) of the bad ones.
 
     Takes the locks of every key, then of every contact, as `resolve` does for one.
     """
-    people, errors = judge(first_row, rows)
+    people, errors = judge(first_row, rows, refused)
     await conn.execute(text("SELECT pg_advisory_xact_lock(:one)"), {"one": ONE_AT_A_TIME})
     # The table may be a thousand times larger than when a plan was last kept.
     await conn.execute(text("SET LOCAL plan_cache_mode = force_custom_plan"))
@@ -211,7 +217,7 @@ async def _insert(conn: AsyncConnection, clock: Clock, people: Sequence[Upsert])
         },
     )
     emails = {person.email: made for made, person in zip(ids, people, strict=True) if person.email}
-    for email in await addresses_opted_out(conn, list(emails)):
+    for email in await refused_among(conn, list(emails)):
         await inherit_opt_outs(conn, clock, emails[email], email)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -26,6 +26,7 @@ from hogsend.storage.database import Database
 from hogsend.storage.metadata import new_id
 from hogsend.tables.contacts import import_batches, import_errors, import_jobs
 from hogsend.tables.realtime import ActivityKind
+from hogsend.validation import NOBODYS
 
 log = structlog.get_logger(__name__)
 
@@ -131,7 +132,7 @@ async def _take_piece(runtime: Runtime, job_id: UUID) -> bool:
             await _finish(conn, clock, job_id, "completed")
             return False
         rows = orjson.loads(piece.rows)
-        errors = await take_in(conn, clock, piece.first_row, rows)
+        errors = await take_in(conn, clock, piece.first_row, rows, runtime.settings.nobodys_ids)
         if errors:
             found = [{"job_id": job_id, "row": row, "error": error} for row, error in errors]
             await conn.execute(insert(import_errors), found)
@@ -185,13 +186,13 @@ async def errors_of(conn: AsyncConnection, job_id: UUID) -> list[tuple[int, str]
     return [(row.row, row.error) for row in rows]
 
 
-async def preview(database: Database, file: ImportFile) -> Preview:
+async def preview(database: Database, file: ImportFile, refused: Collection[str] = NOBODYS) -> Preview:
     """What `start_import` of this file would come to, if nothing changed meanwhile. Writes nothing."""
     result = Preview(total_rows=file.total_rows)
     claimed: set[str] = set()
     async with database.read() as conn:
         for piece in file.pieces:
-            people, errors = judge(piece.first_row, orjson.loads(piece.rows))
+            people, errors = judge(piece.first_row, orjson.loads(piece.rows), refused)
             todo = sort_out(people, await owners_of(conn, people), claimed)
             errors += todo.refused
             result.new += len(todo.new)

@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hogsend.addresses import delivery_address
 from hogsend.contacts.identity_keys import KINDS, Contact, KeyKind, Keys, key_subject
 from hogsend.storage.database import lock_subjects
 from hogsend.tables.contacts import contact_aliases, contacts
@@ -68,7 +69,7 @@ async def find_by(
     if external_id is not None:
         return (await owners(conn, Keys(external_id=external_id))).get("external_id")
     if email is not None:
-        return (await owners(conn, Keys(email=email.strip().lower()))).get("email")
+        return (await owners(conn, Keys(email=delivery_address(email)))).get("email")
     return None
 
 

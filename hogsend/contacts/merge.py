@@ -155,7 +155,7 @@ async def _merge_rows(conn: AsyncConnection, clock: Clock, survivor_id: UUID, lo
         if loser[kind] is not None and loser[kind] != survivor[kind]:
             await keep_as_alias(conn, clock, survivor_id, kind, loser[kind])
     if before["email"] is None and survivor["email"] is not None:
-        await address_changed(conn, clock, survivor_id, survivor["email"], had_one=False)
+        await address_changed(conn, clock, survivor_id, survivor["email"])
     return survivor
 
 

@@ -134,6 +134,5 @@ async def _take_on(call: _Call, contact: Contact, keys: Keys) -> Resolved:
     for kind, value in changes.aliases:
         linked = await keep_as_alias(conn, clock, contact_id, kind, value) or linked
     if "email" in changes.own:
-        had_one = contact["email"] is not None
-        await address_changed(conn, clock, contact_id, changes.own["email"], had_one=had_one)
+        await address_changed(conn, clock, contact_id, changes.own["email"])
     return Resolved(row, linked=linked)

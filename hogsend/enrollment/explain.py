@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hogsend.consent.suppression import Refusal, refusal
 from hogsend.decisions.reasons import Kind
 from hogsend.enrollment.condition_facts import ContactFacts
 from hogsend.enrollment.entry_history import entry_histories
@@ -23,13 +24,17 @@ from hogsend.tables.events import user_events
 
 @dataclass(frozen=True)
 class Explanation:
-    """`recorded` says that this is the verdict of `at`; else the guards were asked just now."""
+    """`recorded` says that this is the verdict of `at`; else the guards were asked just now.
+
+    `email_refusal`: why an email of the journey would be withheld now, whether the contact is let in or not.
+    """
 
     recorded: bool
     at: datetime
     enrolled: bool
     guards: tuple[Guard, ...]
     decision_id: UUID | None
+    email_refusal: Refusal | None
 
 
 async def explain_enrollment(
@@ -44,11 +49,16 @@ async def explain_enrollment(
     )
     if contact is None:
         raise NotFound("Contact")
+    withheld = None
+    if contact["email"] is not None:
+        withheld = await refusal(
+            conn, contact_id=contact_id, email=contact["email"], category=journey.category
+        )
     recorded = await _recorded(conn, journey, contact_id, event_id)
     if recorded is not None:
         guards = tuple(Guard.from_json(item) for item in recorded["detail"].get("guards", ()))
         return Explanation(
-            True, recorded["at"], recorded["kind"] == Kind.ENROLLED.value, guards, recorded["id"]
+            True, recorded["at"], recorded["kind"] == Kind.ENROLLED.value, guards, recorded["id"], withheld
         )
     event = None
     if event_id is not None:
@@ -65,7 +75,12 @@ async def explain_enrollment(
     known = await entry_histories(conn, contact_id, [journey])
     asked = await check_entry(journey, contact, known[journey.id], facts)
     return Explanation(
-        False, runtime.clock.now(), all(guard.outcome == "passed" for guard in asked), tuple(asked), None
+        False,
+        runtime.clock.now(),
+        all(guard.outcome == "passed" for guard in asked),
+        tuple(asked),
+        None,
+        withheld,
     )
 
 

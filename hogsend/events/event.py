@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from hogsend.errors import InvalidInput
-from hogsend.validation import MAX_KEY, MAX_NAME, check_email, check_properties, check_text
+from hogsend.validation import (
+    MAX_KEY,
+    MAX_NAME,
+    NOBODYS,
+    check_email,
+    check_properties,
+    check_text,
+    check_user_id,
+)
 
 
 @dataclass(frozen=True)
@@ -39,17 +47,20 @@ class Event:
     received_at: datetime
 
 
-def check_event(event: NewEvent) -> None:
-    """Raise `InvalidInput` for the first field that is wrong; after it, Postgres can store the event."""
+def check_event(event: NewEvent, refused: Collection[str] = NOBODYS) -> None:
+    """Raise `InvalidInput` for the first field that is wrong; after it, Postgres can store the event.
+
+    `refused`: ids that nobody means (`settings.nobodys_ids`).
+    """
     check_text("name", event.name, MAX_NAME)
     if not any((event.external_id, event.email, event.anonymous_id)):
         raise InvalidInput("email", "Say whose event it is: email or userId is required")
     if event.external_id is not None:
-        check_text("userId", event.external_id, MAX_KEY)
+        check_user_id("userId", event.external_id, refused)
     if event.email is not None:
         check_email("email", event.email)
     if event.anonymous_id is not None:
-        check_text("anonymousId", event.anonymous_id, MAX_KEY)
+        check_user_id("anonymousId", event.anonymous_id, refused)
     if event.idempotency_key is not None:
         check_text("idempotencyKey", event.idempotency_key, MAX_KEY)
     check_properties("eventProperties", event.properties)

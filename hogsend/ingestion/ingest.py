@@ -44,7 +44,7 @@ async def ingest(runtime: Runtime, event: NewEvent) -> IngestResult:
     Raises `InvalidInput` for what the sender got wrong. When this returns, the event is committed, and whatever
     it set in motion will happen, engine up or down.
     """
-    check_event(event)
+    check_event(event, runtime.settings.nobodys_ids)
     async with runtime.database.transaction() as conn:
         result = await ingest_in(conn, runtime, event)
     runtime.fault_point("after_ingest_commit")

@@ -95,7 +95,7 @@ async def preview_batch(runtime: Runtime, journey_id: str, people: Sequence[Pers
     for person in people:
         event = _trigger_event(journey, person, None)
         try:
-            check_event(event)
+            check_event(event, runtime.settings.nobodys_ids)
             async with runtime.database.engine.connect() as conn:
                 outcome = await ingest_in(conn, runtime, event)
                 await conn.rollback()

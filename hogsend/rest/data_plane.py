@@ -124,8 +124,9 @@ async def put_contact(runtime: Runtime, request: Request) -> tuple[int, Mapping[
     _check_person(body.email, body.user_id)
     properties = body.properties or {}
     check_properties("properties", properties)
+    keys = Keys.of(body.user_id, body.email, refused=runtime.settings.nobodys_ids)
     async with runtime.database.transaction() as conn:
-        resolved = await resolve(conn, runtime.clock, Keys.of(body.user_id, body.email), properties)
+        resolved = await resolve(conn, runtime.clock, keys, properties)
     return 200, {
         "id": str(resolved.contact["id"]),
         "created": resolved.created,

@@ -13,7 +13,7 @@ from prometheus_client import Counter
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import FormData
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
@@ -86,11 +86,22 @@ async def unsubscribe(request: Request) -> Response:
         return _page("problem", 400, expired=error.expired)
     if request.method != "POST":
         return _page("unsubscribe", email=reader.email, category=reader.category, token=token)
-    form = await request.form()
-    category = reader.category if form.get("scope") == "category" else None
-    source = "one-click" if "List-Unsubscribe" in form else "form"
+    form = await _form_or_none(request)
+    category = reader.category if form is not None and form.get("scope") == "category" else None
+    source = "form" if form is not None and "scope" in form else "one-click"
     await preferences.unsubscribe(runtime, reader, category=category, source=source)
     return _page("unsubscribed", email=reader.email, category=category, token=token)
+
+
+async def _form_or_none(request: Request) -> FormData | None:
+    """The form of a request; None where it cannot be read. Mail clients send what they like, and each click counts."""
+    try:
+        return await request.form()
+    except ClientDisconnect:
+        raise
+    except Exception as error:
+        log.info("unsubscribe_body_unread", error=type(error).__name__)
+        return None
 
 
 async def preference_centre(request: Request) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import binascii
 import hmac
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,6 +23,7 @@ from hogsend.ingestion.ingest import ingest
 from hogsend.rest.body import bounded
 from hogsend.rest.errors import JSONResponse, error_response
 from hogsend.runtime import Runtime
+from hogsend.validation import NOBODYS, is_nobodys
 
 log = structlog.get_logger(__name__)
 
@@ -62,7 +63,7 @@ async def posthog(request: Request) -> Response:
             "webhook_refused", provider="posthog", why="wrong secret" if secret else "no secret is set"
         )
         return error_response(401, REFUSED)
-    event = posthog_event(_object(await bounded(request)))
+    event = posthog_event(_object(await bounded(request)), runtime.settings.nobodys_ids)
     result = await ingest(runtime, event)
     exits = [
         {"journeyId": each.journey_id, "stateId": str(each.state_id), "exited": each.exited}
@@ -101,10 +102,11 @@ def _same(given: str, expected: str) -> bool:
     return hmac.compare_digest(given.encode(), expected.encode())
 
 
-def posthog_event(body: Mapping[str, Any]) -> NewEvent:
+def posthog_event(body: Mapping[str, Any], refused: Collection[str] = NOBODYS) -> NewEvent:
     """PostHog's words in ours. Raises `InvalidInput`.
 
-    A `distinct_id` of someone whom PostHog has not identified is an anonymous id of ours.
+    A `distinct_id` of someone whom PostHog has not identified is an anonymous id of ours. One that a broken client made
+    of nothing is left out where the event has an address.
     """
     event = _part(body, "event", required=True)
     name, distinct_id = event.get("event"), event.get("distinct_id")
@@ -114,13 +116,15 @@ def posthog_event(body: Mapping[str, Any]) -> NewEvent:
         raise InvalidInput("event.distinct_id", "event.distinct_id must be a non-empty string")
     properties = _part(event, "properties")
     email = _part(_part(body, "person"), "properties").get("email")
+    email = email if isinstance(email, str) and email.strip() else None
+    known = email is None or not is_nobodys(distinct_id, refused)
     identified = properties.get("$is_identified") is not False
     uuid = event.get("uuid")
     return NewEvent(
         name=name,
-        external_id=distinct_id if identified else None,
-        anonymous_id=None if identified else distinct_id,
-        email=email if isinstance(email, str) and email.strip() else None,
+        external_id=distinct_id if known and identified else None,
+        anonymous_id=distinct_id if known and not identified else None,
+        email=email,
         properties=properties,
         occurred_at=_instant(event.get("timestamp")),
         idempotency_key=f"posthog:{uuid}" if isinstance(uuid, str) and uuid else None,

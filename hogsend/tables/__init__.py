@@ -4,6 +4,7 @@ from hogsend.storage.metadata import metadata
 from hogsend.tables import (
     access,
     alerts,
+    consent,
     contacts,
     deadletters,
     decisions,
@@ -17,6 +18,7 @@ from hogsend.tables import (
 __all__ = [
     "access",
     "alerts",
+    "consent",
     "contacts",
     "deadletters",
     "decisions",

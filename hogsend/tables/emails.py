@@ -46,6 +46,7 @@ email_sends = Table(
     Column("reply_to", Text),
     Column("subject", Text, nullable=False),
     json("props", nullable=False, server_default=text("'{}'::jsonb"), comment="what a resend renders again"),
+    json("explicit", comment="what was asked for explicitly (to, subject …): a resend repeats it"),
     json("payload", comment="the message, rendered once and frozen: retries send the same bytes"),
     Column("status", Text, nullable=False),
     Column("refusal", Text, comment="the reason for which nothing was sent"),

@@ -21,7 +21,8 @@ async def why(
     runtime: Runtime, contact_id: UUID | None, category: str | None = "news", email: str = "ada@example.com"
 ) -> Reason | None:
     async with runtime.database.read() as conn:
-        return await suppression.refusal(conn, contact_id=contact_id, email=email, category=category)
+        refused = await suppression.refusal(conn, contact_id=contact_id, email=email, category=category)
+    return None if refused is None else refused.reason
 
 
 async def change(runtime: Runtime, what: Any, *args: Any, **values: Any) -> bool:

@@ -23,6 +23,7 @@ from hogsend.errors import InvalidInput, NotFound
 from hogsend.storage.database import Database
 from hogsend.tables.contacts import contacts, import_batches, import_errors
 from hogsend.tables.realtime import activity
+from hogsend.validation import NOBODYS
 
 
 class Crash(BaseException):
@@ -45,7 +46,10 @@ class Imports:
 
     async def work(self, job_id: UUID) -> None:
         runtime: Any = SimpleNamespace(
-            database=self.database, clock=self.clock, fault_point=lambda point: self.fault_point(point)
+            database=self.database,
+            clock=self.clock,
+            settings=SimpleNamespace(nobodys_ids=NOBODYS),
+            fault_point=lambda point: self.fault_point(point),
         )
         while True:
             try:

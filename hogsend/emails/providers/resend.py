@@ -12,6 +12,7 @@ import httpx
 import resend
 from resend.exceptions import NoContentError, ResendError
 
+from hogsend.addresses import ascii_address
 from hogsend.clock import Clock
 from hogsend.emails.providers.errors import OutcomeUnknown, ProviderError, ProviderRefused, TryLater
 from hogsend.emails.providers.message import Message
@@ -133,7 +134,7 @@ def _params(message: Message) -> dict[str, Any]:
     """The body of the request: the same bytes for the same message."""
     params: dict[str, Any] = {
         "from": message.from_email,
-        "to": [message.to],
+        "to": [ascii_address(message.to)],
         "subject": message.subject,
         "html": message.html,
         "text": message.text,

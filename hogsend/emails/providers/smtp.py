@@ -11,6 +11,7 @@ from email.message import EmailMessage
 from email.utils import parseaddr
 from urllib.parse import unquote, urlsplit
 
+from hogsend.addresses import ascii_address
 from hogsend.emails.providers.errors import OutcomeUnknown, ProviderRefused, TryLater
 from hogsend.emails.providers.message import Message
 from hogsend.settings import Settings, SettingsError
@@ -127,7 +128,7 @@ def _mime(message: Message, message_id: str) -> EmailMessage:
     mail = EmailMessage()
     name, address = parseaddr(message.from_email)
     mail["From"] = Address(name, addr_spec=address)
-    mail["To"] = message.to
+    mail["To"] = ascii_address(message.to)
     mail["Subject"] = message.subject
     mail["Message-ID"] = message_id
     if message.reply_to:

@@ -35,15 +35,17 @@ def compose(
     email_id: UUID,
     contact: Mapping[str, Any],
     journey_id: str | None = None,
+    own_address: bool = True,
 ) -> Composed:
     """Write one email. Pure CPU, and the same for the same arguments at the same instant.
 
     `contact` has `id` (None for an address that nobody holds), `external_id`, `email` and `properties`. What is
-    requested outranks what the template says. Raises `TemplateNotFound` and `RenderError`.
+    requested outranks what the template says. Not `own_address`: the email goes to an address that is not the
+    contact's, whose reader does not speak for the contact. Raises `TemplateNotFound` and `RenderError`.
     """
     category = request.category or runtime.templates.get(request.template).category
     base = runtime.settings.base_url
-    ways = _ways_out(runtime, email_id, contact, category)
+    ways = _ways_out(runtime, email_id, contact if own_address else {**contact, "id": None}, category)
     given = {"contact": _person(contact), "props": dict(request.props), "base_url": base, **ways}
     rendered = runtime.templates.render(request.template, given)
     page, links = track_links(rendered.html, email_id, base, runtime.settings.secret_key)

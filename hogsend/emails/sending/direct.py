@@ -121,7 +121,8 @@ async def resend_in(conn: AsyncConnection, runtime: Runtime, email_id: UUID) -> 
         send_key=f"resend:{email_id}:{again.all}",
         template=old["template_key"],
         reason=Reason.OPERATOR_ASKED,
-        to=(contact["email"] if contact else None) or old["to_email"],
+        to=_resent_to(old, contact),
+        subject=(old["explicit"] or {}).get("subject"),
         props=old["props"],
         category=old["category"],
         from_email=old["from_email"],
@@ -134,6 +135,13 @@ async def resend_in(conn: AsyncConnection, runtime: Runtime, email_id: UUID) -> 
     if prepared.refusal is None:
         await deliver_later(conn, runtime, prepared.email_id)
     return prepared
+
+
+def _resent_to(old: Record, contact: Record | None) -> str:
+    """Where the original went; where that was the contact's own address, the one that it has now."""
+    if (old["explicit"] or {}).get("to"):
+        return str(old["to_email"])
+    return (contact["email"] if contact else None) or str(old["to_email"])
 
 
 class SendStatus(StrEnum):

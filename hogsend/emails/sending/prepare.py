@@ -13,7 +13,8 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.consent.suppression import refusal
+from hogsend.addresses import delivery_address
+from hogsend.consent.suppression import Refusal, refusal
 from hogsend.decisions.ledger import record_decision
 from hogsend.decisions.reasons import Kind, Reason
 from hogsend.emails.sending.compose import Composed, compose
@@ -55,15 +56,18 @@ async def prepare(
     The id is random, since whoever knows it can open the pixel; what makes it one send is `send_key`.
     """
     email_id = secret_id()
-    to = (request.to or (contact["email"] if contact else None) or "").strip().lower()
-    composed = _compose(runtime, email_id, contact, to, request)
+    to = delivery_address(request.to or (contact["email"] if contact else None) or "")
+    own_address = contact is not None and contact["email"] == to
+    composed = _compose(runtime, email_id, contact, to, request, own_address)
     refused = await refusal(
         conn, contact_id=contact["id"] if contact else None, email=to, category=composed.category
     )
     if not to:
-        refused = Reason.NO_EMAIL_ADDRESS
+        refused = Refusal(Reason.NO_EMAIL_ADDRESS)
     now = runtime.clock.now()
-    row = _row(runtime, email_id, contact, to, request, composed, refused)
+    reason = None if refused is None else refused.reason
+    row = _row(runtime, email_id, contact, to, request, composed, reason)
+    row["explicit"] = _explicit(request, own_address)
     written = await conn.execute(
         pg_insert(email_sends)
         .values(row)
@@ -81,18 +85,45 @@ async def prepare(
             ],
         )
     await record_fact(conn, email_id=email_id, type="failed" if refused else "queued", at=now)
-    await decide_send(conn, row, Kind.SUPPRESSED if refused else Kind.SEND, refused or request.reason, now)
-    return PreparedSend(email_id, str(row["status"]), refused, True)
+    if refused is None:
+        await decide_send(conn, row, Kind.SEND, request.reason, now)
+    else:
+        await decide_send(conn, row, Kind.SUPPRESSED, refused.reason, now, detail=refused.detail())
+    return PreparedSend(email_id, str(row["status"]), reason, True)
+
+
+def _explicit(request: SendRequest, own_address: bool) -> dict[str, str]:
+    """What was asked for beside the template. The contact's own address is not: a resend follows the contact."""
+    asked = {
+        "to": None if own_address else request.to,
+        "subject": request.subject,
+        "from": request.from_email,
+        "reply_to": request.reply_to,
+        "category": request.category,
+    }
+    return {name: value for name, value in asked.items() if value is not None}
 
 
 def _compose(
-    runtime: Runtime, email_id: UUID, contact: Record | None, to: str, request: SendRequest
+    runtime: Runtime,
+    email_id: UUID,
+    contact: Record | None,
+    to: str,
+    request: SendRequest,
+    own_address: bool,
 ) -> Composed:
     person: Record = (
         contact if contact is not None else {"id": None, "external_id": None, "email": to, "properties": {}}
     )
     reader = {**person, "email": to}
-    return compose(runtime, request, email_id=email_id, contact=reader, journey_id=request.journey_id)
+    return compose(
+        runtime,
+        request,
+        email_id=email_id,
+        contact=reader,
+        journey_id=request.journey_id,
+        own_address=own_address,
+    )
 
 
 def _row(

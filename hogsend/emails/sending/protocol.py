@@ -3,7 +3,8 @@
 Three transactions, and the wire between the second and the third:
 
 1. `prepare` writes one `email_sends` row for a send key, with the message rendered and frozen.
-2. `deliver` looks once more (fence, suppression), counts the attempt and notes that its outcome is unknown.
+2. `deliver` looks once more (fence, consent), under the lock of the address; it counts the attempt and notes that
+   its outcome is unknown.
 3. It calls the provider with the row's id as `Idempotency-Key`: the same key and bytes, however often.
 4. It records what came back, whatever became of the run meanwhile, because the wire has no undo.
 """
@@ -19,7 +20,8 @@ import structlog
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.consent.suppression import refusal
+from hogsend.consent.ledger import address_lock
+from hogsend.consent.suppression import Refusal, refusal
 from hogsend.deadletters.actions import add_dead_letter
 from hogsend.decisions.reasons import Kind, Reason
 from hogsend.emails.providers import Message, OutcomeUnknown, ProviderRefused, TryLater
@@ -67,6 +69,7 @@ NOBODY = SendOwner()
 async def deliver(runtime: Runtime, email_id: UUID, owner: SendOwner = NOBODY) -> SendOutcome:
     """Bring one prepared send to its provider. Safe to call again at any time, from anywhere."""
     async with runtime.database.transaction() as conn:
+        await _lock_address(conn, email_id)
         await owner.check(conn)
         row: Record = (
             (await conn.execute(select(email_sends).where(email_sends.c.id == email_id).with_for_update()))
@@ -92,11 +95,18 @@ async def deliver(runtime: Runtime, email_id: UUID, owner: SendOwner = NOBODY) -
     return outcome
 
 
-async def _locked_again(conn: AsyncConnection, row: Record) -> Record:
-    """The send with its contact locked; while the wire was busy, a merge may have given it to another one.
+async def _lock_address(conn: AsyncConnection, email_id: UUID) -> None:
+    """A word about the address is either seen by the last look, or spoken after the attempt was counted."""
+    to = await conn.execute(select(email_sends.c.to_email).where(email_sends.c.id == email_id))
+    await lock_subjects(conn, [address_lock(to.scalar_one())])
 
-    A bounce may be waiting to be settled; its suppression needs this lock, and it comes before rows.
+
+async def _locked_again(conn: AsyncConnection, row: Record) -> Record:
+    """The send with its address and contact locked; while the wire was busy, a merge may have given it to another.
+
+    A bounce may be waiting to be settled; its suppression needs these locks, and they come before rows.
     """
+    await lock_subjects(conn, [address_lock(row["to_email"])])
     contact_id: UUID | None = row["contact_id"]
     while contact_id is not None:
         await lock_subjects(conn, [contact_id])
@@ -232,7 +242,7 @@ async def abandon(conn: AsyncConnection, runtime: Runtime, email_id: UUID) -> No
     if row["outcome_unknown"]:
         await _give_up(conn, runtime, row)
     else:
-        await _refuse(conn, runtime, row, Reason.RUN_ENDED)
+        await _refuse(conn, runtime, row, Refusal(Reason.RUN_ENDED))
 
 
 async def _give_up(conn: AsyncConnection, runtime: Runtime, row: Record) -> SendOutcome:
@@ -252,14 +262,14 @@ async def _give_up(conn: AsyncConnection, runtime: Runtime, row: Record) -> Send
     return outcome
 
 
-async def _refuse(conn: AsyncConnection, runtime: Runtime, row: Record, refused: Reason) -> SendOutcome:
+async def _refuse(conn: AsyncConnection, runtime: Runtime, row: Record, refused: Refusal) -> SendOutcome:
     now = runtime.clock.now()
     await conn.execute(
         update(email_sends)
         .where(email_sends.c.id == row["id"])
-        .values(refusal=refused.value, next_attempt_at=None, updated_at=now)
+        .values(refusal=refused.reason.value, next_attempt_at=None, updated_at=now)
     )
-    await record_fact(conn, email_id=row["id"], type="failed", at=now, detail=refused.value)
-    detail = {"earlier_attempts": row["attempts"]} if row["attempts"] else None
-    await decide_send(conn, row, Kind.SUPPRESSED, refused, now, detail=detail)
-    return SendOutcome("failed", row["id"], refused)
+    await record_fact(conn, email_id=row["id"], type="failed", at=now, detail=refused.reason.value)
+    detail = {"earlier_attempts": row["attempts"]} if row["attempts"] else {}
+    await decide_send(conn, row, Kind.SUPPRESSED, refused.reason, now, detail={**detail, **refused.detail()})
+    return SendOutcome("failed", row["id"], refused.reason)

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.clock import Clock
 from hogsend.consent import suppression
+from hogsend.consent.ledger import address_lock
 from hogsend.emails.tracking.status import climb
 from hogsend.realtime import activity
 from hogsend.storage.database import lock_subjects
@@ -78,8 +79,8 @@ async def record_fact(
     transaction. A `visit` that is a repeat is counted (`_count_repeat`), and is not a new fact.
     A complaint, and a bounce that is `hard`, suppress the address.
 
-    Locks the send's row; for a bounce or a complaint the contact's lock comes first, so a caller that already
-    holds the row must hold that lock too.
+    Locks the send's row; for a bounce or a complaint the locks of the address and the contact come first, so a caller
+    that already holds the row must hold those too.
     """
     if type in _ABOUT_THE_READER:
         await _lock_reader(conn, email_id)
@@ -158,10 +159,13 @@ async def _count_repeat(conn: AsyncConnection, email_id: UUID, type: str, at: da
 
 
 async def _lock_reader(conn: AsyncConnection, email_id: UUID) -> None:
-    found = await conn.execute(select(_sends.contact_id).where(_sends.id == email_id))
-    contact_id = found.scalar_one_or_none()
-    if contact_id is not None:
-        await lock_subjects(conn, [contact_id])
+    found = await conn.execute(select(_sends.contact_id, _sends.to_email).where(_sends.id == email_id))
+    send = found.one_or_none()
+    if send is None:
+        return
+    await lock_subjects(conn, [address_lock(send.to_email)])
+    if send.contact_id is not None:
+        await lock_subjects(conn, [send.contact_id])
 
 
 async def _is_known(conn: AsyncConnection, email_id: UUID, type: str) -> bool:

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.clock import Clock
 from hogsend.emails.tracking.delivery_events import apply_provider_event
+from hogsend.emails.tracking.provider_consent import hear_resend
 from hogsend.runtime import Runtime
 from hogsend.tables.emails import email_sends, provider_events
 
@@ -52,11 +53,12 @@ async def take_resend_event(runtime: Runtime, event_id: str, body: Mapping[str, 
     message_id = data.get("email_id") if isinstance(data.get("email_id"), str) else None
     async with runtime.database.transaction() as conn:
         known = await _keep(conn, runtime.clock, event_id, str(body.get("type")), message_id, fact, body)
+        heard = not known and await hear_resend(conn, runtime.clock, str(body.get("type")), data)
     outcome: Taken
     if known:
         outcome = "known"
     elif fact is None:
-        outcome = "ignored"
+        outcome = "recorded" if heard else "ignored"
     else:
         outcome = await _settle_one(runtime, event_id, _tagged(data))
     TAKEN.labels("resend", outcome).inc()

@@ -42,7 +42,8 @@ async def _file(input: ContactsImportInput) -> ImportFile:
 
 
 async def _would_import(info: Info, input: ContactsImportInput) -> Answer:
-    return {"preview": await preview(info.context.runtime.database, await _file(input))}
+    runtime = info.context.runtime
+    return {"preview": await preview(runtime.database, await _file(input), runtime.settings.nobodys_ids)}
 
 
 @strawberry.type

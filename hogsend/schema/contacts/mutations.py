@@ -136,6 +136,7 @@ class ContactMutation:
                 external_id=input.external_id,
                 email=input.email,
                 properties=_object(input.properties),
+                refused=runtime.settings.nobodys_ids,
             )
         return ContactCreatePayload(contact=await by_key(info.context, Contact, made["id"]))
 
@@ -174,6 +175,7 @@ class ContactMutation:
                 external_id=input.external_id,
                 email=input.email,
                 properties=_object(input.properties),
+                refused=runtime.settings.nobodys_ids,
             )
         return ContactUpsertPayload(
             contact=await by_key(info.context, Contact, found.contact["id"]),

@@ -8,6 +8,7 @@ from uuid import UUID
 import strawberry
 
 from hogsend.access.caller import Scope
+from hogsend.addresses import delivery_address
 from hogsend.graphql.fields import attribute, field, optional, wire_type
 from hogsend.graphql.ids import name_from
 from hogsend.graphql.mapping import Filter
@@ -140,7 +141,7 @@ class Suppression(Node, collection=SUPPRESSIONS, columns={"address": "email"}):
 class EmailFilter(
     Filter,
     filters={
-        "to_email": lambda address: address.strip().lower(),
+        "to_email": delivery_address,
         "journey_id": name_from("journey"),
     },
 ):

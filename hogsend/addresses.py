@@ -1,0 +1,55 @@
+"""Email addresses: which are taken, and how one is spelled as it is delivered to.
+
+Case, surrounding space, Unicode form and the two spellings of an international domain do not make another address.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import lru_cache
+
+LONGEST = 320
+
+
+class BadAddress(ValueError):
+    """No provider takes this address; the message says why."""
+
+
+def delivery_address(value: str) -> str:
+    """The one spelling of an address: lower case, composed characters, the domain in Unicode.
+
+    What is no address (an old row may hold anything) is trimmed and lower-cased, so that it equals itself.
+    """
+    spelled, _, wrong = _judged(value)
+    return spelled if wrong is None else value.strip().lower()
+
+
+def checked_address(value: str) -> str:
+    """The one spelling of an address. Raises `BadAddress` for one that no provider takes."""
+    spelled, _, wrong = _judged(value)
+    if wrong is not None:
+        raise BadAddress(wrong)
+    return spelled
+
+
+def ascii_address(value: str) -> str:
+    """The same for a provider that knows no international domains: the domain in its ASCII spelling."""
+    _, in_ascii, wrong = _judged(value)
+    return in_ascii if wrong is None else value
+
+
+@lru_cache(maxsize=8192)
+def _judged(value: str) -> tuple[str, str, str | None]:
+    """Its spelling, that with an ASCII domain, and what is wrong with it. Whoever sends events repeats addresses."""
+    # A tenth of a second, which only processes pay that meet an address.
+    from email_validator import EmailNotValidError, validate_email
+
+    if len(value) > LONGEST:
+        return "", "", f"it has more than {LONGEST} characters"
+    try:
+        # Domains for tests are as good as others: nothing is asked of the network.
+        found = validate_email(value.strip(), check_deliverability=False, test_environment=True, strict=True)
+    except EmailNotValidError as error:
+        return "", "", str(error)
+    local = unicodedata.normalize("NFC", found.local_part.lower())
+    return f"{local}@{found.domain.lower()}", f"{local}@{found.ascii_domain.lower()}", None

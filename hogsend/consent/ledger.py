@@ -1,0 +1,157 @@
+"""The consent ledger: opt-outs, opt-ins, complaints, bounces and suppressions, by the address that they are about.
+
+A word is about an address as it is delivered to, whoever holds it: it outlives the contact, merges, deletion and a
+change of address. Addresses are kept as a keyed hash, so that an erased person stays protected. The last word of each
+scope counts. Whoever needs an answer to hold until a commit has the lock of the address (`address_lock`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import LargeBinary, Text, bindparam, func, insert, literal, select
+from sqlalchemy.dialects.postgresql import ARRAY, distinct_on
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hogsend.addresses import delivery_address
+from hogsend.decisions.reasons import Reason
+from hogsend.tables.consent import consent_ledger
+
+ALL = "all"
+CATEGORY = "category:"
+COMPLAINT, BOUNCE, MANUAL = "complaint", "bounce", "manual"
+
+# In the order in which they are named where an address has several. Nothing at all is sent against these.
+SUPPRESSIONS: Mapping[str, Reason] = {
+    COMPLAINT: Reason.ADDRESS_COMPLAINED,
+    BOUNCE: Reason.ADDRESS_BOUNCED,
+    MANUAL: Reason.SUPPRESSED_BY_OPERATOR,
+}
+
+_l = consent_ledger.c
+
+
+@dataclass(frozen=True)
+class Word:
+    """The last word about one scope of an address. `seq` is its row in the ledger."""
+
+    scope: str
+    allowed: bool
+    source: str
+    evidence: Mapping[str, Any]
+    at: datetime
+    seq: int
+
+    def to_json(self) -> dict[str, Any]:
+        """As decisions and `explain` show it."""
+        return {"ledger": self.seq, "scope": self.scope, "source": self.source, "at": self.at.isoformat()}
+
+
+Words = Mapping[str, Word]
+
+
+def of_email(email_id: UUID | None) -> dict[str, Any]:
+    """Evidence: the email by which something was said. Never an address."""
+    return {} if email_id is None else {"email_id": str(email_id)}
+
+
+def of_contact(contact_id: UUID) -> dict[str, Any]:
+    """Evidence: the contact whose refusals are carried to another address."""
+    return {"contact_id": str(contact_id)}
+
+
+def category_scope(name: str) -> str:
+    return f"{CATEGORY}{name}"
+
+
+def address_lock(address: str) -> str:
+    """The subject that `lock_subjects` takes for an address: the same as that of the contact's key."""
+    return f"email:{delivery_address(address)}"
+
+
+def _hash(address: str) -> Any:
+    return func.consent_hash(literal(delivery_address(address), Text), type_=LargeBinary)
+
+
+_WORDS = (
+    select(_l.scope, _l.allowed, _l.source, _l.evidence, _l.at, _l.seq)
+    .ext(distinct_on(_l.scope))
+    .where(_l.address_hash == func.consent_hash(bindparam("address", type_=Text)))
+    .order_by(_l.scope, _l.seq.desc())
+)
+
+
+async def words_about(conn: AsyncConnection, address: str) -> dict[str, Word]:
+    """The last word of each scope that was ever spoken of, about one address."""
+    rows = await conn.execute(_WORDS, {"address": delivery_address(address)})
+    return {
+        row.scope: Word(row.scope, row.allowed, row.source, row.evidence, row.at, row.seq) for row in rows
+    }
+
+
+async def record_words(
+    conn: AsyncConnection,
+    at: datetime,
+    address: str,
+    said: Mapping[str, bool],
+    *,
+    source: str,
+    evidence: Mapping[str, Any] | None = None,
+) -> dict[str, bool]:
+    """Append what was said about an address, by scope, where it is not what the ledger says already.
+
+    Returns what was new. In the caller's transaction; take `address_lock` before, where two may speak at once.
+    """
+    known = await words_about(conn, address)
+    new = {
+        scope: allowed
+        for scope, allowed in said.items()
+        if (known[scope].allowed if scope in known else True) != allowed
+    }
+    if new:
+        digest = _hash(address)
+        rows = [
+            {"scope": scope, "allowed": allowed, "source": source, "evidence": dict(evidence or {}), "at": at}
+            for scope, allowed in new.items()
+        ]
+        await conn.execute(insert(consent_ledger).values([{**row, "address_hash": digest} for row in rows]))
+    return new
+
+
+def refusing(words: Words, category: str | None, *, transactional: bool) -> tuple[Reason, Word] | None:
+    """The word that forbids an email of this category, and its reason; None where none does."""
+    for scope, reason in SUPPRESSIONS.items():
+        if (word := words.get(scope)) is not None and not word.allowed:
+            return reason, word
+    if transactional:
+        return None
+    if (word := words.get(ALL)) is not None and not word.allowed:
+        return Reason.UNSUBSCRIBED_FROM_ALL, word
+    if category is not None:
+        word = words.get(category_scope(category))
+        if word is not None and not word.allowed:
+            return Reason.UNSUBSCRIBED_FROM_CATEGORY, word
+    return None
+
+
+async def refused_among(conn: AsyncConnection, addresses: Sequence[str]) -> set[str]:
+    """Those of `addresses` about which something is refused now. One statement."""
+    spoken = select(func.unnest(bindparam("addresses", type_=ARRAY(Text))).label("address")).subquery(
+        "spoken"
+    )
+    last = (
+        select(spoken.c.address, _l.scope, _l.allowed)
+        .ext(distinct_on(spoken.c.address, _l.scope))
+        .join_from(spoken, consent_ledger, _l.address_hash == func.consent_hash(spoken.c.address))
+        .order_by(spoken.c.address, _l.scope, _l.seq.desc())
+        .subquery("last")
+    )
+    rows = await conn.execute(
+        select(last.c.address).distinct().where(~last.c.allowed),
+        {"addresses": [delivery_address(address) for address in addresses]},
+    )
+    return set(rows.scalars())
