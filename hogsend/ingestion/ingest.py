@@ -25,8 +25,6 @@ from hogsend.tables.contacts import contacts
 from hogsend.tables.events import event_keys, user_events
 from hogsend.tables.realtime import ActivityKind
 
-# A step's event is the same whatever its person's keys are by now.
-_SAME_BY_NAME = ("posthog", "journey")
 _APPEND = insert(user_events).returning(user_events.c.seq)
 
 
@@ -135,20 +133,10 @@ async def _claim_key(
 ) -> UUID | None:
     """None where the key is new; else the event that has it. Waits for a transaction that holds the same key.
 
-    Raises `InvalidInput` where the key is another event's. PostHog's own ids are no sender's keys: it may tell an
-    event again with more in it.
+    By the contract of the data plane a key seen before changes nothing, whatever comes with it. An operator's key
+    raises `InvalidInput` where it was another event's.
     """
-    content = input_hash(
-        {
-            "name": event.name,
-            "userId": event.external_id,
-            "email": event.email,
-            "anonymousId": event.anonymous_id,
-            "properties": event.properties,
-            "contactProperties": event.contact_properties,
-            "occurredAt": event.occurred_at,
-        }
-    )
+    content = _content_hash(event) if event.source == "enroll" else None
     statement = (
         pg_insert(event_keys)
         .values(key=key, event_id=event_id, created_at=now, content_hash=content)
@@ -161,9 +149,20 @@ async def _claim_key(
         select(event_keys.c.event_id, event_keys.c.content_hash).where(event_keys.c.key == key)
     )
     first = found.one()
-    if event.source not in _SAME_BY_NAME and first.content_hash not in (None, content):
+    if content is not None and first.content_hash not in (None, content):
         raise reused()
     return UUID(str(first.event_id))
+
+
+def _content_hash(event: NewEvent) -> str:
+    return input_hash(
+        {
+            "name": event.name,
+            "userId": event.external_id,
+            "email": event.email,
+            "properties": event.properties,
+        }
+    )
 
 
 async def _store(

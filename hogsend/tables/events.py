@@ -44,6 +44,10 @@ event_keys = Table(
     Column("key", Text, primary_key=True),
     uuid("event_id", nullable=False),
     instant("created_at", nullable=False, index=True),
-    Column("content_hash", Text, comment="of the event: another one under the same key is an error"),
+    Column(
+        "content_hash",
+        Text,
+        comment="of what an operator asked for: another input under the same key is an error",
+    ),
     comment="Idempotency keys of events: their own table, so that events can be partitioned by time",
 )

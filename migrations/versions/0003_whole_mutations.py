@@ -62,7 +62,7 @@ def upgrade() -> None:
             "content_hash",
             sa.Text(),
             nullable=True,
-            comment="of the event: another one under the same key is an error",
+            comment="of what an operator asked for: another input under the same key is an error",
         ),
     )
     op.add_column(
