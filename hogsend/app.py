@@ -16,6 +16,7 @@ from starlette.middleware import Middleware
 from starlette.responses import RedirectResponse
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
+from hogsend.access.under_way import UnderWay
 from hogsend.boot import Project, load_project, open_runtime
 from hogsend.errors import HogsendError
 from hogsend.health import Uptime
@@ -81,8 +82,10 @@ def create_app(
             # Made now, so that what is wrong with them is said at start and not on the first request.
             opened.part(GraphQLServer)
             opened.part(Uptime)
+            under_way = opened.part(UnderWay)
             with _DrainOnSignal(opened):
                 yield
+            await under_way.drain()
 
     app = Starlette(
         routes=routes(settings),

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import RowMapping
 
+from hogsend.access.audit import note_interrupted
 from hogsend.analytics.captures import capture_waiting, captures_wait
 from hogsend.contacts.imports import IMPORT, give_up, run_import
 from hogsend.deadletters.actions import add_dead_letter
@@ -22,6 +23,7 @@ from hogsend.events.partitions import make_partitions
 from hogsend.execution.overdue_runs import redrive_overdue, wake_released
 from hogsend.runtime import Runtime
 from hogsend.storage.anchor import note_time
+from hogsend.tables.access import audit_intents
 from hogsend.tables.deadletters import DeadLetterSource
 from hogsend.tables.emails import email_sends
 from hogsend.tables.engine import jobs
@@ -33,7 +35,7 @@ HANDLERS: Mapping[str, Handler] = {
 }
 
 # Every table whose rows a process holds for a while.
-LEASED = (journey_states, email_sends, jobs)
+LEASED = (journey_states, email_sends, jobs, audit_intents)
 
 
 async def heartbeat(runtime: Runtime) -> None:
@@ -45,6 +47,8 @@ async def watchdog(runtime: Runtime) -> None:
     """Find what stalled: leases of the dead."""
     released = await release_dead_leases(runtime, LEASED)
     await wake_released(runtime, released.get(journey_states.name, ()))
+    if released.get(audit_intents.name):
+        await note_interrupted(runtime)
 
 
 async def somebody_may_be_dead(runtime: Runtime) -> bool:
@@ -67,6 +71,7 @@ SCHEDULE: tuple[Cron, ...] = (
     Cron("captures", timedelta(seconds=1), capture_waiting, captures_wait, timedelta(seconds=15)),
     Cron("partitions", timedelta(hours=1), make_partitions),
     Cron("retention", timedelta(hours=1), forget_old),
+    Cron("interrupted-mutations", timedelta(hours=1), note_interrupted),
 )
 
 

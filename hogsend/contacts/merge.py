@@ -58,7 +58,15 @@ async def merge(conn: AsyncConnection, clock: Clock, *, survivor_id: UUID, loser
 
 
 async def _end_doubled_runs(conn: AsyncConnection, clock: Clock, survivor_id: UUID, loser_id: UUID) -> None:
-    """One person is in a journey once: of two live runs of the same one, the survivor's goes on."""
+    """One person is in a journey once: of two live runs of the same one, the survivor's goes on.
+
+    Locks all runs that the merge may touch first, by id, as everywhere.
+    """
+    both = select(_states.id).where(
+        (_states.contact_id == loser_id)
+        | ((_states.contact_id == survivor_id) & _states.status.in_(LIVE_STATUSES))
+    )
+    await conn.execute(both.order_by(_states.id).with_for_update())
     mine = select(_states.journey_id).where(
         _states.contact_id == survivor_id, _states.status.in_(LIVE_STATUSES)
     )

@@ -41,6 +41,7 @@ class Reason(StrEnum):
     ALREADY_ENTERED = "already_entered"
     ENTERED_RECENTLY = "entered_recently"
     EMAILED_RECENTLY = "emailed_recently"
+    TRIGGER_CHAIN_TOO_LONG = "trigger_chain_too_long"
     # Waiting and resumed.
     SLEEPING = "sleeping"
     AWAITING_EVENT = "awaiting_event"

@@ -7,7 +7,7 @@ the provider's idempotency key keep this safe where a worker lost only its sessi
 
 from __future__ import annotations
 
-from collections import defaultdict
+import asyncio
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
@@ -31,6 +31,40 @@ async def sign_in(conn: AsyncConnection, owner: str) -> None:
     await conn.commit()
 
 
+class Presence:
+    """This process's own session that shows that it lives, beside the pool; made when something first rests on it."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._session: AsyncConnection | None = None
+        self._one_at_a_time = asyncio.Lock()
+
+    async def show(self) -> None:
+        """See that the session stands: what is held under this process's name is then not taken for a dead one's."""
+        async with self._one_at_a_time:
+            if self._session is not None and not await _is_lost(self._session):
+                return
+            await self.close()
+            session = await self._runtime.database.engine.connect()
+            try:
+                await session.run_sync(lambda conn: conn.detach())
+                await sign_in(session, self._runtime.owner)
+            except BaseException:
+                await session.close()
+                raise
+            self._session = session
+
+    async def close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+
+async def _is_lost(session: AsyncConnection) -> bool:
+    driver = (await session.get_raw_connection()).driver_connection
+    return driver is None or bool(driver.is_closed())
+
+
 async def others_hold_leases(runtime: Runtime, leased: Sequence[Table]) -> bool:
     """Whether another process holds a lease in one of the tables: it might be dead. One read, from their indexes."""
     wall = runtime.clock.wall()
@@ -49,7 +83,7 @@ async def release_dead_leases(runtime: Runtime, leased: Sequence[Table]) -> Mapp
 
     Returns the ids of the rows that may be taken up again, by table.
     """
-    released: defaultdict[str, list[UUID]] = defaultdict(list)
+    released: dict[str, list[UUID]] = {}
     wall = runtime.clock.wall()
     async with runtime.database.transaction() as conn:
         for table in leased:
@@ -58,21 +92,32 @@ async def release_dead_leases(runtime: Runtime, leased: Sequence[Table]) -> Mapp
                 .where(table.c.lease_owner.is_not(None), table.c.lease_until > wall)
                 .distinct()
             )
-            for owner in owners.scalars().all():
-                if owner != runtime.owner and await _is_gone(conn, owner):
-                    freed = await conn.execute(
-                        update(table)
-                        .where(table.c.lease_owner == owner, table.c.lease_until > wall)
-                        .values(lease_until=wall, lease_owner=None)
-                        .returning(table.c.id)
-                    )
-                    ids = freed.scalars().all()
-                    log.info("dead_leases_released", owner=owner, table=table.name, rows=len(ids))
-                    released[table.name] += ids
+            held = owners.scalars().all()
+            dead = [owner for owner in held if owner != runtime.owner and await is_gone(conn, owner)]
+            if dead:
+                # Rows are locked by id, as everywhere.
+                theirs = (
+                    select(table.c.id)
+                    .where(table.c.lease_owner.in_(dead), table.c.lease_until > wall)
+                    .order_by(table.c.id)
+                    .with_for_update()
+                    .cte()
+                )
+                freed = await conn.execute(
+                    update(table)
+                    .where(table.c.id == theirs.c.id)
+                    .values(lease_until=wall, lease_owner=None)
+                    .returning(table.c.id)
+                )
+                released[table.name] = list(freed.scalars())
+                log.info(
+                    "dead_leases_released", owners=dead, table=table.name, rows=len(released[table.name])
+                )
     return released
 
 
-async def _is_gone(conn: AsyncConnection, owner: str) -> bool:
+async def is_gone(conn: AsyncConnection, owner: str) -> bool:
+    """Whether no session shows that this process lives. Whoever asks holds its lock till the transaction's end."""
     taken = await conn.execute(
         text("SELECT pg_try_advisory_xact_lock(:space, hashtext(:owner))"),
         {"space": LOCK_SPACE, "owner": owner},

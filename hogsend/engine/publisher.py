@@ -96,9 +96,9 @@ class Publisher:
         return None if due_at is None else (due_at - wall).total_seconds()
 
     async def _note_started(self, conn: AsyncConnection) -> None:
-        """Last of all: it locks the rows of runs, and their first slices are waiting for those already."""
+        """Last of all: it locks the rows of runs, by id, and their first slices are waiting for those already."""
         if self._note_run is not None:
-            for run_id, engine_run_id in self._started.items():
+            for run_id, engine_run_id in sorted(self._started.items()):
                 await self._note_run(conn, run_id, engine_run_id)
 
     async def _deliver(self, conn: AsyncConnection, row: RowMapping) -> bool:

@@ -33,6 +33,7 @@ from hogsend.tables.journeys import LIVE_STATUSES, journey_states, journey_steps
 if TYPE_CHECKING:
     from hogsend.events.event import Event
 
+MOST_CHAINED = 10
 _states = journey_states.c
 _steps = journey_steps.c
 _LISTENING = (
@@ -80,6 +81,7 @@ async def exit_matching(conn: AsyncConnection, runtime: Runtime, event: Event, c
             _states.journey_id.in_(listening),
             _states.status.in_(LIVE_STATUSES),
         )
+        .order_by(_states.id)
         .with_for_update()
     )
     found = [(row, runtime.registry.get(row.journey_id)) for row in rows.all()]
@@ -220,6 +222,10 @@ async def enroll_matching(
 ) -> list[Enrollment]:
     """Reach one verdict for each journey that listens for this event, and record it with its reason."""
     journeys = runtime.registry.listening_to(event.name)
+    if event.depth > MOST_CHAINED:
+        kept_out = [_chained(journey.id, event) for journey in journeys]
+        await _record(conn, runtime, event, contact, kept_out, replayed)
+        return kept_out
     known = await entry_histories(conn, contact["id"], journeys)
     facts = _facts(conn, runtime, event, contact)
     asked = [(journey, await check_entry(journey, contact, known[journey.id], facts)) for journey in journeys]
@@ -232,6 +238,18 @@ async def enroll_matching(
     verdicts = [_enrollment(journey.id, guards, entered.get(journey.id)) for journey, guards in asked]
     await _record(conn, runtime, event, contact, verdicts, replayed)
     return verdicts
+
+
+def _chained(journey_id: str, event: Event) -> Enrollment:
+    """Journeys that trigger one another's events would go on for ever."""
+    guard = Guard(
+        "trigger chain",
+        Reason.TRIGGER_CHAIN_TOO_LONG,
+        "failed",
+        f"at most {MOST_CHAINED} events that journeys triggered from one another",
+        f"this is number {event.depth}",
+    )
+    return Enrollment(journey_id, False, guard.reason, None, (guard,))
 
 
 def _enrollment(journey_id: str, guards: Sequence[Guard], state_id: UUID | None) -> Enrollment:
@@ -277,6 +295,7 @@ def run_input(event: Event, contact: Record) -> dict[str, Any]:
             "name": event.name,
             "properties": dict(event.properties),
             "occurred_at": event.occurred_at.isoformat(),
+            **({"depth": event.depth} if event.depth else {}),
         },
         "user": {
             "id": str(contact["id"]),

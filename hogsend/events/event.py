@@ -22,7 +22,10 @@ from hogsend.validation import (
 
 @dataclass(frozen=True)
 class NewEvent:
-    """One event. One of `external_id`, `email`, `anonymous_id` says whose; `occurred_at` is aware, default now."""
+    """One event. `depth` counts the events that journeys triggered, one from the other, up to this one.
+
+    One of `external_id`, `email`, `anonymous_id` says whose; `occurred_at` is aware, default now.
+    """
 
     name: str
     external_id: str | None = None
@@ -33,6 +36,7 @@ class NewEvent:
     occurred_at: datetime | None = None
     idempotency_key: str | None = None
     source: str = "api"
+    depth: int = 0
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Event:
     properties: Mapping[str, Any]
     occurred_at: datetime
     received_at: datetime
+    depth: int = 0
 
 
 def check_event(event: NewEvent, refused: Collection[str] = NOBODYS) -> None:

@@ -27,6 +27,8 @@ from hogsend.storage.database import lock_subjects
 from hogsend.tables.events import user_events
 from hogsend.tables.journeys import journey_steps, journey_waits
 
+# Product time: journeys that start one another once a day are a schedule, not a loop.
+CHAIN_RESTS = timedelta(days=1)
 _steps = journey_steps.c
 
 
@@ -142,7 +144,7 @@ class LiveDriver:
             return
         async with self.runtime.database.transaction() as conn:
             await lock_person(conn, self.run.contact_id)
-            await self.run.lock_and_check(conn)
+            row = await self.run.lock_and_check(conn)
             contact = await self.run.contact(conn)
             result = await ingest_in(
                 conn,
@@ -155,6 +157,7 @@ class LiveDriver:
                     properties=properties,
                     idempotency_key=f"step:{self.run.run_id}:{step.key}",
                     source="journey",
+                    depth=_depth(row, self.runtime.clock.now()),
                 ),
             )
             now = self.runtime.clock.now()
@@ -254,6 +257,13 @@ def _event_json(row: RowMapping) -> dict[str, Any]:
         "properties": row["properties"],
         "occurred_at": row["occurred_at"].isoformat(),
     }
+
+
+def _depth(run: RowMapping, now: datetime) -> int:
+    """That of an event which this run triggers. Where the run took its time, a chain begins anew."""
+    if now - run["created_at"] >= CHAIN_RESTS:
+        return 1
+    return int(run["input"]["event"].get("depth", 0)) + 1
 
 
 def _deadline(step: Step) -> datetime:

@@ -48,7 +48,8 @@ async def redrive_overdue(runtime: Runtime) -> int:
             .limit(BATCH)
         )
         called = 0
-        for run in overdue.mappings().all():
+        # What is handed over is locked, by id.
+        for run in sorted(overdue.mappings().all(), key=lambda run: run["id"]):
             called += await _call(conn, runtime, run)
     if called:
         log.warning("overdue_runs_called_again", runs=called)

@@ -20,6 +20,7 @@ from strawberry.utils.str_converters import to_camel_case
 from hogsend.access.audit import Action, AuditAction, Origin, Resource, Trail, audited
 from hogsend.access.caller import Scope
 from hogsend.access.idempotency import Claim, once
+from hogsend.access.under_way import UnderWay
 from hogsend.errors import Conflict, Refusal
 from hogsend.graphql import ids
 from hogsend.graphql.codes import CONFLICTS, IDEMPOTENCY, error_codes
@@ -101,6 +102,7 @@ def mutation(
     cost: int = 10,
     preview: Preview | None = None,
     claims_key: bool = True,
+    several: bool = False,
 ) -> Callable[[Resolver], Any]:
     """Declare a mutation with the payload `answers`; its resolver has one of two shapes.
 
@@ -113,14 +115,22 @@ def mutation(
     (`named_by_id`, `named_by`; None where it names none), for the row of a mutation that is refused; what carries the
     mutation out calls `audit` in its transaction. `preview`, `async def (info, input) -> Answer`, answers a dry run in
     the resolver's place; the key stays free. `claims_key=False` says that the `idempotency_key` of the input is
-    not for us: the action that the resolver calls keeps it.
+    not for us: the action that the resolver calls keeps it. `several` is True where the effect is more than one
+    transaction, or reaches outside: its intent is on record before the first.
     """
 
     def declare(function: Resolver) -> Any:
         hints = get_type_hints(function, include_extras=True)
         audit_action, named = AuditAction(*audits[:2]), audits[2]
         made = _Mutation(
-            function, answers, hints["input"], audit_action, named, preview, takes_claim="claim" in hints
+            function,
+            answers,
+            hints["input"],
+            audit_action,
+            named,
+            preview,
+            takes_claim="claim" in hints,
+            several=several,
         )
         made.check(hints["return"], claims_key)
 
@@ -161,6 +171,7 @@ class _Mutation:
     named: Named | None
     preview: Preview | None
     takes_claim: bool
+    several: bool
 
     @property
     def codes(self) -> type[Enum]:
@@ -190,6 +201,10 @@ class _Mutation:
             raise TypeError(f"{name}: {'; '.join(broken)}")
 
     async def run(self, root: Any, info: Info, input: Any) -> Any:
+        """To its end, whoever still listens for the answer."""
+        return await info.context.runtime.part(UnderWay).whole(self._on_record(root, info, input))
+
+    async def _on_record(self, root: Any, info: Info, input: Any) -> Any:
         """Inside its audit trail; nothing that was read before it is used again after it."""
         context = info.context
         context.forget()
@@ -197,7 +212,14 @@ class _Mutation:
         origin = Origin(context.caller, context.ip_address, context.request_id)
         named = None if self.named is None else self.named(input)
         try:
-            async with audited(runtime, origin, self.audit_action, operation, resource_id=named) as trail:
+            async with audited(
+                runtime,
+                origin,
+                self.audit_action,
+                operation,
+                resource_id=named,
+                several=self.several and not getattr(input, "dry_run", False),
+            ) as trail:
                 try:
                     return await self._answer(root, info, input, trail)
                 except Refusal as error:

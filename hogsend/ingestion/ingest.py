@@ -10,6 +10,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hogsend.access.idempotency import input_hash, reused
 from hogsend.contacts.identity_keys import Keys
 from hogsend.contacts.resolve import resolve
 from hogsend.engine.outbox import CAPTURE, publish_later
@@ -56,7 +57,7 @@ async def ingest_in(conn: AsyncConnection, runtime: Runtime, event: NewEvent) ->
     now = runtime.clock.now()
     event_id = new_id()
     if event.idempotency_key is not None:
-        seen = await _claim_key(conn, event.idempotency_key, event_id, now)
+        seen = await _claim_key(conn, event, event.idempotency_key, event_id, now)
         if seen is not None:
             return IngestResult(stored=False, event_id=seen)
     keys = Keys.checked(event.external_id, event.email, event.anonymous_id)
@@ -91,6 +92,7 @@ async def replay(runtime: Runtime, event_id: UUID) -> IngestResult:
             properties=row["properties"],
             occurred_at=row["occurred_at"],
             received_at=row["received_at"],
+            depth=row["depth"],
         )
         exits, enrollments = await react(conn, runtime, event, contact, replayed=True)
         return IngestResult(True, event.id, contact["id"], tuple(exits), tuple(enrollments))
@@ -126,18 +128,41 @@ async def _locked_contact(conn: AsyncConnection, contact_id: UUID) -> Record:
         contact_id = row["merged_into"]
 
 
-async def _claim_key(conn: AsyncConnection, key: str, event_id: UUID, now: datetime) -> UUID | None:
-    """None where the key is new; else the event that has it. Waits for a transaction that holds the same key."""
+async def _claim_key(
+    conn: AsyncConnection, event: NewEvent, key: str, event_id: UUID, now: datetime
+) -> UUID | None:
+    """None where the key is new; else the event that has it. Waits for a transaction that holds the same key.
+
+    By the contract of the data plane a key seen before changes nothing, whatever comes with it. An operator's key
+    raises `InvalidInput` where it was another event's.
+    """
+    content = _content_hash(event) if event.source == "enroll" else None
     statement = (
         pg_insert(event_keys)
-        .values(key=key, event_id=event_id, created_at=now)
+        .values(key=key, event_id=event_id, created_at=now, content_hash=content)
         .on_conflict_do_nothing()
         .returning(event_keys.c.key)
     )
     if (await conn.execute(statement)).scalar_one_or_none() is not None:
         return None
-    found = await conn.execute(select(event_keys.c.event_id).where(event_keys.c.key == key))
-    return UUID(str(found.scalar_one()))
+    found = await conn.execute(
+        select(event_keys.c.event_id, event_keys.c.content_hash).where(event_keys.c.key == key)
+    )
+    first = found.one()
+    if content is not None and first.content_hash not in (None, content):
+        raise reused()
+    return UUID(str(first.event_id))
+
+
+def _content_hash(event: NewEvent) -> str:
+    return input_hash(
+        {
+            "name": event.name,
+            "userId": event.external_id,
+            "email": event.email,
+            "properties": event.properties,
+        }
+    )
 
 
 async def _store(
@@ -153,9 +178,10 @@ async def _store(
         "idempotency_key": event.idempotency_key,
         "occurred_at": occurred_at,
         "received_at": now,
+        "depth": event.depth,
     }
     seq = (await conn.execute(_APPEND, row)).scalar_one()
     await activity.record(
         conn, at=occurred_at, kind=ActivityKind.EVENT, type="received", ref_id=event_id, contact_id=contact_id
     )
-    return Event(event_id, seq, event.name, event.properties, occurred_at, now)
+    return Event(event_id, seq, event.name, event.properties, occurred_at, now, event.depth)

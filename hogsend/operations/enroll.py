@@ -7,12 +7,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hogsend.decisions.reasons import Kind
 from hogsend.errors import InvalidInput
 from hogsend.events.event import NewEvent, check_event
-from hogsend.ingestion.ingest import IngestResult, ingest, ingest_in
+from hogsend.ingestion.ingest import IngestResult, ingest_in
 from hogsend.journeys.definition import Journey
 from hogsend.operations.switch import find_journey
 from hogsend.runtime import Runtime
+from hogsend.tables.decisions import decisions
 
 MAX_BATCH = 500
 
@@ -28,20 +33,30 @@ class Person:
 
 @dataclass(frozen=True)
 class Enrolled:
-    """`reason` says why somebody was not taken in: a `Reason`, or what was wrong with the input."""
+    """`reason` says why somebody was taken in or not: a `Reason`, or what was wrong with the input."""
 
     external_id: str
     enrolled: bool
     reason: str | None = None
     state_id: UUID | None = None
+    event_id: UUID | None = None
 
 
-async def enroll(
-    runtime: Runtime, journey_id: str, person: Person, *, idempotency_key: str | None = None
-) -> IngestResult:
-    """Let the journey's trigger event happen to a person; guards apply as to any other event."""
-    journey = find_journey(runtime, journey_id)
-    return await ingest(runtime, _trigger_event(journey, person, idempotency_key))
+async def enroll_in(
+    conn: AsyncConnection,
+    runtime: Runtime,
+    journey_id: str,
+    person: Person,
+    *,
+    idempotency_key: str | None = None,
+) -> Enrolled:
+    """Let the journey's trigger event happen to a person, in the caller's transaction; guards apply as ever.
+
+    The same key again has the same verdict: the one that was recorded then.
+    """
+    event = _trigger_event(find_journey(runtime, journey_id), person, idempotency_key)
+    check_event(event)
+    return await _verdict(conn, journey_id, person, await ingest_in(conn, runtime, event))
 
 
 def _trigger_event(journey: Journey, person: Person, idempotency_key: str | None) -> NewEvent:
@@ -58,18 +73,23 @@ def _trigger_event(journey: Journey, person: Person, idempotency_key: str | None
 async def enroll_batch(
     runtime: Runtime, journey_id: str, people: Sequence[Person], *, idempotency_key: str | None = None
 ) -> list[Enrolled]:
-    """Enroll 1 to 500 people, each in a transaction of their own; one bad row does not stop the rest."""
+    """Enroll 1 to 500 people, each in a transaction of their own; one bad row does not stop the rest.
+
+    With the same key again it goes on where it stopped, and answers for everybody.
+    """
     find_journey(runtime, journey_id)
     _check_size(people)
     results: list[Enrolled] = []
     for index, person in enumerate(people):
         key = f"{idempotency_key}:{index}" if idempotency_key else None
         try:
-            outcome = await enroll(runtime, journey_id, person, idempotency_key=key)
+            async with runtime.database.transaction() as conn:
+                done = await enroll_in(conn, runtime, journey_id, person, idempotency_key=key)
         except InvalidInput as error:
             results.append(Enrolled(person.external_id, False, error.message))
             continue
-        results.append(_verdict(journey_id, person, outcome))
+        runtime.fault_point("after_ingest_commit")
+        results.append(done)
     return results
 
 
@@ -78,12 +98,26 @@ def _check_size(people: Sequence[Person]) -> None:
         raise InvalidInput("users", f"users must hold 1 to {MAX_BATCH} entries")
 
 
-def _verdict(journey_id: str, person: Person, outcome: IngestResult) -> Enrolled:
+async def _verdict(conn: AsyncConnection, journey_id: str, person: Person, outcome: IngestResult) -> Enrolled:
     mine = next((e for e in outcome.enrollments if e.journey_id == journey_id), None)
-    if mine is None:
-        return Enrolled(person.external_id, False, "already_ingested")
+    if mine is not None:
+        return Enrolled(person.external_id, mine.enrolled, mine.reason.value, mine.state_id, outcome.event_id)
+    made = decisions.c
+    recorded = await conn.execute(
+        select(made.kind, made.reason, made.state_id)
+        .where(
+            made.event_id == outcome.event_id,
+            made.journey_id == journey_id,
+            made.kind.in_((Kind.ENROLLED.value, Kind.SKIPPED.value)),
+        )
+        .order_by(made.seq)
+        .limit(1)
+    )
+    row = recorded.one_or_none()
+    if row is None:
+        return Enrolled(person.external_id, False, "already_ingested", event_id=outcome.event_id)
     return Enrolled(
-        person.external_id, mine.enrolled, None if mine.enrolled else mine.reason.value, mine.state_id
+        person.external_id, row.kind == Kind.ENROLLED.value, row.reason, row.state_id, outcome.event_id
     )
 
 
@@ -97,11 +131,10 @@ async def preview_batch(runtime: Runtime, journey_id: str, people: Sequence[Pers
         try:
             check_event(event, runtime.settings.nobodys_ids)
             async with runtime.database.engine.connect() as conn:
-                outcome = await ingest_in(conn, runtime, event)
+                verdict = await _verdict(conn, journey_id, person, await ingest_in(conn, runtime, event))
                 await conn.rollback()
         except InvalidInput as error:
             results.append(Enrolled(person.external_id, False, error.message))
             continue
-        verdict = _verdict(journey_id, person, outcome)
-        results.append(replace(verdict, state_id=None))
+        results.append(replace(verdict, state_id=None, event_id=None))
     return results

@@ -45,6 +45,25 @@ audit_logs = Table(
     Index("ix_audit_logs_action", "action", text("created_at DESC"), text("id DESC")),
 )
 
+audit_intents = Table(
+    "audit_intents",
+    metadata,
+    uuid("id", primary_key=True, comment="of the audit row that it becomes"),
+    instant("created_at", nullable=False),
+    Column("actor", Text, nullable=False),
+    uuid("actor_key_id"),
+    Column("action", Text, nullable=False),
+    Column("resource", Text, nullable=False),
+    Column("resource_id", Text),
+    json("detail"),
+    Column("ip_address", Text),
+    Column("request_id", Text),
+    Column("lease_owner", Text, comment="the process; null where it died"),
+    instant("lease_until", comment="real time"),
+    Index("ix_audit_intents_leased", "lease_owner", postgresql_where=text("lease_owner IS NOT NULL")),
+    comment="Mutations of several transactions that have begun; each row goes when its audit row is written",
+)
+
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
@@ -54,4 +73,6 @@ idempotency_keys = Table(
     json("answer", comment="null while the first call is under way"),
     instant("lease_until", comment="real time: after it an unanswered key may be tried again"),
     instant("created_at", nullable=False, index=True),
+    Column("lease_owner", Text, comment="the process that has the effect"),
+    uuid("claim", comment="which of its calls: an answer of another one is not kept"),
 )

@@ -68,6 +68,7 @@ email_sends = Table(
     instant("complained_at"),
     instant("created_at", nullable=False),
     instant("updated_at", nullable=False),
+    Column("request_hash", Text, comment="of what was asked under the send key: another request is an error"),
     one_of("status", STATUSES),
     Index("ix_email_sends_created", text("created_at DESC"), text("id DESC")),
     Index("ix_email_sends_contact", "contact_id", text("created_at DESC"), text("id DESC")),

@@ -1,6 +1,6 @@
 """What happened, as it was reported."""
 
-from sqlalchemy import BigInteger, Column, Identity, Index, Table, Text, text
+from sqlalchemy import BigInteger, Column, Identity, Index, SmallInteger, Table, Text, text
 
 from hogsend.storage.metadata import instant, json, metadata, uuid
 
@@ -22,6 +22,13 @@ user_events = Table(
     Column("source", Text, nullable=False, server_default=text("'api'")),
     Column("idempotency_key", Text),
     instant("received_at", nullable=False),
+    Column(
+        "depth",
+        SmallInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="how many events journeys triggered, one from the other, up to this one",
+    ),
     Index("ix_user_events_contact_seq", "contact_id", "seq"),
     Index("ix_user_events_contact_name", "contact_id", "name", "seq"),
     Index("ix_user_events_contact", "contact_id", text("occurred_at DESC"), text("id DESC")),
@@ -37,5 +44,10 @@ event_keys = Table(
     Column("key", Text, primary_key=True),
     uuid("event_id", nullable=False),
     instant("created_at", nullable=False, index=True),
+    Column(
+        "content_hash",
+        Text,
+        comment="of what an operator asked for: another input under the same key is an error",
+    ),
     comment="Idempotency keys of events: their own table, so that events can be partitioned by time",
 )

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hogsend.access.idempotency import input_hash, reused
 from hogsend.contacts.lookup import find, find_by, lock_contact
 from hogsend.decisions.reasons import Reason
 from hogsend.emails.sending.job import deliver_later
@@ -62,14 +63,24 @@ async def send_in(
     if contact is not None and not (asked.to or contact["email"]):
         raise NotFound("Email address")
     send_key = f"api:{key}" if key else f"api:{new_id()}"
-    request = SendRequest(**vars(asked), send_key=send_key, reason=reason)
+    hashed = input_hash(vars(asked))
+    request = SendRequest(**vars(asked), send_key=send_key, reason=reason, request_hash=hashed)
     try:
         prepared = await prepare(conn, runtime, contact, request)
     except RenderError as error:
         raise InvalidInput("props", error.message, code="RENDERING_FAILED") from error
-    if prepared.created and prepared.refusal is None:
+    if not prepared.created:
+        await _check_same(conn, prepared.email_id, hashed)
+    elif prepared.refusal is None:
         await deliver_later(conn, runtime, prepared.email_id)
     return prepared
+
+
+async def _check_same(conn: AsyncConnection, email_id: UUID, hashed: str) -> None:
+    """Raise `InvalidInput` where a key's send was asked for in other words: it is another email."""
+    first = await conn.execute(select(_sends.request_hash).where(_sends.id == email_id))
+    if first.scalar_one() not in (None, hashed):
+        raise reused()
 
 
 async def _recipient(conn: AsyncConnection, asked: EmailRequest) -> Record | None:

@@ -157,6 +157,7 @@ def _row(
         "next_attempt_at": None if refused else runtime.clock.wall(),
         "provider": runtime.provider.name,
         "resend_of": request.resend_of,
+        "request_hash": request.request_hash,
         "created_at": now,
         "updated_at": now,
     }

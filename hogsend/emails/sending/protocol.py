@@ -11,7 +11,7 @@ Three transactions, and the wire between the second and the third:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Literal
 from uuid import UUID
@@ -88,7 +88,9 @@ async def deliver(runtime: Runtime, email_id: UUID, owner: SendOwner = NOBODY) -
     async with runtime.database.transaction() as conn:
         row = await _locked_again(conn, row)
         await owner.lock(conn)
-        await _record(conn, runtime, row, outcome, unknown=row["outcome_unknown"] or was_accepted is None)
+        unknown = row["outcome_unknown"] or was_accepted is None
+        if not await _record(conn, runtime, row, outcome, unknown=unknown):
+            return outcome if outcome.state == "sent" else _superseded(outcome)
         if outcome.state != "later":
             await owner.on_outcome(conn, outcome)
     runtime.fault_point("after_send_recorded")
@@ -182,7 +184,8 @@ async def _call_provider(runtime: Runtime, row: Record) -> tuple[SendOutcome, bo
 
 async def _record(
     conn: AsyncConnection, runtime: Runtime, row: Record, outcome: SendOutcome, *, unknown: bool
-) -> None:
+) -> bool:
+    """False where a later attempt has begun: its answer counts. An acceptance counts, however late, unless known."""
     now = runtime.clock.now()
     email_id: UUID = row["id"]
     values: dict[str, Any] = {
@@ -198,16 +201,28 @@ async def _record(
         }
     else:
         values |= {"next_attempt_at": None, "outcome_unknown": False, "message_id": outcome.message_id}
-    await conn.execute(update(email_sends).where(email_sends.c.id == email_id).values(values))
+    sends = email_sends.c
+    open_still = [sends.id == email_id, sends.message_id.is_(None)]
+    if outcome.state != "sent":
+        open_still.append(sends.attempts == row["attempts"] + 1)
+    recorded = await conn.execute(update(email_sends).where(*open_still).values(values))
+    if recorded.rowcount == 0:
+        log.warning("late_answer_ignored", email_id=str(email_id), state=outcome.state, error=outcome.error)
+        return False
     if outcome.state == "later":
         log.warning("send_retried_later", email_id=str(email_id), error=outcome.error)
-        return
+        return True
     await record_fact(conn, email_id=email_id, type=outcome.state, at=now, detail=outcome.error)
     if outcome.state == "sent" and outcome.message_id is not None:
         await decide_send(conn, row, Kind.SENT, Reason.PROVIDER_ACCEPTED, now)
         await match_provider_events(conn, runtime.clock, outcome.message_id, email_id)
     else:
         await _fail(conn, runtime, row, outcome)
+    return True
+
+
+def _superseded(outcome: SendOutcome) -> SendOutcome:
+    return replace(outcome, state="later", reason=Reason.RETRYING_SEND, retry_in=LEASE)
 
 
 async def _fail(conn: AsyncConnection, runtime: Runtime, row: Record, outcome: SendOutcome) -> None:

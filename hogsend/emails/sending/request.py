@@ -35,3 +35,4 @@ class SendRequest(EmailRequest):
     step_key: str | None = None
     event_id: UUID | None = None
     resend_of: UUID | None = None
+    request_hash: str | None = None

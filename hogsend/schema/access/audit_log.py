@@ -62,6 +62,7 @@ described_enum(
         Outcome.OK: "It was done.",
         Outcome.REFUSED: "It was not done: the input was wrong, or the key lacks the scope.",
         Outcome.FAILED: "It was not done: an internal error.",
+        Outcome.INTERRUPTED: "Its process died on the way: a part of it may be done. The same key goes on with it.",
     },
 )
 

@@ -146,6 +146,7 @@ class AlertMutation:
         audits=(Action.UPDATE, Resource.ALERT_RULE, named_by_id(AlertRule.prefix)),
         description="Tell a rule's channel what the rule sees now, marked as a test. Nothing fires.",
         cost=100,
+        several=True,
     )
     async def alert_rule_test(self, info: Info, input: AlertRuleTestInput, claim: Claim) -> Answer:
         return asdict(await send_test(info.context.runtime, _key(input.id)))

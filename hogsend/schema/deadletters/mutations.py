@@ -143,6 +143,7 @@ class DeadLetterMutation:
         description="Retry many dead letters, each for itself; one that is refused does not stop the others.",
         cost=100,
         preview=_would_retry,
+        several=True,
     )
     async def dead_letters_retry(self, info: Info, input: DeadLettersRetryInput, claim: Claim) -> Answer:
         return _kept(await retry_many(info.context.runtime, _retries(input)))

@@ -115,7 +115,8 @@ class EmailMutation:
         description="Send one email now. Suppression and preferences hold, as for every send.",
     )
     async def email_send(self, info: Info, input: EmailSendInput, claim: Claim) -> Answer:
-        return await _send(info.context, input.request(), claim)
+        key = input.idempotency_key
+        return await _send(info.context, input.request(), claim, f"emailSend:{key}" if key else None)
 
     @mutation(
         EmailResendPayload,
@@ -149,13 +150,15 @@ class EmailMutation:
             subject=f"[Test] {template.name}",
             category="transactional",
         )
-        return await _send(info.context, request, claim)
+        key = input.idempotency_key
+        return await _send(info.context, request, claim, f"templateSendTest:{key}" if key else None)
 
 
-async def _send(context: Context, request: EmailRequest, claim: Claim) -> Answer:
+async def _send(context: Context, request: EmailRequest, claim: Claim, key: str | None) -> Answer:
+    """The key is the send's too, which is kept for longer than the key's answer."""
     runtime = context.runtime
     async with runtime.database.transaction() as conn:
-        prepared = await send_in(conn, runtime, request, key=None, reason=Reason.OPERATOR_ASKED)
+        prepared = await send_in(conn, runtime, request, key=key, reason=Reason.OPERATOR_ASKED)
         return await _answered(conn, claim, prepared, about=prepared.email_id)
 
 

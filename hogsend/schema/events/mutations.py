@@ -12,12 +12,12 @@ from strawberry.scalars import JSON
 from hogsend.access.audit import Action, Resource, audit
 from hogsend.access.caller import Scope
 from hogsend.access.idempotency import Claim
-from hogsend.events.event import NewEvent
+from hogsend.events.event import NewEvent, check_event
 from hogsend.graphql.context import Context, Info
 from hogsend.graphql.mutations import Answer, idempotency_key, mutation, part, payload, sample_of
 from hogsend.graphql.node import by_key
 from hogsend.graphql.rows import to_one
-from hogsend.ingestion.ingest import ingest
+from hogsend.ingestion.ingest import ingest_in
 from hogsend.ingestion.replay_events import (
     MOST_AT_ONCE,
     Chosen,
@@ -173,7 +173,12 @@ class EventMutation:
         description="Take an event in, with everything that follows from it, in one transaction.",
     )
     async def event_ingest(self, info: Info, input: EventIngestInput) -> EventIngestPayload:
-        result = await ingest(info.context.runtime, input.event())
+        runtime, event = info.context.runtime, input.event()
+        check_event(event)
+        async with runtime.database.transaction() as conn:
+            result = await ingest_in(conn, runtime, event)
+            await audit(conn, resource_id=result.event_id, detail={"stored": result.stored})
+        runtime.fault_point("after_ingest_commit")
         return EventIngestPayload(
             stored=result.stored,
             event=await by_key(info.context, Event, result.event_id),
@@ -191,6 +196,7 @@ class EventMutation:
         "twice, and open waits are not satisfied by what happened before them.",
         cost=100,
         preview=_would_replay,
+        several=True,
     )
     async def events_replay(self, info: Info, input: EventsReplayInput, claim: Claim) -> Answer:
         runtime = info.context.runtime

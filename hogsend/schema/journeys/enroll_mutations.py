@@ -8,14 +8,14 @@ from uuid import UUID
 import strawberry
 from strawberry.scalars import JSON
 
-from hogsend.access.audit import Action, Resource
+from hogsend.access.audit import Action, Resource, audit
 from hogsend.access.caller import Scope
 from hogsend.access.idempotency import Claim
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context, Info
 from hogsend.graphql.mutations import Answer, idempotency_key, mutation, named_by_id, part, payload
 from hogsend.graphql.node import by_key
-from hogsend.operations.enroll import MAX_BATCH, Enrolled, Person, enroll, enroll_batch, preview_batch
+from hogsend.operations.enroll import MAX_BATCH, Enrolled, Person, enroll_batch, enroll_in, preview_batch
 from hogsend.schema.decisions.enums import Reason
 from hogsend.schema.events.types import Event
 from hogsend.schema.journeys.runs import JourneyState
@@ -100,7 +100,12 @@ def _person(user: JourneyEnrollInput | JourneyEnrollUser) -> Person:
 def _kept(results: list[Enrolled]) -> Answer:
     return {
         "results": [
-            {"user_id": one.external_id, "enrolled": one.enrolled, "reason": one.reason} for one in results
+            {
+                "user_id": one.external_id,
+                "enrolled": one.enrolled,
+                "reason": None if one.enrolled else one.reason,
+            }
+            for one in results
         ]
     }
 
@@ -121,14 +126,18 @@ class EnrollMutation:
     async def journey_enroll(self, info: Info, input: JourneyEnrollInput, claim: Claim) -> Answer:
         journey_id = ids.name_of(input.id, "journey")
         runtime, key = info.context.runtime, input.idempotency_key
-        result = await enroll(runtime, journey_id, _person(input), idempotency_key=key)
-        verdict = next((one for one in result.enrollments if one.journey_id == journey_id), None)
-        return {
-            "enrolled": verdict is not None and verdict.enrolled,
-            "reason": None if verdict is None else verdict.reason.value,
-            "state": str(verdict.state_id) if verdict and verdict.state_id else None,
-            "event": str(result.event_id),
-        }
+        async with runtime.database.transaction() as conn:
+            done = await enroll_in(conn, runtime, journey_id, _person(input), idempotency_key=key)
+            answer = {
+                "enrolled": done.enrolled,
+                "reason": done.reason,
+                "state": str(done.state_id) if done.state_id else None,
+                "event": str(done.event_id),
+            }
+            await audit(conn, resource_id=journey_id, detail=answer)
+            await claim.answer(conn, answer)
+        runtime.fault_point("after_ingest_commit")
+        return answer
 
     @mutation(
         JourneyEnrollBatchPayload,
@@ -137,6 +146,7 @@ class EnrollMutation:
         description="Let a journey's trigger event happen to many people, each with a verdict of their own.",
         cost=100,
         preview=_would_enroll,
+        several=True,
     )
     async def journey_enroll_batch(self, info: Info, input: JourneyEnrollBatchInput, claim: Claim) -> Answer:
         journey_id = ids.name_of(input.id, "journey")

@@ -184,6 +184,7 @@ class RunMutation:
         description="End many live runs. A dry run counts them and shows some.",
         cost=100,
         preview=_would_cancel,
+        several=True,
     )
     async def journey_states_cancel(
         self, info: Info, input: JourneyStatesCancelInput, claim: Claim
@@ -211,13 +212,15 @@ def _audit_view(run: RowMapping) -> dict[str, Any]:
 
 
 async def _cancel_all(context: Context, chosen: list[UUID]) -> int:
-    """In batches, each its own transaction: a run that ended meanwhile is left as it is."""
+    """In batches, each its own transaction: a run that ended meanwhile is left as it is. Locks by id."""
     runtime = context.runtime
     cancelled = 0
     for start in range(0, len(chosen), BATCH):
         async with runtime.database.transaction() as conn:
-            for state_id in await live_states(conn, ids=chosen[start : start + BATCH], limit=BATCH):
+            for state_id in sorted(await live_states(conn, ids=chosen[start : start + BATCH], limit=BATCH)):
                 await cancel_in(conn, runtime, state_id)
                 cancelled += 1
-            await audit(conn, detail={"matched": len(chosen)})
+        runtime.fault_point("after_cancel_batch")
+    async with runtime.database.transaction() as conn:
+        await audit(conn, detail={"matched": len(chosen), "cancelled": cancelled})
     return cancelled
