@@ -1,6 +1,6 @@
 # One image for `hogsend api`, `hogsend worker` and `hogsend migrate`.
 
-FROM python:3.11-slim AS build
+FROM python:3.11.13-slim-bookworm AS build
 RUN python -m venv /opt/hogsend
 ENV PATH=/opt/hogsend/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
@@ -16,7 +16,7 @@ RUN python -m venv /opt/backend \
     && /opt/backend/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && pip install --no-deps /wheels/*.whl
 
-FROM python:3.11-slim
+FROM python:3.11.13-slim-bookworm
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin hogsend
 COPY --from=build /opt/hogsend /opt/hogsend
 # Journeys and templates of your own are found here, when HOGSEND_JOURNEYS and HOGSEND_TEMPLATES name them.

@@ -31,7 +31,7 @@ from rich.table import Table
 from hogsend.storage.embedded import EmbeddedStack
 
 HERE = Path(__file__).parents[1]
-KEY = "bench-key"
+KEY = "bench-key-that-is-long-enough"
 QUESTION = json.dumps({"query": "{ viewer { name } }"})
 PATIENCE_SECONDS = 60.0
 SETTLE_SECONDS = 5.0
@@ -192,7 +192,8 @@ def main(options: argparse.Namespace) -> None:
             "DATABASE_URL": servers.database_url,
             "REDIS_URL": servers.redis_url,
             "ADMIN_API_KEY": KEY,
-            "HOGSEND_SECRET_KEY": "bench-secret",
+            "HOGSEND_EMAIL_PROVIDER": "inbox",
+            "HOGSEND_SECRET_KEY": "bench-secret-that-is-long-enough-now",
         }
         trees = [Tree(path, environment) for path in options.tree or [HERE]]
         trees[0].run("-m", "hogsend.cli", "migrate")

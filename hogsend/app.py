@@ -21,7 +21,6 @@ from hogsend.errors import HogsendError
 from hogsend.health import Uptime
 from hogsend.realtime.live import Live
 from hogsend.rest import admin, data_plane, exports, health, openapi, public, webhooks
-from hogsend.rest.admin import AdminPlane
 from hogsend.rest.allowed_hosts import HostCheck
 from hogsend.rest.errors import on_hogsend_error, on_http_exception
 from hogsend.rest.middleware import BodyLimit, Deadline, RequestId
@@ -48,6 +47,7 @@ def routes(settings: Settings) -> Sequence[BaseRoute]:
         *openapi.routes,
         *exports.routes,
         *admin.routes,
+        *admin.unanswered_routes,
         *data_plane.routes,
         *webhooks.routes,
         *public.routes,
@@ -80,7 +80,6 @@ def create_app(
             app.state.runtime = opened
             # Made now, so that what is wrong with them is said at start and not on the first request.
             opened.part(GraphQLServer)
-            opened.part(AdminPlane)
             opened.part(Uptime)
             with _DrainOnSignal(opened):
                 yield

@@ -55,11 +55,11 @@ async def check_health(runtime: Runtime) -> Health:
     found: list[SchemaStatus] = []
 
     async def database() -> None:
-        async with runtime.database.read() as conn:
+        async with runtime.database.health.connect() as conn:
             await conn.execute(text("SELECT 1"))
 
     async def schema() -> None:
-        async with runtime.database.read() as conn:
+        async with runtime.database.health.connect() as conn:
             found.append(await schema_status(conn))
 
     async def redis() -> None:

@@ -8,9 +8,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+SHORTEST_SECRET = 32
+SHORTEST_ADMIN_KEY = 20
 # A name, `*.` before one, or an address of either family; in brackets or not.
 _HOST = re.compile(r"(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?")
 
@@ -36,8 +45,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True, populate_by_name=True)
 
     # Where the data is.
-    database_url: str = Field(description="postgresql://user:password@host:port/database")
-    redis_url: str = Field("redis://127.0.0.1:6379/0", description="redis://…; streams and rate limits")
+    database_url: str = Field(repr=False, description="postgresql://user:password@host:port/database")
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379/0", repr=False, description="redis://…; streams and rate limits"
+    )
     database_pool_size: int = Field(10, alias="HOGSEND_DATABASE_POOL_SIZE", ge=1, le=200)
 
     # Who may come in.
@@ -50,6 +61,9 @@ class Settings(BaseSettings):
     rate_limit: int = Field(100, alias="HOGSEND_RATE_LIMIT", ge=1, description="Requests a minute a key")
     ingest_rate_limit: int = Field(
         60_000, alias="HOGSEND_INGEST_RATE_LIMIT", ge=1, description="Data plane requests a minute a key"
+    )
+    failed_auth_limit: int = Field(
+        60, alias="HOGSEND_FAILED_AUTH_LIMIT", ge=1, description="Failed authentications a minute an address"
     )
     introspection: bool = Field(True, alias="HOGSEND_INTROSPECTION")
     trusted_documents: Literal["off", "allow", "require"] = Field("off", alias="HOGSEND_TRUSTED_DOCUMENTS")
@@ -76,7 +90,7 @@ class Settings(BaseSettings):
     email_provider: Literal["inbox", "resend", "smtp", "memory"] | None = Field(
         None,
         alias="HOGSEND_EMAIL_PROVIDER",
-        description="Default: resend where RESEND_API_KEY is set, else inbox",
+        description="Default: resend where RESEND_API_KEY is set; else inbox, only in `hogsend dev`",
     )
     email_from: str = Field("Hogsend <hello@example.com>", alias="HOGSEND_EMAIL_FROM")
     resend_api_key: SecretStr | None = None
@@ -91,7 +105,12 @@ class Settings(BaseSettings):
     alert_private_targets: bool = Field(
         False,
         alias="HOGSEND_ALERT_PRIVATE_TARGETS",
-        description="Alerts may be posted to private addresses too, and by plain http: for development",
+        description="Alerts may be posted to private addresses too: for development",
+    )
+    allow_http_targets: bool = Field(
+        False,
+        alias="HOGSEND_ALLOW_HTTP_TARGETS",
+        description="Alerts may be posted by plain http too: for development",
     )
 
     # What runs the journeys.
@@ -195,12 +214,75 @@ class Settings(BaseSettings):
         return "hatchet" if self.hatchet_client_token is not None else "embedded"
 
 
+class _Safeguards(BaseSettings):
+    """The few settings that `unsafe_to_serve` looks at, read leniently: the rest may be wrong meanwhile."""
+
+    model_config = Settings.model_config
+
+    admin_api_key: SecretStr | None = None
+    secret_key: SecretStr | None = Field(None, alias="HOGSEND_SECRET_KEY")
+    email_provider: str | None = Field(None, alias="HOGSEND_EMAIL_PROVIDER")
+    resend_api_key: SecretStr | None = None
+    dev: bool = Field(False, alias="HOGSEND_DEV")
+
+    @field_validator("dev", mode="wrap")
+    @classmethod
+    def _dev(cls, value: object, read: ValidatorFunctionWrapHandler) -> bool:
+        try:
+            return bool(read(value))
+        except ValueError:
+            return False
+
+
 def load_settings(**overrides: object) -> Settings:
     """Read the environment. Raises `SettingsError` that lists every problem, by variable name."""
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         raise SettingsError([_sentence(e["loc"], e["msg"]) for e in error.errors()]) from None
+
+
+def load_serving_settings() -> Settings:
+    """Read the environment for a process that others rely on, the API or a worker.
+
+    Raises `SettingsError` that lists every problem: also what is only unsafe, outside `hogsend dev`.
+    """
+    problems = unsafe_to_serve(_Safeguards())
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        raise SettingsError([*error.problems, *problems]) from None
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def unsafe_to_serve(settings: Settings | _Safeguards) -> list[str]:
+    """Why the API and the worker do not start with these settings, a sentence for each; none in `hogsend dev`."""
+    if settings.dev:
+        return []
+    problems = []
+    secret = settings.secret_key if "secret_key" in settings.model_fields_set else None
+    if secret is None or _length(secret) < SHORTEST_SECRET:
+        problems.append(
+            f"HOGSEND_SECRET_KEY: must be at least {SHORTEST_SECRET} random characters, the same for every process"
+            " and at every start: a link that one process signs is refused by one with another secret"
+        )
+    if settings.admin_api_key is not None and _length(settings.admin_api_key) < SHORTEST_ADMIN_KEY:
+        problems.append(
+            f"ADMIN_API_KEY: must be at least {SHORTEST_ADMIN_KEY} random characters, because it opens everything;"
+            " or leave it out, and make keys with `hogsend keys create`"
+        )
+    if settings.email_provider is None and settings.resend_api_key is None:
+        problems.append(
+            "HOGSEND_EMAIL_PROVIDER: no provider is chosen: set RESEND_API_KEY, or smtp here and SMTP_URL, or inbox"
+            " here, which keeps emails in the database and sends none"
+        )
+    return problems
+
+
+def _length(secret: SecretStr) -> int:
+    return len(secret.get_secret_value().strip())
 
 
 def _sentence(loc: tuple[int | str, ...], message: str) -> str:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["tests.longest_first"]
 
-ADMIN_KEY = "test-admin-key"
+ADMIN_KEY = "test-admin-key-long-enough"
 
 _SERVERS = pytest.StashKey[RunServers]()
 
@@ -107,7 +107,7 @@ def settings(database_url: str, redis_url: str) -> Settings:
         database_url=database_url,
         redis_url=redis_url,
         admin_api_key=ADMIN_KEY,
-        secret_key="test-secret-key",
+        secret_key="test-secret-key-that-is-long-enough",
         email_provider="memory",
         hatchet_client_token=None,
         public_url="http://hogsend.test",

@@ -44,6 +44,7 @@ NAMED = {
 }  # fmt: skip
 # Said of the world, not of this repository.
 ELSEWHERE = {
+    "FORWARDED_ALLOW_IPS",
     "asyncio",
     "cProfile",
     "datetime",

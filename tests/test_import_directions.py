@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 FLOORS = (
     "errors",  # what a person can get wrong
+    "json_bounds",  # how much JSON may hold
     "validation",  # what text, addresses and properties must look like
     "clock",  # the two times
     "backoff",  # pauses between attempts

@@ -19,6 +19,7 @@ import yaml
 from hogsend.settings import Settings
 
 ROOT = Path(__file__).parents[1]
+PROJECT = "${HOGSEND_PROJECT:-./project}:/app:ro"
 SCHEMA = "builtin_schemas/vendor/compose-spec.json"
 
 
@@ -79,7 +80,7 @@ def test_whoever_is_waited_for_exists_and_can_become_healthy(
             if wanted["condition"] == "service_healthy":
                 assert "healthcheck" in services[name], name
         for volume in service.get("volumes", []):
-            assert volume.split(":")[0] in compose["volumes"]
+            assert volume == PROJECT or volume.split(":")[0] in compose["volumes"]
 
 
 def test_compose_sets_nothing_that_hogsend_does_not_read(services: dict[str, Any]) -> None:
@@ -87,6 +88,36 @@ def test_compose_sets_nothing_that_hogsend_does_not_read(services: dict[str, Any
     sets = {name for name in services["api"]["environment"] if not name.startswith("HATCHET_CLIENT_")}
     assert sets <= read
     assert services["api"]["environment"] == services["worker"]["environment"]
+
+
+def test_what_an_operator_sets_reaches_the_containers(services: dict[str, Any]) -> None:
+    named = set(services["api"]["environment"])
+    assert {
+        "HOGSEND_EMAIL_PROVIDER",
+        "SMTP_URL",
+        "RESEND_API_KEY",
+        "HOGSEND_JOURNEYS",
+        "HOGSEND_TEMPLATES",
+    } <= named
+    for name in ("api", "worker", "migrate"):
+        assert services[name]["env_file"] == [{"path": ".env", "required": False}], "all others"
+        assert PROJECT in services[name]["volumes"], "journeys and templates"
+        assert services[name]["environment"]["HOGSEND_DEV"] == "false"
+
+
+def test_no_port_is_open_to_other_machines(services: dict[str, Any]) -> None:
+    ports = [port for service in services.values() for port in service.get("ports", [])]
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_images_are_pinned_to_a_version(services: dict[str, Any]) -> None:
+    images = [service["image"] for service in services.values() if "build" not in service]
+    images += re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert len(images) > 4
+    for image in images:
+        tag = image.replace("${HATCHET_VERSION:-", "").rpartition(":")[2]
+        assert re.match(r"v?\d+\.\d+", tag), image
 
 
 def test_no_secret_of_ours_has_a_default(services: dict[str, Any]) -> None:

@@ -1,9 +1,9 @@
 """`python -m worker`."""
 
 from hogsend.logs import configure_logs
-from hogsend.settings import load_settings
+from hogsend.settings import load_serving_settings
 from worker.main import run
 
-settings = load_settings()
+settings = load_serving_settings()
 configure_logs(settings)
 run(settings)

@@ -29,7 +29,7 @@ from hogsend.operations.deploy_check import warn_of_breaking
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings, SettingsError
 from worker.hatchet_quiet import quiet
-from worker.work import OUTBOX, SCHEDULE, WORK
+from worker.work import SCHEDULE, WORK
 
 log = structlog.get_logger(__name__)
 
@@ -150,7 +150,7 @@ class HatchetWorker:
 
     def _beside(self, runtime: Runtime, engine: HatchetEngine) -> dict[str, Loop]:
         written, for_crons = asyncio.Event(), asyncio.Event()
-        publisher = Publisher(runtime, engine, OUTBOX, note_run=note_engine_run)
+        publisher = Publisher(runtime, engine, note_run=note_engine_run)
         return {
             "listen": lambda: listen(runtime, {"hogsend_outbox": (written, for_crons)}),
             "outbox": lambda: publish(publisher, written),

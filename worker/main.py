@@ -16,7 +16,7 @@ from hogsend.execution.due_runs import due_runs, note_engine_run, seconds_to_nex
 from hogsend.operations.deploy_check import warn_of_breaking
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
-from worker.work import OUTBOX, SCHEDULE, WORK
+from worker.work import SCHEDULE, WORK
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +32,7 @@ def embedded_worker(runtime: Runtime) -> EmbeddedWorker:
     return EmbeddedWorker(
         runtime,
         engine,
-        Publisher(runtime, engine, OUTBOX, note_run=note_engine_run),
+        Publisher(runtime, engine, note_run=note_engine_run),
         WORK,
         SCHEDULE,
         advance=advance_run,

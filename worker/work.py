@@ -17,7 +17,6 @@ from hogsend.emails.tracking.webhook_events import match_stragglers
 from hogsend.engine.crons import HEARTBEAT, Cron
 from hogsend.engine.jobs import Handler, Work
 from hogsend.engine.liveness import others_hold_leases, release_dead_leases
-from hogsend.engine.publisher import Deliver
 from hogsend.engine.retention import forget_old
 from hogsend.events.partitions import make_partitions
 from hogsend.execution.overdue_runs import redrive_overdue, wake_released
@@ -35,8 +34,6 @@ HANDLERS: Mapping[str, Handler] = {
 
 # Every table whose rows a process holds for a while.
 LEASED = (journey_states, email_sends, jobs)
-
-OUTBOX: Mapping[str, Deliver] = {}
 
 
 async def heartbeat(runtime: Runtime) -> None:

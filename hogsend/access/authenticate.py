@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from hogsend.access.caller import THE_ADMIN_KEY, Caller
 from hogsend.access.errors import AccessError, KeyExpired, NotConfigured, Unauthorized
+from hogsend.access.failed_attempts import FailedAttempts
 from hogsend.access.keys import KeyRing
 from hogsend.runtime import Runtime
 
@@ -17,24 +18,32 @@ log = structlog.get_logger(__name__)
 RECHECK_SECONDS = 1.0
 
 
-async def authenticate(runtime: Runtime, authorization: str | None) -> Caller:
-    """The caller that `Bearer <key>` stands for.
+async def authenticate(runtime: Runtime, authorization: str | None, address: str | None = None) -> Caller:
+    """The caller that `Bearer <key>` stands for; failures count against `address`.
 
-    Raises `Unauthorized`, `KeyExpired` or `NotConfigured`. A key that was revoked on another process is
+    Raises `Unauthorized`, `KeyExpired`, `NotConfigured`, or `RateLimited` where the address failed too often.
+    A key that was revoked on another process is
     refused at once, within two seconds where Redis is down.
     """
     keys = runtime.part(KeyRing)
     admin_key = runtime.settings.admin_api_key
     if admin_key is None and not await keys.any_exists():
         raise NotConfigured
-    key = _bearer(authorization)
-    if admin_key is not None and _same(key, admin_key.get_secret_value()):
-        return THE_ADMIN_KEY
-    found = await keys.find(key)
-    if found is None or found.revoked:
-        raise Unauthorized
-    if found.expires_at is not None and found.expires_at <= runtime.clock.wall():
-        raise KeyExpired
+    attempts = runtime.part(FailedAttempts)
+    try:
+        key = _bearer(authorization)
+        if admin_key is not None and _same(key, admin_key.get_secret_value()):
+            return THE_ADMIN_KEY
+        if not keys.was_good(key):
+            attempts.check(address)
+        found = await keys.find(key)
+        if found is None or found.revoked:
+            raise Unauthorized
+        if found.expires_at is not None and found.expires_at <= runtime.clock.wall():
+            raise KeyExpired
+    except (Unauthorized, KeyExpired):
+        attempts.note(address)
+        raise
     return Caller(found.name, found.scopes, found.id)
 
 

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from starlette.requests import HTTPConnection
+
 from hogsend.access.authenticate import authenticate
 from hogsend.access.caller import Caller, Scope
 from hogsend.access.errors import InsufficientScope
 from hogsend.access.rate_limits import Plane, Rate, RateLimiter
 from hogsend.runtime import Runtime
+
+
+def address_of(connection: HTTPConnection) -> str | None:
+    """Where a request or a socket comes from; behind a proxy, what the proxy says (uvicorn's forwarded_allow_ips)."""
+    return connection.client.host if connection.client else None
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,9 @@ class Admitted:
             raise error
 
 
-async def admit(runtime: Runtime, authorization: str | None, plane: Plane = Plane.ADMIN) -> Admitted:
+async def admit(
+    runtime: Runtime, authorization: str | None, address: str | None, plane: Plane = Plane.ADMIN
+) -> Admitted:
     """Authenticate and count one request. Raises `AccessError`: 401, 429 or 503."""
-    caller = await authenticate(runtime, authorization)
+    caller = await authenticate(runtime, authorization, address)
     return Admitted(caller, await runtime.part(RateLimiter).count(caller, plane))

@@ -13,7 +13,8 @@ from uuid import UUID
 
 import structlog
 from redis.exceptions import RedisError
-from sqlalchemy import Row, exists, func, or_, select, update
+from sqlalchemy import Row, bindparam, exists, func, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from hogsend.access.caller import Scope
 from hogsend.runtime import Runtime
@@ -27,6 +28,7 @@ REVOKED_CHANNEL = "hogsend:keys:revoked"
 REMEMBERED_FOR = timedelta(seconds=2)
 MOST_REMEMBERED = 4096
 RECONNECT_SECONDS = 0.5
+NOTE_USES_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,7 @@ class KeyRing:
     """The keys this process has seen in the last two seconds, unknown ones too; bounded.
 
     A revocation is announced on Redis and forgets the key at once; where the announcement is lost, the two
-    seconds end it. Finding a key also records its use, so that costs one write each two seconds, not one a
-    request.
+    seconds end it. Finding a key only reads; its use is written down behind, every few seconds for all keys.
     """
 
     def __init__(self, runtime: Runtime) -> None:
@@ -64,8 +65,11 @@ class KeyRing:
         self._generation = 0
         self._changed = asyncio.Event()
         self._any_key = False
+        self._good: OrderedDict[str, None] = OrderedDict()
+        self._used: dict[UUID, datetime] = {}
         self.listening = asyncio.Event()
         self._listener = asyncio.create_task(self._listen())
+        self._noting = asyncio.create_task(self._note_uses())
 
     async def find(self, key: str) -> Key | None:
         """The key's row as it was at most two seconds ago, or None where it is unknown."""
@@ -81,6 +85,10 @@ class KeyRing:
             self._loading[key_hash] = task
             task.add_done_callback(lambda done: self._loaded(key_hash, done))
         return await asyncio.shield(task)
+
+    def was_good(self, key: str) -> bool:
+        """Whether this process let the key in before; it may be revoked by now."""
+        return len(key) <= 200 and hash_key(key) in self._good
 
     async def any_exists(self) -> bool:
         """Whether a key was ever made."""
@@ -104,7 +112,9 @@ class KeyRing:
                 await self._changed.wait()
 
     async def close(self) -> None:
-        await stop(self._listener, *self._loading.values())
+        await stop(self._listener, self._noting, *self._loading.values())
+        with suppress(SQLAlchemyError, OSError):
+            await self.write_uses()
 
     def _loaded(self, key_hash: str, task: asyncio.Task[Key | None]) -> None:
         if self._loading.get(key_hash) is task:
@@ -127,21 +137,44 @@ class KeyRing:
     async def _read(self, key_hash: str, wall: datetime) -> Key | None:
         columns = api_keys.c
         fields = (columns.id, columns.name, columns.scopes, columns.expires_at, columns.revoked_at)
-        used = (
+        async with self._runtime.database.read() as conn:
+            row = (await conn.execute(select(*fields).where(columns.key_hash == key_hash))).one_or_none()
+        if row is None:
+            return None
+        key = _key(row)
+        if not key.revoked and (key.expires_at is None or key.expires_at > wall):
+            self._used[key.id] = wall
+            self._good[key_hash] = None
+            self._good.move_to_end(key_hash)
+            if len(self._good) > MOST_REMEMBERED:
+                self._good.popitem(last=False)
+        return key
+
+    async def _note_uses(self) -> None:
+        while True:
+            await asyncio.sleep(NOTE_USES_SECONDS)
+            try:
+                await self.write_uses()
+            except (SQLAlchemyError, OSError) as error:
+                log.warning("key_uses_not_noted", error=type(error).__name__)
+
+    async def write_uses(self) -> None:
+        """Write down when keys were used last. One statement for all; what cannot be written is kept for later."""
+        used, self._used = self._used, {}
+        if not used:
+            return
+        columns = api_keys.c
+        noted = (
             update(api_keys)
-            .where(
-                columns.key_hash == key_hash,
-                columns.revoked_at.is_(None),
-                or_(columns.expires_at.is_(None), columns.expires_at > wall),
-            )
-            .values(last_used_at=func.greatest(columns.last_used_at, wall))
-            .returning(*fields)
+            .where(columns.id == bindparam("key"))
+            .values(last_used_at=func.greatest(columns.last_used_at, bindparam("at")))
         )
-        async with self._runtime.database.transaction() as conn:
-            row = (await conn.execute(used)).one_or_none()
-            if row is None:
-                row = (await conn.execute(select(*fields).where(columns.key_hash == key_hash))).one_or_none()
-        return None if row is None else _key(row)
+        try:
+            async with self._runtime.database.transaction() as conn:
+                await conn.execute(noted, [{"key": key_id, "at": at} for key_id, at in used.items()])
+        except BaseException:
+            self._used = used | self._used
+            raise
 
     async def _listen(self) -> None:
         while True:

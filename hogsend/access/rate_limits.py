@@ -120,15 +120,27 @@ class LocalWindows:
     def __init__(self) -> None:
         self._windows: OrderedDict[str, deque[float]] = OrderedDict()
 
+    def look(self, key: str, now: float) -> tuple[int, float]:
+        """How many requests the window holds at `now`, and the oldest one's time; nothing is counted."""
+        window = self._windows.get(key)
+        if window is None:
+            return 0, now
+        _slide(window, now)
+        return len(window), window[0] if window else now
+
     def count(self, key: str, now: float, limit: int) -> tuple[bool, int, float]:
         """Whether a request at `now` is allowed, how many the window then holds, the oldest one's time."""
         window = self._windows.setdefault(key, deque())
         self._windows.move_to_end(key)
         if len(self._windows) > MOST_KEYS:
             self._windows.popitem(last=False)
-        while window and not now - WINDOW < window[0] <= now + WINDOW:
-            window.popleft()
+        _slide(window, now)
         allowed = len(window) < limit
         if allowed:
             window.append(now)
         return allowed, len(window), window[0] if window else now
+
+
+def _slide(window: deque[float], now: float) -> None:
+    while window and not now - WINDOW < window[0] <= now + WINDOW:
+        window.popleft()

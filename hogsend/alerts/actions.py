@@ -11,8 +11,9 @@ from sqlalchemy import RowMapping, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.access.audit import audit
-from hogsend.alerts.channel_config import check_config, check_target, masked_config
+from hogsend.alerts.channel_config import check_config, check_target, masked_config, unmasked
 from hogsend.alerts.rule_types import RULE_WORDS
+from hogsend.alerts.ssrf import Policy
 from hogsend.errors import InvalidInput, NotFound
 from hogsend.runtime import Runtime
 from hogsend.storage.database import Record
@@ -42,7 +43,7 @@ async def create_rule(runtime: Runtime, given: Mapping[str, Any]) -> RowMapping:
 
     Raises `InvalidInput`.
     """
-    rule = _checked(runtime, {**DEFAULTS, **given})
+    rule = _checked({**DEFAULTS, **given}, {})
     await _check_target(runtime, rule)
     now = runtime.clock.now()
     values = {"id": new_id(), "created_at": now, "updated_at": now, **rule}
@@ -56,12 +57,13 @@ async def create_rule(runtime: Runtime, given: Mapping[str, Any]) -> RowMapping:
 async def update_rule(runtime: Runtime, rule_id: UUID, changes: Mapping[str, Any]) -> RowMapping:
     """Change what is given, by column. The rule that comes of it must be whole: a config that fits its channel.
 
+    A URL that is given as its own mask stays as it is stored.
     Raises `InvalidInput` and `NotFound`.
     """
     await _check_target(runtime, changes)
     async with runtime.database.transaction() as conn:
         before = await _live(conn, rule_id)
-        rule = _checked(runtime, {**{name: before[name] for name in FIELDS}, **changes})
+        rule = _checked({**{name: before[name] for name in FIELDS}, **changes}, before["channel_config"])
         values = {**rule, "updated_at": runtime.clock.now()}
         statement = update(alert_rules).where(_rules.id == rule_id).values(values).returning(alert_rules)
         row: RowMapping = (await conn.execute(statement)).mappings().one()
@@ -97,7 +99,7 @@ async def _found(conn: AsyncConnection, rule_id: UUID, *, lock: bool) -> RowMapp
     return row
 
 
-def _checked(runtime: Runtime, rule: Mapping[str, Any]) -> dict[str, Any]:
+def _checked(rule: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
     for name, wire in FIELDS.items():
         if rule.get(name) is None:
             raise InvalidInput(wire, f"{wire} is required")
@@ -114,7 +116,7 @@ def _checked(runtime: Runtime, rule: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidInput("cooldownMinutes", f"cooldownMinutes must be 0 to {LONGEST_COOLDOWN}")
     if not isinstance(rule["enabled"], bool):
         raise InvalidInput("enabled", "enabled must be true or false")
-    config = check_config(rule["channel"], rule["channel_config"], allow_private=_private(runtime))
+    config = check_config(rule["channel"], unmasked(rule["channel_config"], stored))
     return {**{name: rule[name] for name in FIELDS}, "threshold": float(threshold), "channel_config": config}
 
 
@@ -126,14 +128,10 @@ def _check_one_of(field: str, value: object, words: tuple[str, ...]) -> None:
 async def _check_target(runtime: Runtime, rule: Mapping[str, Any]) -> None:
     config = rule.get("channel_config")
     if isinstance(config, Mapping):
-        await check_target(config, allow_private=_private(runtime))
-
-
-def _private(runtime: Runtime) -> bool:
-    return runtime.settings.alert_private_targets
+        await check_target(config, Policy.of(runtime.settings))
 
 
 def audit_view(row: Record) -> dict[str, Any]:
-    """A rule in the audit log: what an operator gave, without the credential in its URL."""
+    """A rule in the audit log: what an operator gave, with the credential in its URL masked."""
     given = {wire: row[name] for name, wire in FIELDS.items()}
     return {**given, "channelConfig": masked_config(row["channel_config"])}

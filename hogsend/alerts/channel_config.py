@@ -1,13 +1,17 @@
-"""Channel configuration of alert rules: what each channel takes, checked before a rule is kept."""
+"""Channel configuration of alert rules: what each channel takes, checked before a rule is kept.
+
+A channel's URL is a credential: it is written once and never told again, only with its path masked.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+import httpx
 import structlog
 
-from hogsend.alerts.ssrf import Forbidden, Resolve, Unresolved, addresses, parse, resolve
+from hogsend.alerts.ssrf import Forbidden, Policy, Resolve, Unresolved, resolve, verdict
 from hogsend.errors import InvalidInput
 from hogsend.validation import check_email, check_text
 
@@ -15,12 +19,13 @@ log = structlog.get_logger(__name__)
 
 FIELD = "channelConfig"
 LONGEST_CHANNEL = 100
+MASK = "…"
+# The tail tells two URLs apart; of a short secret it would tell too much.
+SHORTEST_SECRET_WITH_TAIL = 16
+TAIL = 4
 
-# The field that holds each channel's URL, and the schemes it may have.
-TARGETS: Mapping[str, tuple[str, Sequence[str]]] = {
-    "slack": ("webhookUrl", ("https",)),
-    "webhook": ("url", ("https", "http")),
-}
+# The field that holds each channel's URL.
+TARGETS: Mapping[str, str] = {"slack": "webhookUrl", "webhook": "url"}
 _TAKES: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "slack": (frozenset({"webhookUrl"}), frozenset({"channel"})),
     "webhook": (frozenset({"url"}), frozenset()),
@@ -28,11 +33,8 @@ _TAKES: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
 }
 
 
-def check_config(channel: str, config: object, *, allow_private: bool) -> dict[str, Any]:
-    """`config` as it is stored, where it fits `channel`. Raises `InvalidInput`; asks nobody.
-
-    `allow_private` is for development: then an http URL will do for Slack too.
-    """
+def check_config(channel: str, config: object) -> dict[str, Any]:
+    """`config` as it is stored, where it fits `channel`. Raises `InvalidInput`. `check_target` judges its URL."""
     if not isinstance(config, Mapping):
         raise InvalidInput(FIELD, f"{FIELD} must be an object")
     needed, optional = _TAKES[channel]
@@ -45,30 +47,25 @@ def check_config(channel: str, config: object, *, allow_private: bool) -> dict[s
     if channel == "email":
         check_email(f"{FIELD}.to", config["to"])
         return {"to": config["to"].strip().lower()}
-    name, schemes = TARGETS[channel]
+    name = TARGETS[channel]
     check_text(f"{FIELD}.{name}", config[name], 2_000)
-    try:
-        parse(config[name], ("https", "http") if allow_private else schemes)
-    except Forbidden as error:
-        raise InvalidInput(f"{FIELD}.{name}", f"{FIELD}.{name} {error.reason}") from None
     if config.get("channel") is None:
         return {name: config[name]}
     check_text(f"{FIELD}.channel", config["channel"], LONGEST_CHANNEL)
     return {name: config[name], "channel": config["channel"]}
 
 
-async def check_target(config: Mapping[str, Any], *, allow_private: bool, resolve: Resolve = resolve) -> None:
-    """Refuse a URL that leads into a private network. Raises `InvalidInput`. Asks the resolver: hold no lock.
+async def check_target(config: Mapping[str, Any], policy: Policy, *, resolve: Resolve = resolve) -> None:
+    """Refuse a URL that the guard does not let through. Raises `InvalidInput`. Asks the resolver: hold no lock.
 
-    A name that cannot be resolved now is let pass: it is checked again each time that it is used.
+    A name that cannot be resolved now is let pass: it is judged again each time that it is used. A masked URL is
+    the stored one or none, see `unmasked`.
     """
-    for name, _ in TARGETS.values():
-        if not isinstance(config.get(name), str):
+    for name in TARGETS.values():
+        if not isinstance(config.get(name), str) or MASK in config[name]:
             continue
         try:
-            await addresses(
-                parse(config[name], ("https", "http")), allow_private=allow_private, resolve=resolve
-            )
+            await verdict(config[name], policy, resolve=resolve)
         except Forbidden as error:
             raise InvalidInput(f"{FIELD}.{name}", f"{FIELD}.{name} {error.reason}") from None
         except Unresolved as error:
@@ -76,12 +73,42 @@ async def check_target(config: Mapping[str, Any], *, allow_private: bool, resolv
 
 
 def masked_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """`config` for the audit log: a webhook's URL is a credential, so only its host is told."""
-    targets = {name for name, _ in TARGETS.values()}
-    return {
-        key: parse(value, ("https", "http")).host if key in targets else value
-        for key, value in config.items()
-    }
+    """`config` as it may be shown, to any key and in the audit log: of a URL its host and last characters."""
+    targets = set(TARGETS.values())
+    return {key: masked_url(value) if key in targets else value for key, value in config.items()}
+
+
+def masked_url(text: str) -> str:
+    """`https://hooks.slack.com/services/T0/B0/secretabcd` as `https://hooks.slack.com/…abcd`."""
+    try:
+        url = httpx.URL(text)
+    except (httpx.InvalidURL, UnicodeError, ValueError):
+        return MASK
+    secret = url.raw_path.decode("ascii")
+    tail = secret[-TAIL:] if len(secret) >= SHORTEST_SECRET_WITH_TAIL else ""
+    return f"{url.scheme}://{url.netloc.decode('ascii')}/{MASK}{tail}"
+
+
+def unmasked(config: object, stored: Mapping[str, Any]) -> object:
+    """`config` with the `stored` URL in the place of its mask, so that what was read can be written back.
+
+    Raises `InvalidInput` for any other masked URL.
+    """
+    if not isinstance(config, Mapping):
+        return config
+    whole = dict(config)
+    for name in TARGETS.values():
+        value = config.get(name)
+        if not isinstance(value, str) or MASK not in value:
+            continue
+        if name not in stored or value != masked_url(stored[name]):
+            raise InvalidInput(
+                f"{FIELD}.{name}",
+                f"{FIELD}.{name} is masked, and not the stored one's mask: give the whole URL, or leave {FIELD} out"
+                " to keep it",
+            )
+        whole[name] = stored[name]
+    return whole
 
 
 def _names(channel: str) -> str:

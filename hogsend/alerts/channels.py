@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
@@ -84,9 +84,8 @@ async def tell(
     if channel == "email":
         await _email(runtime, config["to"], notice)
         return
-    field, _ = TARGETS[channel]
     body = _slack_body(config, notice) if channel == "slack" else notice.to_json()
-    await _post(runtime, config[field], body, resolve)
+    await _post(runtime, config[TARGETS[channel]], body, resolve)
 
 
 def _slack_body(config: Mapping[str, Any], notice: Notice) -> dict[str, Any]:
@@ -100,17 +99,15 @@ def _plain(text: str) -> str:
 
 
 async def _post(runtime: Runtime, target: str, body: Mapping[str, Any], resolve: ssrf.Resolve) -> None:
-    allow_private = runtime.settings.alert_private_targets
     try:
-        url = ssrf.parse(target, ("https", "http"))
-        found = await ssrf.addresses(url, allow_private=allow_private, resolve=resolve)
+        allowed = await ssrf.verdict(target, ssrf.Policy.of(runtime.settings), resolve=resolve)
     except ssrf.Forbidden as error:
         raise DeliveryFailed(f"The URL {error.reason}") from None
     except ssrf.Unresolved:
         raise DeliveryFailed("The URL's host was not found") from None
     try:
         async with asyncio.timeout(LONGEST_SECONDS):
-            status = await _status(url, found, body)
+            status = await _status(allowed, body)
     except TimeoutError:
         raise DeliveryFailed(f"The receiver did not answer within {LONGEST_SECONDS:g} seconds") from None
     except httpx.HTTPError as error:
@@ -119,12 +116,12 @@ async def _post(runtime: Runtime, target: str, body: Mapping[str, Any], resolve:
         raise DeliveryFailed(f"The receiver answered {status}")
 
 
-async def _status(url: httpx.URL, found: Sequence[ssrf.IPAddress], body: Mapping[str, Any]) -> int:
-    """Post to the first of the addresses that can be connected to; its answer's body is not read."""
+async def _status(target: ssrf.Target, body: Mapping[str, Any]) -> int:
+    """Post to the first of the target's addresses that can be connected to; its answer's body is not read."""
     # No redirects and no proxy: either would connect to an address that nobody checked.
     async with httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False, trust_env=False) as client:
-        for address in found:
-            request = _pinned(client, url, address, body)
+        for address in target.addresses:
+            request = _pinned(client, target.url, address, body)
             try:
                 response = await client.send(request, stream=True)
             except (httpx.ConnectError, httpx.ConnectTimeout):

@@ -10,6 +10,9 @@ import typer
 from hogsend.cli.loading import loading
 from hogsend.cli.supervised import Supervised, begin_and_end_with_supervisor
 
+LONGEST_FRAME = 2**20
+"""Bytes of one WebSocket message: longer ones close the socket before anything looks at them."""
+
 
 def api(
     fd: Annotated[int | None, typer.Option(hidden=True, help="A listening socket to take over.")] = None,
@@ -22,11 +25,11 @@ def api(
         from hogsend.app import create_app
         from hogsend.boot import load_project
         from hogsend.logs import configure_logs
-        from hogsend.settings import load_settings
+        from hogsend.settings import load_serving_settings
 
     if supervised:
         begin_and_end_with_supervisor()
-    settings = load_settings()
+    settings = load_serving_settings()
     configure_logs(settings)
     # Said here in a line; what goes wrong when the application starts, uvicorn tells with a traceback.
     project = load_project(settings)
@@ -39,6 +42,7 @@ def api(
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=10,
+        ws_max_size=LONGEST_FRAME,
     )
     server = uvicorn.Server(config)
     server.run(sockets=[socket.socket(fileno=fd)] if fd is not None else None)

@@ -22,7 +22,7 @@ from hogsend.journeys.errors import JourneyError
 from hogsend.journeys.lint.mistakes import check
 from hogsend.journeys.registry import Registry
 from hogsend.runtime import Runtime
-from hogsend.settings import Settings, SettingsError
+from hogsend.settings import Settings, SettingsError, unsafe_to_serve
 from hogsend.storage.anchor import noted_speed
 from hogsend.storage.database import Database
 from hogsend.storage.migrate import schema_status
@@ -245,10 +245,10 @@ async def _keys(runtime: Runtime) -> Finding:
 
 
 def _settings(settings: Settings) -> list[Finding]:
-    findings = []
-    if "secret_key" not in settings.model_fields_set:
-        says = "HOGSEND_SECRET_KEY is not set: links to unsubscribe stop working at each restart"
-        findings.append(Finding("Secret", "odd", says, "Set it to the same long random text everywhere."))
+    findings = [
+        Finding("Safety", "bad", problem, "The API and the worker do not start before that.")
+        for problem in unsafe_to_serve(settings)
+    ]
     if not settings.public_url:
         says = f"links in emails lead to {settings.base_url}"
         findings.append(

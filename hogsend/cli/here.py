@@ -70,7 +70,7 @@ def _of_dev(state_dir: Path | None) -> dict[str, str]:
     if not all(isinstance(port, int) for port in ports):
         return {}
     stack.postgres.port, stack.valkey.port = (int(str(port)) for port in ports)
-    found = {"database_url": stack.database_url, "redis_url": stack.redis_url}
+    found = {"database_url": stack.database_url, "redis_url": stack.redis_url, "dev": "true"}
     for setting, kept in (("secret_key", "hogsend_secret_key"), ("admin_api_key", "admin_api_key")):
         secret = stack.home.remembered(kept)
         if isinstance(secret, str):

@@ -10,11 +10,11 @@ def worker(supervised: Supervised = "") -> None:
     """Run journeys, sends, imports and schedules until SIGTERM; then finish what is under way."""
     with loading():
         from hogsend.logs import configure_logs
-        from hogsend.settings import load_settings
+        from hogsend.settings import load_serving_settings
         from worker.main import run
 
     if supervised:
         begin_and_end_with_supervisor()
-    settings = load_settings()
+    settings = load_serving_settings()
     configure_logs(settings)
     run(settings)

@@ -36,7 +36,7 @@ async def exported(
 
     Whatever is written meanwhile does not show, and memory does not grow with the number of contacts.
     """
-    async with database.engine.connect() as conn:
+    async with database.exports.connect() as conn:
         await conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         chosen = _chosen(search, limit)
         if format == "csv":

@@ -83,14 +83,6 @@ async def run_job(runtime: Runtime, work: Work, job_id: UUID, owner: str) -> boo
     return True
 
 
-async def extend_lease(runtime: Runtime, job_id: UUID) -> None:
-    """For long jobs, between batches."""
-    async with runtime.database.transaction() as conn:
-        await conn.execute(
-            update(jobs).where(_jobs.id == job_id).values(lease_until=runtime.clock.wall() + JOB_LEASE)
-        )
-
-
 def _claimable(wall: Any) -> Any:
     return or_(
         and_(_jobs.status == "pending", _jobs.run_at <= wall),

@@ -25,7 +25,6 @@ BATCH = 100
 ENGINE_TOPICS = (RUN_START, RUN_WAKE, RUN_CANCEL, JOB)
 _rows = outbox.c
 
-Deliver = Callable[[Runtime, Mapping[str, Any]], Awaitable[None]]
 NoteRun = Callable[[AsyncConnection, UUID, str], Awaitable[None]]
 
 
@@ -42,7 +41,7 @@ async def retry_now(runtime: Runtime) -> int:
 
 
 class Publisher:
-    """Hands outbox rows to the engine, and rows of other topics to `others` by topic. One batch at a time.
+    """Hands outbox rows to the engine, one batch at a time.
 
     `note_run` keeps the engine's own id of a run that it started.
     """
@@ -51,13 +50,11 @@ class Publisher:
         self,
         runtime: Runtime,
         engine: Engine,
-        others: Mapping[str, Deliver],
         *,
         note_run: NoteRun | None = None,
     ) -> None:
         self._runtime = runtime
         self._engine = engine
-        self._others = others
         self._note_run = note_run
         self._started: dict[UUID, str] = {}
 
@@ -137,4 +134,4 @@ class Publisher:
             case "job" if topic == JOB:
                 await self._engine.enqueue(UUID(payload["job_id"]))
             case _:
-                await self._others[topic](self._runtime, payload)
+                raise ValueError(f"nobody takes the topic {topic}")

@@ -27,7 +27,6 @@ from hogsend.storage.cursors import Cursor, decode
 T = TypeVar("T")
 
 DEFAULT_PAGE = 50
-HIGHEST_OFFSET = 2**31 - 1
 CONNECTION = "connection"
 
 

@@ -13,7 +13,7 @@ from hogsend.access.errors import AccessError
 from hogsend.errors import Conflict, InvalidInput, NotFound
 from hogsend.graphql.context import Context
 from hogsend.storage.cursors import BadCursor
-from hogsend.storage.unreachable import RETRY_SECONDS, unreachable
+from hogsend.storage.unreachable import busy, retry_seconds, unreachable
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +34,7 @@ class Code(StrEnum):
 
 INTERNAL_MESSAGE = "Internal server error"
 UNAVAILABLE_MESSAGE = "The database does not answer now; try again"
+BUSY_MESSAGE = "The server is busy now; try again"
 ACCESS_CODES = {
     401: Code.UNAUTHENTICATED,
     403: Code.FORBIDDEN,
@@ -55,9 +56,10 @@ def problem(message: str, code: Code = Code.BAD_REQUEST, **extensions: Any) -> G
     return GraphQLError(message, extensions={"code": code.value, **extensions})
 
 
-def unavailable(**extensions: Any) -> GraphQLError:
-    """Postgres is away: `INTERNAL` as any fault of ours, but one that says when to come back."""
-    return problem(UNAVAILABLE_MESSAGE, Code.INTERNAL, retryAfter=RETRY_SECONDS, **extensions)
+def unavailable(error: BaseException, **extensions: Any) -> GraphQLError:
+    """Postgres is away (`INTERNAL`), or all connections are in use (`THROTTLED`); it says when to come back."""
+    message, code = (BUSY_MESSAGE, Code.THROTTLED) if busy(error) else (UNAVAILABLE_MESSAGE, Code.INTERNAL)
+    return problem(message, code, retryAfter=retry_seconds(error), **extensions)
 
 
 def is_unavailable(error: GraphQLError) -> bool:
@@ -102,7 +104,7 @@ def present(error: GraphQLError, context: Context | None) -> GraphQLError:
     is_away = unreachable(cause)
     told = {"error": type(cause).__name__} if is_away else {"exc_info": cause}
     log.error("field_failed", request_id=request_id, path=error.path, away=is_away, **told)
-    ours = unavailable() if is_away else problem(INTERNAL_MESSAGE, Code.INTERNAL)
+    ours = unavailable(cause) if is_away else problem(INTERNAL_MESSAGE, Code.INTERNAL)
     extensions = (ours.extensions or {}) | ({"requestId": request_id} if request_id else {})
     return _with(error, ours.message, extensions)
 

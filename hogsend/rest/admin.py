@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from starlette.requests import Request
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from hogsend.access.gate import address_of, admit
 from hogsend.rest import table
+from hogsend.rest.errors import unanswered
 from hogsend.rest.rows import (
     access,
     alerts,
@@ -17,8 +23,7 @@ from hogsend.rest.rows import (
     metrics,
     steering,
 )
-from hogsend.rest.table import Row, Table
-from hogsend.runtime import Runtime
+from hogsend.rest.table import BASE, Row, Table
 
 ROWS: Sequence[Row] = (
     *contact_changes.ROWS,
@@ -35,13 +40,28 @@ ROWS: Sequence[Row] = (
 
 
 class AdminPlane(Table):
-    """The rows of this process. Made at start: a document that does not fit the schema stops it."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        super().__init__(runtime, ROWS)
+    """The rows of this process."""
 
     async def close(self) -> None:
         """Nothing to close."""
 
 
+class Unanswered:
+    """Every path and method of the admin plane that no route takes: 401 without a key, then 404 or 405.
+
+    So nobody learns without a key what there is.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        admitted = await admit(
+            request.app.state.runtime, request.headers.get("authorization"), address_of(request)
+        )
+        response = unanswered(request)
+        response.headers.update(admitted.rate.headers)
+        await response(scope, receive, send)
+
+
 routes = table.routes(ROWS, lambda runtime: runtime.part(AdminPlane))
+# The last of the application's routes under `/v1/admin`.
+unanswered_routes = [Route(path, Unanswered()) for path in (BASE, BASE + "/{path:path}")]

@@ -8,13 +8,24 @@ import orjson
 from starlette.requests import Request
 
 from hogsend.errors import InvalidInput
+from hogsend.json_bounds import TooManyValues, check_values
 
 MAX_DEPTH = 64
 
 
 async def json_object(request: Request) -> dict[str, Any]:
     """The body as a JSON object; an empty body is an empty one. Raises `InvalidInput`."""
-    return parse_object(await request.body())
+    return parse_object(await bounded(request))
+
+
+async def bounded(request: Request) -> bytes:
+    """The body, before it is parsed. Raises `InvalidInput` for one that holds too many values."""
+    body = await request.body()
+    try:
+        await check_values(body)
+    except TooManyValues as error:
+        raise InvalidInput("body", f"The body is too much: {error}") from None
+    return body
 
 
 def parse_object(body: bytes) -> dict[str, Any]:

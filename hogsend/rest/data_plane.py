@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from hogsend.access.caller import Scope
-from hogsend.access.gate import admit
+from hogsend.access.gate import address_of, admit
 from hogsend.access.idempotency import Answer, Claim, once
 from hogsend.access.rate_limits import Plane
 from hogsend.contacts.actions import delete_contact
@@ -299,7 +299,7 @@ ROUTES: tuple[DataRoute, ...] = (
 def _endpoint(route: DataRoute) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         runtime: Runtime = request.app.state.runtime
-        admitted = await admit(runtime, request.headers.get("authorization"), Plane.DATA)
+        admitted = await admit(runtime, request.headers.get("authorization"), address_of(request), Plane.DATA)
         admitted.require(Scope.INGEST)
         try:
             status, answer = await route.handler(runtime, request)

@@ -14,10 +14,11 @@ from starlette.routing import Match
 from hogsend.access.errors import AccessError
 from hogsend.errors import Conflict, InvalidInput, NotFound
 from hogsend.rest.models import InvalidBody
-from hogsend.storage.unreachable import RETRY_AFTER
+from hogsend.storage.unreachable import RETRY_SECONDS, busy, retry_seconds
 
 INTERNAL = "Internal server error"
 AWAY = "The database does not answer now; try again"
+BUSY = "The server is busy now; try again"
 NOT_FOUND = "Not Found"
 METHOD_NOT_ALLOWED = "Method Not Allowed"
 TOO_LARGE = "Request body too large"
@@ -49,9 +50,11 @@ def error_response(
     return JSONResponse(body, status, headers=headers)
 
 
-def away(request_id: str | None = None) -> JSONResponse:
-    """503 while Postgres is away: nobody but an operator can do more about it than come back."""
-    return error_response(503, AWAY, request_id=request_id, headers=RETRY_AFTER)
+def away(error: BaseException | None = None, request_id: str | None = None) -> JSONResponse:
+    """503 while Postgres is away, or all connections are in use: nobody can do more about it than come back."""
+    told = BUSY if error is not None and busy(error) else AWAY
+    after = str(retry_seconds(error) if error is not None else RETRY_SECONDS)
+    return error_response(503, told, request_id=request_id, headers={"Retry-After": after})
 
 
 def invalid(error: InvalidInput) -> JSONResponse:
@@ -68,6 +71,13 @@ def on_http_exception(request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         return error_response(405, METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(_allowed(request))})
     return error_response(error.status_code, error.detail, headers=error.headers)
+
+
+def unanswered(request: Request) -> Response:
+    """405 where other methods are taken at this path, else 404."""
+    if methods := _allowed(request):
+        return error_response(405, METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(methods)})
+    return error_response(404, NOT_FOUND)
 
 
 def on_hogsend_error(_request: Request, error: Exception) -> Response:

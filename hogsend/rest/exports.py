@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import cast
 
+import structlog
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Message, Send
 
 from hogsend.access.audit import Action, AuditAction, Origin, Resource, audited
 from hogsend.access.caller import Scope
-from hogsend.access.gate import Admitted, admit
+from hogsend.access.gate import Admitted, address_of, admit
 from hogsend.contacts.export import MEDIA_TYPES, MOST, Format, exported
 from hogsend.errors import HogsendError, InvalidInput
 from hogsend.rest.errors import on_hogsend_error
@@ -19,12 +22,31 @@ from hogsend.runtime import Runtime
 
 PATH = "/v1/admin/contacts/export"
 MAX_SEARCH = 320
+LONGEST_STALL = 30.0
+
+log = structlog.get_logger(__name__)
+
+
+class UnlessStalled(StreamingResponse):
+    """A stream that ends when its reader takes nothing for `LONGEST_STALL` seconds: it holds a snapshot open."""
+
+    async def stream_response(self, send: Send) -> None:
+        async def in_time(message: Message) -> None:
+            async with asyncio.timeout(LONGEST_STALL):
+                await send(message)
+
+        try:
+            await super().stream_response(in_time)
+        except TimeoutError:
+            log.warning("export_stalled", seconds=LONGEST_STALL)
+            # What was sent is not the whole file: the connection must not end as if it were.
+            raise ConnectionError("the reader of an export stalled") from None
 
 
 async def export_contacts(request: Request) -> Response:
     """Answer with the file's first piece in hand, so that what goes wrong before it is still an error's status."""
     runtime: Runtime = request.app.state.runtime
-    admitted = await admit(runtime, request.headers.get("authorization"))
+    admitted = await admit(runtime, request.headers.get("authorization"), address_of(request))
     admitted.require(Scope.READ)
     try:
         response: Response = await _export(runtime, request, admitted)
@@ -45,7 +67,7 @@ async def _export(runtime: Runtime, request: Request, admitted: Admitted) -> Res
         trail.detail.update({"format": form, "search": search, "limit": limit})
         pieces = _pieces(runtime, form, search, limit)
         first = await anext(pieces)
-    return StreamingResponse(
+    return UnlessStalled(
         _beginning_with(first, pieces),
         media_type=MEDIA_TYPES[form],
         headers={"Content-Disposition": f'attachment; filename="contacts.{form}"'},

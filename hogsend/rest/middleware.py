@@ -57,7 +57,9 @@ class RequestId:
             log.error("request_failed", request_id=request_id, path=scope["path"], away=is_away, **told)
             if started or scope["type"] == "websocket":
                 raise
-            answer = away(request_id) if is_away else error_response(500, INTERNAL, request_id=request_id)
+            answer = (
+                away(error, request_id) if is_away else error_response(500, INTERNAL, request_id=request_id)
+            )
             await answer(scope, receive, with_id)
 
 

@@ -6,21 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from graphql import OperationType
+from graphql import GraphQLError, OperationType
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from hogsend.access.audit import AuditAction, Origin, Outcome, audited
 from hogsend.access.caller import Scope
-from hogsend.access.gate import Admitted, admit
+from hogsend.access.gate import Admitted, address_of, admit
 from hogsend.errors import HogsendError, NotFound
 from hogsend.graphql.codes import CONFLICTS, IDEMPOTENCY, NOT_FOUND
 from hogsend.graphql.context import Context
 from hogsend.graphql.errors import Code, code_of, is_unavailable
 from hogsend.graphql.mutations import AUDIT_ACTION, ERROR_CODES
 from hogsend.rest.body import json_object
-from hogsend.rest.errors import INTERNAL, JSONResponse, away, error_response, on_hogsend_error
+from hogsend.rest.errors import INTERNAL, JSONResponse, error_response, on_hogsend_error
 from hogsend.rest.models import Body, parsed
 from hogsend.rest.params import Param, read
 from hogsend.runtime import Runtime
@@ -99,7 +99,7 @@ class Ready:
 
 
 def ready(row: Row, executor: Executor) -> Ready:
-    """Raises `Refused` for a document that does not fit the schema: at start, not on the first request."""
+    """Raises `Refused` for a document that does not fit the schema."""
     prepared = executor.prepare(row.document)
     if prepared.kind is not OperationType.MUTATION:
         return Ready(row, prepared)
@@ -117,18 +117,24 @@ def scope_of(prepared: Prepared) -> Scope | None:
 
 
 class Table:
-    """The rows of one process, ready to run."""
+    """The rows of one process. A document is made ready when it is first asked for; a test makes all of them."""
 
-    def __init__(self, runtime: Runtime, rows: Sequence[Row]) -> None:
+    def __init__(self, runtime: Runtime) -> None:
         self._server = runtime.part(GraphQLServer)
-        self._ready = {row.operation: ready(row, self._server.executor) for row in rows}
+        self._ready: dict[str, Ready] = {}
+
+    def ready(self, row: Row) -> Ready:
+        """Raises `Refused` where the document does not fit the schema."""
+        if row.operation not in self._ready:
+            self._ready[row.operation] = ready(row, self._server.executor)
+        return self._ready[row.operation]
 
     async def answer(self, request: Request, row: Row) -> Response:
         """One request, from its key to its answer. Errors leave here as the contract writes them."""
         runtime = self._server.runtime
-        admitted = await admit(runtime, request.headers.get("authorization"))
+        admitted = await admit(runtime, request.headers.get("authorization"), address_of(request))
         try:
-            response = await self._audited(request, self._ready[row.operation], admitted)
+            response = await self._audited(request, self.ready(row), admitted)
         except HogsendError as error:
             response = on_hogsend_error(request, error)
         response.headers.update(admitted.rate.headers)
@@ -193,7 +199,7 @@ def _failed(answer: Answer, request_id: str) -> Response:
     """A top-level error: what we broke, or what only GraphQL found wrong with the request."""
     error = answer.errors[0]
     if is_unavailable(error):
-        return away(request_id)
+        return unavailable(error, request_id)
     match code_of(error):
         case Code.INTERNAL:
             return error_response(500, INTERNAL, request_id=request_id)
@@ -203,6 +209,12 @@ def _failed(answer: Answer, request_id: str) -> Response:
             return error_response(403, error.message)
     field = str((error.extensions or {}).get("field", ""))
     return error_response(400, error.message, details=[(field, error.message)])
+
+
+def unavailable(error: GraphQLError, request_id: str) -> Response:
+    """503, as GraphQL said it: the sentence, and when to come back."""
+    after = str((error.extensions or {}).get("retryAfter"))
+    return error_response(503, error.message, request_id=request_id, headers={"Retry-After": after})
 
 
 def routes(rows: Sequence[Row], table: Callable[[Runtime], Table]) -> list[Route]:

@@ -20,6 +20,7 @@ from hogsend.emails.tracking.webhook_events import take_resend_event
 from hogsend.errors import InvalidInput
 from hogsend.events.event import NewEvent
 from hogsend.ingestion.ingest import ingest
+from hogsend.rest.body import bounded
 from hogsend.rest.errors import JSONResponse, error_response
 from hogsend.runtime import Runtime
 
@@ -41,7 +42,7 @@ class Unverified(Exception):
 async def resend(request: Request) -> Response:
     """POST /v1/webhooks/email/resend: one delivery event, signed as Standard Webhooks."""
     runtime: Runtime = request.app.state.runtime
-    body = await request.body()
+    body = await bounded(request)
     try:
         event_id = verify(runtime.settings.resend_webhook_secret, request.headers, body, runtime.clock.wall())
     except Unverified as error:
@@ -61,7 +62,7 @@ async def posthog(request: Request) -> Response:
             "webhook_refused", provider="posthog", why="wrong secret" if secret else "no secret is set"
         )
         return error_response(401, REFUSED)
-    event = posthog_event(_object(await request.body()))
+    event = posthog_event(_object(await bounded(request)))
     result = await ingest(runtime, event)
     exits = [
         {"journeyId": each.journey_id, "stateId": str(each.state_id), "exited": each.exited}

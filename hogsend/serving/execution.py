@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,7 +34,14 @@ from hogsend.graphql.context import Context
 from hogsend.graphql.errors import denied, present, problem, status_of
 from hogsend.graphql.fields import ANY_KEY, SCOPE
 from hogsend.graphql.mutations import AUDIT_ACTION
-from hogsend.serving.limits import actual_cost, check_limits, parse_limited, validation_rules
+from hogsend.serving.limits import (
+    MAX_SOURCE,
+    actual_cost,
+    check_limits,
+    check_shape,
+    parse_limited,
+    validation_rules,
+)
 
 REMEMBERED_DOCUMENTS = 512
 BAD_REQUEST = 400
@@ -41,16 +49,17 @@ BAD_REQUEST = 400
 
 @dataclass(frozen=True)
 class Answer:
-    """A response as it goes out. `status` is HTTP's; anything but 200 means that nothing was executed."""
+    """A response as it goes out. `status` is HTTP's; nothing but `errors` stands in one that was not `executed`."""
 
     data: dict[str, Any] | None = None
     errors: tuple[GraphQLError, ...] = ()
     extensions: Mapping[str, Any] = field(default_factory=dict)
     status: int = 200
+    executed: bool = True
 
     @property
     def refused(self) -> bool:
-        return self.status != 200
+        return self.status != 200 or not self.executed
 
     def to_json(self) -> dict[str, Any]:
         body: dict[str, Any] = {}
@@ -94,7 +103,7 @@ class Executor:
     def __init__(self, schema: GraphQLSchema, *, introspection: bool = True) -> None:
         self.schema = schema
         self._rules = validation_rules(introspection=introspection)
-        self._seen: OrderedDict[str, DocumentNode] = OrderedDict()
+        self._verdicts: OrderedDict[bytes, DocumentNode | Answer] = OrderedDict()
 
     def prepare(self, source: str, operation_name: str | None = None) -> Prepared:
         """Raises `Refused` for what does not parse or validate, and where the operation is not found."""
@@ -156,21 +165,31 @@ class Executor:
             await source.aclose()  # type: ignore[attr-defined]
 
     def _document(self, source: str) -> DocumentNode:
-        document = self._seen.get(source)
-        if document is not None:
-            self._seen.move_to_end(source)
-            return document
+        """The document, parsed and validated once; a verdict against it is remembered as well."""
+        if len(source) > MAX_SOURCE:
+            raise Refused(problem(f"A document may have {MAX_SOURCE:,} characters"), status=BAD_REQUEST)
+        digest = hashlib.sha256(source.encode("utf-8", "surrogatepass")).digest()
+        verdict = self._verdicts.get(digest)
+        if verdict is None:
+            verdict = self._verdicts[digest] = self._judged(source)
+            if len(self._verdicts) > REMEMBERED_DOCUMENTS:
+                self._verdicts.popitem(last=False)
+        else:
+            self._verdicts.move_to_end(digest)
+        if isinstance(verdict, DocumentNode):
+            return verdict
+        raise Refused(*verdict.errors, status=verdict.status)
+
+    def _judged(self, source: str) -> DocumentNode | Answer:
         try:
             document = parse_limited(source)
+            check_shape(document)
         except GraphQLError as error:
-            raise Refused(present(error, None), status=BAD_REQUEST) from None
-        errors = validate(self.schema, document, self._rules, max_errors=20)
-        if errors:
-            raise Refused(*(present(error, None) for error in errors))
-        self._seen[source] = document
-        if len(self._seen) > REMEMBERED_DOCUMENTS:
-            self._seen.popitem(last=False)
-        return document
+            return Answer(errors=(present(error, None),), status=BAD_REQUEST)
+        errors = tuple(
+            present(error, None) for error in validate(self.schema, document, self._rules, max_errors=20)
+        )
+        return Answer(errors=errors, status=status_of(errors[0])) if errors else document
 
     def _check(
         self, prepared: Prepared, variables: Mapping[str, Any], context: Context, *, limited: bool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import orjson
@@ -15,14 +16,14 @@ from starlette.types import Receive, Scope, Send
 
 from hogsend.access.authenticate import until_refused
 from hogsend.access.errors import AccessError
-from hogsend.access.gate import Admitted, admit
+from hogsend.access.gate import Admitted, address_of, admit
 from hogsend.graphql.context import Context
 from hogsend.graphql.errors import denied, problem, unavailable
 from hogsend.serving.execution import Answer, Prepared, Refused
 from hogsend.serving.graphiql import graphiql
 from hogsend.serving.request import Params, from_body, from_query
 from hogsend.serving.server import GraphQLServer
-from hogsend.storage.unreachable import RETRY_AFTER, unreachable
+from hogsend.storage.unreachable import retry_seconds, unreachable
 
 log = structlog.get_logger(__name__)
 
@@ -55,26 +56,35 @@ async def _respond(request: Request, server: GraphQLServer) -> Response:
     if media_type is None:
         return _error(f"Accept must allow {GRAPHQL}, {JSON} or {EVENTS}", 406)
     try:
-        admitted = await admit(server.runtime, request.headers.get("authorization"))
+        admitted = await admit(server.runtime, request.headers.get("authorization"), address_of(request))
     except AccessError as error:
-        return _json(Answer(errors=(denied(error),), status=error.status), error.headers)
+        return _json(Answer(errors=(denied(error),), status=error.status), error.headers, media_type)
     except Exception as error:
         if not unreachable(error):
             raise
         log.warning("key_not_checked", request_id=request.state.request_id, error=type(error).__name__)
-        return _json(Answer(errors=(unavailable(),), status=503), RETRY_AFTER)
+        after = {"Retry-After": str(retry_seconds(error))}
+        return _json(Answer(errors=(unavailable(error),), status=503), after, media_type)
     if posted and not _is_json(request.headers.get("content-type", "")):
-        return _error("Content-Type must be application/json", 415, admitted.rate.headers)
+        return _error("Content-Type must be application/json", 415, admitted.rate.headers, media_type)
     try:
-        params = from_body(await request.body()) if posted else from_query(request.query_params)
+        params = await from_body(await request.body()) if posted else from_query(request.query_params)
+    except Refused as refused:
+        return _json(refused.answer(), admitted.rate.headers, media_type)
+    try:
         prepared = server.prepare(params)
         _check_method(prepared, posted, media_type)
     except GraphQLError as error:
-        return _json(Refused(error).answer(), admitted.rate.headers)
+        return _json(
+            _for_the_document(Refused(error).answer(), media_type), admitted.rate.headers, media_type
+        )
     except _WrongMethod as error:
-        return _error(str(error), 405, admitted.rate.headers | {"Allow": "POST"})
+        return _error(str(error), 405, admitted.rate.headers | {"Allow": "POST"}, media_type)
     except Refused as refused:
-        return _json(refused.answer(), admitted.rate.headers)
+        answer = refused.answer()
+        if params.query is not None or params.document_id is not None:
+            answer = _for_the_document(answer, media_type)
+        return _json(answer, admitted.rate.headers, media_type)
     context = server.context(
         admitted.caller,
         admitted.rate,
@@ -87,7 +97,7 @@ async def _respond(request: Request, server: GraphQLServer) -> Response:
     # What changes something is finished even where nobody waits for the answer any more.
     reads = prepared.kind is OperationType.QUERY
     answer = await (_unless_gone(request, execution) if reads else execution)
-    return _json(answer, admitted.rate.headers, media_type)
+    return _json(_for_the_document(answer, media_type), admitted.rate.headers, media_type)
 
 
 def _is_visit(request: Request) -> bool:
@@ -135,16 +145,28 @@ def _is_json(content_type: str) -> bool:
     return name == JSON and charset in ("utf-8", "utf8")
 
 
+def _for_the_document(answer: Answer, media_type: str) -> Answer:
+    """A well-formed request with a bad document is 200 to a client that knows `application/json` alone.
+
+    So the GraphQL-over-HTTP draft has it for that media type; what is no fault of the document keeps its status.
+    """
+    if media_type != JSON or answer.status not in (400, 422):
+        return answer
+    return replace(answer, status=200, executed=False)
+
+
 def _json(answer: Answer, headers: dict[str, str], media_type: str = GRAPHQL) -> Response:
-    """A client that only knows `application/json` gets it for success; errors name themselves GraphQL's."""
-    kind = media_type if answer.status == 200 else GRAPHQL
+    """Errors too in the media type that the client accepts; one that accepts events alone gets GraphQL's own."""
+    kind = JSON if media_type == JSON else GRAPHQL
     return Response(
         orjson.dumps(answer.to_json()), answer.status, headers, media_type=f"{kind}; charset=utf-8"
     )
 
 
-def _error(message: str, status: int, headers: dict[str, str] | None = None) -> Response:
-    return _json(Answer(errors=(problem(message),), status=status), headers or {})
+def _error(
+    message: str, status: int, headers: dict[str, str] | None = None, media_type: str = GRAPHQL
+) -> Response:
+    return _json(Answer(errors=(problem(message),), status=status), headers or {}, media_type)
 
 
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:

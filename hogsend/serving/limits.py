@@ -7,6 +7,7 @@ declared cost stands instead of its one point, or, for a connection, instead of 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -49,6 +50,11 @@ MAX_ALIASES = 30
 MAX_TOKENS = 2_000
 MAX_SOURCE = 100_000
 MAX_COST = 10_000
+MOST_FIELDS = 1_000
+MOST_REPEATS = 10
+MOST_SPREADS = 100
+MOST_FRAGMENTS = 50
+MOST_INTROSPECTIONS = 2
 DEFAULT_PAGE = 50
 LONGEST_PAGE = 100
 LIST_LENGTH = 10
@@ -96,6 +102,41 @@ class _NoNul(Visitor):
     def enter_string_value(self, node: StringValueNode, *_: object) -> None:
         if "\x00" in node.value:
             raise LimitExceeded("Text must not contain NUL characters", "BAD_REQUEST")
+
+
+def check_shape(document: DocumentNode) -> None:
+    """Raise `LimitExceeded` for what would take long to validate, before it is: repetition costs its square there.
+
+    One walk over the document as it is written, which its tokens bound.
+    """
+    fields = spreads = introspections = 0
+    waiting: list[Any] = list(document.definitions)
+    if sum(isinstance(node, FragmentDefinitionNode) for node in waiting) > MOST_FRAGMENTS:
+        raise LimitExceeded(f"A document may have {MOST_FRAGMENTS} fragments", "BAD_REQUEST")
+    while waiting:
+        selections = getattr(waiting.pop(), "selection_set", None)
+        keys: Counter[str] = Counter()
+        for node in selections.selections if selections is not None else ():
+            if isinstance(node, FragmentSpreadNode):
+                spreads += 1
+                continue
+            waiting.append(node)
+            if isinstance(node, FieldNode):
+                fields += 1
+                introspections += node.name.value in ("__schema", "__type")
+                keys[node.alias.value if node.alias else node.name.value] += 1
+        if keys and (most := keys.most_common(1)[0])[1] > MOST_REPEATS:
+            raise LimitExceeded(
+                f"`{most[0][:60]}` is asked for {most[1]} times in one place; at most {MOST_REPEATS}",
+                "BAD_REQUEST",
+            )
+    for found, most_of, what in (
+        (fields, MOST_FIELDS, "fields"),
+        (spreads, MOST_SPREADS, "fragment spreads"),
+        (introspections, MOST_INTROSPECTIONS, "uses of __schema and __type"),
+    ):
+        if found > most_of:
+            raise LimitExceeded(f"A document may have {most_of:,} {what}", "BAD_REQUEST")
 
 
 def validation_rules(*, introspection: bool) -> tuple[type[ASTValidationRule], ...]:
@@ -250,8 +291,9 @@ class _Walk:
     def _size(self, node: FieldNode) -> int:
         for name in ("first", "last"):
             size = self._argument(node, name)
-            if isinstance(size, int) and size >= 0:
-                return min(size, LONGEST_PAGE)
+            # 100.0 is 100 to GraphQL, too.
+            if isinstance(size, int | float) and size >= 0 and size == int(size):
+                return min(int(size), LONGEST_PAGE)
         return DEFAULT_PAGE
 
     def _argument(self, node: FieldNode, name: str) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from hogsend.graphql.errors import problem
+from hogsend.json_bounds import TooManyValues, check_values
 from hogsend.serving.execution import BAD_REQUEST, Refused
 
 DEEPEST = 64
@@ -24,10 +25,13 @@ class Params:
     variables: Mapping[str, Any] = field(default_factory=dict)
 
 
-def from_body(body: bytes) -> Params:
-    """Raises `Refused`: 400 for what is not JSON, 422 for what is not a request."""
+async def from_body(body: bytes) -> Params:
+    """Raises `Refused`: 400 for what is not JSON or holds too many values, 422 for what is not a request."""
     try:
+        await check_values(body)
         value = orjson.loads(body)
+    except TooManyValues as error:
+        raise Refused(problem(f"The body is too much: {error}"), status=BAD_REQUEST) from None
     except orjson.JSONDecodeError:
         raise Refused(problem("The body must be JSON in UTF-8"), status=BAD_REQUEST) from None
     return from_json(value)

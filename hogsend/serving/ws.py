@@ -15,9 +15,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from hogsend.access.authenticate import authenticate, until_refused
 from hogsend.access.caller import Caller
 from hogsend.access.errors import AccessError, RateLimited
+from hogsend.access.gate import address_of
 from hogsend.access.rate_limits import RateLimiter
 from hogsend.graphql.context import Context
 from hogsend.graphql.errors import Code, denied, problem
+from hogsend.json_bounds import TooManyValues, check_values
 from hogsend.realtime.live import Live
 from hogsend.serving.execution import Answer, Prepared, Refused
 from hogsend.serving.request import Params, from_json
@@ -29,6 +31,8 @@ PROTOCOL = "graphql-transport-ws"
 INIT_SECONDS = 10.0
 SEND_SECONDS = 10.0
 MOST_OPERATIONS = 100
+LONGEST_GREETING = 16_384
+"""Bytes of a message before its sender is known."""
 
 GOING_AWAY = 1001
 SLOW = 1013
@@ -118,8 +122,15 @@ class _Connection:
         received = await self._socket.receive()
         if received["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(received.get("code", 1000))
+        text = received.get("text")
+        frame: bytes = text.encode() if text is not None else received.get("bytes") or b""
+        if self._caller is None and len(frame) > LONGEST_GREETING:
+            raise Closed(4400, f"Before connection_ack a message has at most {LONGEST_GREETING:,} bytes")
         try:
-            message = orjson.loads(received.get("text") or received.get("bytes") or b"")
+            await check_values(frame)
+            message = orjson.loads(frame)
+        except TooManyValues as error:
+            raise Closed(4400, str(error)) from None
         except orjson.JSONDecodeError:
             raise Closed(4400, "Messages must be JSON") from None
         if not isinstance(message, dict) or not isinstance(message.get("type"), str):
@@ -139,7 +150,9 @@ class _Connection:
             raise Closed(4400, "`payload` must be an object")
         self._authorization = _authorization(payload or {}) or self._socket.headers.get("authorization")
         try:
-            self._caller = await authenticate(self._server.runtime, self._authorization)
+            self._caller = await authenticate(
+                self._server.runtime, self._authorization, address_of(self._socket)
+            )
         except AccessError as error:
             raise Closed(4403, error.message) from None
         self._ready.set()

@@ -22,6 +22,8 @@ PING_SECONDS = 3.0
 CONNECT_SECONDS = 5.0
 STATEMENT_SECONDS = 60.0
 POOL_SECONDS = 10.0
+EXPORT_SECONDS = 2.0
+MOST_EXPORTS = 2
 _FRESH = 1.0
 
 Record: TypeAlias = Mapping[str, Any] | RowMapping
@@ -46,29 +48,21 @@ def _dumps(value: Any) -> str:
 class Database:
     """One pool. Each method checks a connection out for the length of its block."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, exports: AsyncEngine, health: AsyncEngine) -> None:
         self.engine = engine
+        # Shares of their own: a reader that stalls, or a burst of requests, starves nobody else.
+        self.exports = exports
+        self.health = health
 
     @classmethod
     def open(cls, settings: Settings, *, application: str = "hogsend") -> Database:
-        """Make the pool; the first connection is made when it is first needed."""
-        engine = create_async_engine(
-            settings.sqlalchemy_url,
-            pool_size=settings.database_pool_size,
-            max_overflow=settings.database_pool_size // 2,
-            pool_timeout=POOL_SECONDS,
-            # The one that was used last is the one that needs no ping.
-            pool_use_lifo=True,
-            json_serializer=_dumps,
-            json_deserializer=orjson.loads,
-            connect_args={
-                "timeout": CONNECT_SECONDS,
-                "command_timeout": STATEMENT_SECONDS,
-                "server_settings": {"application_name": application, "timezone": "UTC"},
-            },
+        """Make the pools; the first connection is made when it is first needed."""
+        size = settings.database_pool_size
+        return cls(
+            _pool(settings, application, size=size, more=size // 2, wait=POOL_SECONDS),
+            exports=_pool(settings, f"{application}-exports", size=MOST_EXPORTS, wait=EXPORT_SECONDS),
+            health=_pool(settings, f"{application}-health", size=2, wait=EXPORT_SECONDS),
         )
-        _ping_when_idle(engine.sync_engine)
-        return cls(engine)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -89,7 +83,30 @@ class Database:
             yield await conn.execution_options(isolation_level="AUTOCOMMIT")
 
     async def close(self) -> None:
-        await self.engine.dispose()
+        for engine in (self.engine, self.exports, self.health):
+            await engine.dispose()
+
+
+def _pool(settings: Settings, application: str, *, size: int, wait: float, more: int = 0) -> AsyncEngine:
+    engine = create_async_engine(
+        settings.sqlalchemy_url,
+        pool_size=size,
+        max_overflow=more,
+        pool_timeout=wait,
+        # The one that was used last is the one that needs no ping.
+        pool_use_lifo=True,
+        # What a statement was given holds secrets and people; errors are logged.
+        hide_parameters=True,
+        json_serializer=_dumps,
+        json_deserializer=orjson.loads,
+        connect_args={
+            "timeout": CONNECT_SECONDS,
+            "command_timeout": STATEMENT_SECONDS,
+            "server_settings": {"application_name": application, "timezone": "UTC"},
+        },
+    )
+    _ping_when_idle(engine.sync_engine)
+    return engine
 
 
 def _ping_when_idle(engine: Engine) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 RETRY_SECONDS = 5
+BUSY_SECONDS = 1
 RETRY_AFTER = {"Retry-After": str(RETRY_SECONDS)}
 """Headers of an answer that was not given for this reason."""
 
@@ -19,11 +20,21 @@ _CLASSES = ("08", "53", "57P")
 _NETWORK = (None, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH)
 
 
+def busy(error: BaseException) -> bool:
+    """Whether every connection of a pool was in use for too long: Postgres is there, and others have their turn."""
+    return isinstance(error, NoConnectionFree)
+
+
+def retry_seconds(error: BaseException) -> int:
+    """When to come back after an error that is `unreachable`, in seconds."""
+    return BUSY_SECONDS if busy(error) else RETRY_SECONDS
+
+
 def unreachable(error: BaseException) -> bool:
     """Whether trying again later is all that the error asks for.
 
-    A statement or a connection that took too long counts too, and so does a pool without a free connection: it is
-    what an outage looks like to those who come second.
+    A statement or a connection that took too long counts too, and so does a pool without a free connection, which
+    `busy` tells apart.
     """
     match error:
         case DBAPIError():

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from hogsend.access.caller import Scope
-from hogsend.access.keys import hash_key
+from hogsend.access.keys import KeyRing, hash_key
 from hogsend.app import create_app
 from hogsend.boot import open_runtime
 from hogsend.clock import ManualClock
@@ -54,6 +54,7 @@ async def test_a_key_is_made_used_listed_and_revoked(
     bearer = {"Authorization": f"Bearer {key['key']}"}
     myself = await client.get(f"{ADMIN}/api-keys/self", headers=bearer)
     assert myself.json() == {"id": key["id"], "name": "dashboard", "scopes": ["read", "ingest"]}
+    await runtime.part(KeyRing).write_uses()
     (listed,) = (await client.get(f"{ADMIN}/api-keys")).json()["keys"]
     assert listed["lastUsedAt"] == "2026-01-15T10:30:00.000Z"
     assert "key" not in listed

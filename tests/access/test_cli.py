@@ -21,7 +21,7 @@ def environment(database_url: str, redis_url: str, clean: None) -> dict[str, str
         "REDIS_URL": redis_url,
         "COLUMNS": "220",
         "NO_COLOR": "1",
-        "HOGSEND_SECRET_KEY": "secret",
+        "HOGSEND_SECRET_KEY": "a-secret-that-is-long-enough-to-be-one",
         "HOGSEND_PUBLIC_URL": "https://mail.example.com",
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Sequence
 from ipaddress import ip_address
 from typing import Any
@@ -22,7 +23,7 @@ from tests.standins.receiver import ReceiverStandIn
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return Settings(**{**settings.model_dump(), "alert_private_targets": True})
+    return Settings(**{**settings.model_dump(), "alert_private_targets": True, "allow_http_targets": True})
 
 
 @pytest.fixture
@@ -137,5 +138,8 @@ async def test_what_went_wrong_is_said_without_the_url(
     with pytest.raises(DeliveryFailed) as failed:
         await tell(runtime, "slack", {"webhookUrl": f"{receiver.url}/services/secret"}, notice(clock))
     assert "secret" not in failed.value.reason
-    with pytest.raises(DeliveryFailed, match="request failed: ConnectError"):
-        await tell(runtime, "webhook", {"url": "http://127.0.0.1:9/"}, notice(clock))
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
+        with pytest.raises(DeliveryFailed, match="request failed: ConnectError"):
+            await tell(runtime, "webhook", {"url": url}, notice(clock))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hogsend.alerts.ssrf import Forbidden, IPAddress, Unresolved, addresses, is_public, parse, resolve
+from hogsend.alerts.ssrf import Forbidden, IPAddress, Policy, Unresolved, is_public, resolve, verdict
 
 PRIVATE = [
     "0.0.0.0",
@@ -21,6 +21,14 @@ PRIVATE = [
     "169.254.169.254",
     "172.16.0.1",
     "192.0.0.1",
+    "192.0.0.10",
+    "192.0.0.192",
+    "192.31.196.1",
+    "192.52.193.1",
+    "192.88.99.1",
+    "192.175.48.1",
+    "198.51.100.1",
+    "203.0.113.1",
     "192.168.1.1",
     "198.18.0.1",
     "224.0.0.1",
@@ -33,6 +41,17 @@ PRIVATE = [
     "::ffff:169.254.169.254",
     "64:ff9b::7f00:1",
     "64:ff9b:1::1",
+    "64:ff9b::101:101",
+    "::ffff:0:1.1.1.1",
+    "100::1",
+    "2001:2::1",
+    "2001:10::1",
+    "2001:20::1",
+    "2620:4f:8000::1",
+    "3fff::1",
+    "5f00::1",
+    "2606:4700::5efe:10.0.0.1",
+    "2606:4700::200:5efe:127.0.0.1",
     "2002:7f00:1::",
     "2002:a9fe:a9fe::",
     "2001:0:5ef5:79fb:0:59d:80ff:fffe",
@@ -42,6 +61,10 @@ PRIVATE = [
     "ff02::1",
     "2001:db8::1",
 ]
+
+
+async def somewhere(_host: str, _port: int) -> Sequence[IPAddress]:
+    return [ip_address("1.1.1.1")]
 
 
 @pytest.mark.parametrize("address", PRIVATE)
@@ -76,20 +99,21 @@ def test_an_ipv4_address_is_no_more_public_inside_an_ipv6_one(address: IPv4Addre
         "https://user@example.com/",
         " https://example.com/",
         "https://example.com:99999/",
+        "https://example.com:25/",
+        "https://example.com:80/",
         "https://example.com/" + "a" * 2_000,
     ],
 )
-def test_only_plain_https_urls_are_taken(text: str) -> None:
+async def test_only_plain_https_urls_are_taken(text: str) -> None:
     with pytest.raises(Forbidden) as refused:
-        parse(text, ("https",))
+        await verdict(text, Policy(), resolve=somewhere)
     assert not text or text not in refused.value.reason
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "2130706433", "0x7f.1", "[::1]", "localhost"])
 async def test_every_spelling_of_this_machine_is_refused(host: str) -> None:
-    url = parse(f"http://{host}:8080/hook", ("http",))
     with pytest.raises(Forbidden, match="private network"):
-        await addresses(url, allow_private=False)
+        await verdict(f"http://{host}:8080/hook", Policy(allow_http=True))
 
 
 async def test_one_private_address_among_public_ones_is_enough() -> None:
@@ -97,12 +121,12 @@ async def test_one_private_address_among_public_ones_is_enough() -> None:
         return [ip_address("1.1.1.1"), ip_address("10.0.0.1")]
 
     with pytest.raises(Forbidden):
-        await addresses(parse("https://rebind.example/", ("https",)), allow_private=False, resolve=both)
+        await verdict("https://rebind.example/", Policy(), resolve=both)
 
 
 async def test_development_may_post_to_itself() -> None:
-    url = parse("http://127.0.0.1:8080/hook", ("http",))
-    assert await addresses(url, allow_private=True) == [ip_address("127.0.0.1")]
+    allowed = await verdict("http://127.0.0.1:8080/hook", Policy(allow_http=True, allow_private=True))
+    assert allowed.addresses == [ip_address("127.0.0.1")]
 
 
 async def test_a_name_that_leads_nowhere_is_told_apart() -> None:

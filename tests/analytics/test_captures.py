@@ -25,7 +25,7 @@ from tests.driving import drive, rows
 from tests.faults.conftest import templates_of_tests
 from tests.standins.http import Answer, Hold, Reset
 from tests.standins.posthog import PostHogStandIn
-from worker.work import OUTBOX, SCHEDULE
+from worker.work import SCHEDULE
 
 ADA = "ada@example.com"
 
@@ -103,7 +103,7 @@ async def test_a_posthog_that_hangs_delays_no_send(telling: Runtime, posthog: Po
     await until(lambda: bool(posthog.requests))
 
     await event(telling)
-    publisher = Publisher(telling, EmbeddedEngine(telling), OUTBOX)
+    publisher = Publisher(telling, EmbeddedEngine(telling))
     while await publisher.publish_due():
         pass
     await drive(telling)

@@ -15,6 +15,8 @@ from hogsend.cli import COMMANDS
 from hogsend.cli.problem import Problem
 from hogsend.cli.schema import schema
 
+SAFE = {"HOGSEND_SECRET_KEY": "a-secret-that-is-long-enough-to-be-one", "HOGSEND_EMAIL_PROVIDER": "inbox"}
+
 
 def hogsend(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -106,7 +108,7 @@ def test_dev_without_its_database(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["api", "worker"])
 def test_journeys_that_cannot_be_found(command: str, database_url: str) -> None:
-    told = refused(command, DATABASE_URL=database_url, HOGSEND_JOURNEYS="nowhere_to_be_found")
+    told = refused(command, **SAFE, DATABASE_URL=database_url, HOGSEND_JOURNEYS="nowhere_to_be_found")
     assert told.startswith("hogsend: HOGSEND_JOURNEYS names 'nowhere_to_be_found'")
     assert len(told.splitlines()) == 1
 

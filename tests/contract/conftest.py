@@ -26,12 +26,13 @@ def served(database_url: str, redis_url: str) -> Iterator[str]:
         database_url=database_url,
         redis_url=redis_url,
         admin_api_key=ADMIN_KEY,
-        secret_key="test-secret-key",
+        secret_key="test-secret-key-that-is-long-enough",
         email_provider="memory",
         public_url="http://hogsend.test",
         rate_limit=10_000_000,
         ingest_rate_limit=10_000_000,
         alert_private_targets=False,
+        allow_http_targets=False,
     )
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(create_app(settings), log_config=None, timeout_graceful_shutdown=2)

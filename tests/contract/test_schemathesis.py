@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
 from hogsend.schema.root import sdl
 from tests.contract.conforming import spec
 
-KEY = {"Authorization": "Bearer test-admin-key"}
+KEY = {"Authorization": "Bearer test-admin-key-long-enough"}
 # Few in the everyday run, which is to be quick; SCHEMATHESIS_EXAMPLES=200 looks for what nobody thought of.
 DEEP = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "0"))
 EXAMPLES = settings(

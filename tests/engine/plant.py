@@ -224,7 +224,7 @@ async def open_plant(
         settings = Settings(
             database_url=database_url,
             redis_url=redis_url,
-            admin_api_key="test-admin-key",
+            admin_api_key="test-admin-key-long-enough",
             ingest_rate_limit=1_000_000,
             email_provider="resend",
             resend_api_key=API_KEY,

@@ -39,7 +39,7 @@ def registered(hatchet: HatchetStandIn, on_hatchet: Settings) -> None:
 
 
 def publisher(runtime: Runtime) -> Publisher:
-    return Publisher(runtime, runtime.engine, {}, note_run=note_engine_run)
+    return Publisher(runtime, runtime.engine, note_run=note_engine_run)
 
 
 async def enrolled(runtime: Runtime) -> UUID:

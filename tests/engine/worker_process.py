@@ -27,6 +27,9 @@ async def eventually(condition: Callable[[], object], within: float = 20.0) -> N
         await asyncio.sleep(0.01)
 
 
+SECRET = "a-secret-that-is-long-enough-to-be-one"
+
+
 class WorkerProcess:
     """One worker at a time. Its output is kept, and shown where it should not have ended."""
 
@@ -34,7 +37,7 @@ class WorkerProcess:
         clean = {
             name: value for name, value in os.environ.items() if not name.startswith(("HOGSEND", "HATCHET"))
         }
-        self._environment = {**clean, **environment}
+        self._environment = {**clean, "HOGSEND_SECRET_KEY": SECRET, **environment}
         self._module = module or ("worker",)
         self._output = tempfile.TemporaryFile()  # noqa: SIM115
         self._process: subprocess.Popen[bytes] | None = None

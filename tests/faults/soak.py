@@ -64,7 +64,7 @@ class Deployment:
             "ADMIN_API_KEY": ADMIN_KEY,
             "RESEND_API_KEY": API_KEY,
             "RESEND_API_URL": resend.url,
-            "HOGSEND_SECRET_KEY": "test-secret-key",
+            "HOGSEND_SECRET_KEY": "test-secret-key-that-is-long-enough",
             "HOGSEND_JOURNEYS": "tests.faults.soak_journeys",
             "HOGSEND_TEMPLATES": str(ROOT / "tests" / "templates"),
             "HOGSEND_SPEED": str(SPEED),

@@ -72,7 +72,7 @@ async def test_a_crash_between_commit_and_publish_is_made_up_for_once(running: R
         crash_once_at(runtime, "after_ingest_commit")
         with pytest.raises(Crashed):
             await send_event(runtime, "signup")
-        publisher = Publisher(runtime, EmbeddedEngine(runtime), {})
+        publisher = Publisher(runtime, EmbeddedEngine(runtime))
         crash_once_at(runtime, "before_outbox_marked")
         with pytest.raises(Crashed):
             await publisher.publish_due()
@@ -107,7 +107,7 @@ async def test_a_poison_outbox_row_blocks_nobody_behind_it(running: RunningWith,
     async with running(hello) as runtime:
         for index in range(3):
             await send_event(runtime, "signup", email=f"p{index}@example.com")
-        publisher = Publisher(runtime, Choking(runtime), {})
+        publisher = Publisher(runtime, Choking(runtime))
         await publisher.publish_due()
         assert len(set(started)) == 3
         left = await rows(runtime, "SELECT attempts, error FROM outbox WHERE published_at IS NULL")

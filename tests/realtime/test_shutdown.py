@@ -30,7 +30,8 @@ async def api_process(settings: Settings) -> AsyncIterator[tuple[str, asyncio.su
         "REDIS_URL": settings.redis_url,
         "ADMIN_API_KEY": ADMIN_KEY,
         "HOGSEND_PORT": str(port),
-        "HOGSEND_SECRET_KEY": "test-secret-key",
+        "HOGSEND_EMAIL_PROVIDER": "inbox",
+        "HOGSEND_SECRET_KEY": "test-secret-key-that-is-long-enough",
     }
     process = await asyncio.create_subprocess_exec(
         sys.executable,

@@ -79,14 +79,25 @@ REFUSED: list[tuple[str, dict[str, Any], int, str]] = [
 ]
 
 
+# The request is well-formed, and its document is bad.
+OF_THE_DOCUMENT = {"syntax", "validation", "operation"}
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/graphql-response+json", "*/*"])
 @pytest.mark.parametrize(("what", "request_", "status", "message"), REFUSED, ids=[row[0] for row in REFUSED])
 async def test_what_is_no_request_is_refused_as_the_draft_says(
-    client: httpx.AsyncClient, what: str, request_: dict[str, Any], status: int, message: str
+    client: httpx.AsyncClient,
+    what: str,
+    request_: dict[str, Any],
+    status: int,
+    message: str,
+    accept: str,
 ) -> None:
-    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    headers = {"Content-Type": "application/json", "Accept": accept}
     response = await client.post("/graphql", headers=headers, **request_)
-    assert response.status_code == status
-    assert response.headers["content-type"] == GRAPHQL
+    old = accept == "application/json"
+    assert response.status_code == (200 if old and what in OF_THE_DOCUMENT else status)
+    assert response.headers["content-type"] == ("application/json; charset=utf-8" if old else GRAPHQL)
     body = response.json()
     assert body["errors"][0]["message"] == message
     assert body["errors"][0]["extensions"]["code"] == "BAD_REQUEST"
@@ -202,7 +213,7 @@ async def test_a_contact_is_found_by_any_key(ask: Ask, happen: Ask) -> None:
 async def test_graphiql_is_whole_without_a_network(client: httpx.AsyncClient, app: Starlette) -> None:
     page = await client.get("/graphql", headers={"Accept": "text/html,*/*;q=0.8", "Authorization": ""})
     assert page.headers["content-type"].startswith("text/html")
-    assert "test-admin-key" not in page.text
+    assert "test-admin-key-long-enough" not in page.text
     named = [part.split('"')[0] for part in page.text.split("/graphql/static/")[1:]]
     assert len(named) == 7
     for name in named:

@@ -81,14 +81,25 @@ BOMBS = {
     ),
     "fragments": (
         "{ contacts { nodes { ...f0 } } }"
-        + " ".join(f"fragment f{n} on Contact {{ ...f{n + 1} ...f{n + 1} }}" for n in range(100))
-        + "fragment f100 on Contact { "
+        + " ".join(f"fragment f{n} on Contact {{ ...f{n + 1} ...f{n + 1} }}" for n in range(40))
+        + "fragment f40 on Contact { "
         + "journeyStates { nodes { contact { " * 6
         + "id"
         + "} } }" * 6
         + " }",
         "BAD_REQUEST",
         "levels deep",
+    ),
+    "many fragments": (
+        "{ viewer { name } } " + " ".join(f"fragment f{n} on Contact {{ id }}" for n in range(60)),
+        "BAD_REQUEST",
+        "50 fragments",
+    ),
+    "repetition": ("{" + "viewer { name } " * 20 + "}", "BAD_REQUEST", "20 times in one place"),
+    "introspection": (
+        "{" + " ".join(f"s{n}: __schema {{ types {{ name }} }}" for n in range(3)) + "}",
+        "BAD_REQUEST",
+        "2 uses of __schema",
     ),
     "cycle": ("{ contacts { nodes { ...f } } } fragment f on Contact { ...f }", "BAD_REQUEST", "itself"),
     "nul": ('{ contact(by: { email: "a\\u0000" }) { id } }', "BAD_REQUEST", "NUL"),

@@ -48,7 +48,10 @@ class AlertRuleUpdateInput:
     channel: AlertChannel | None = strawberry.field(
         default=strawberry.UNSET, description="How people are told; its `channelConfig` goes with it."
     )
-    channel_config: JSON | None = strawberry.field(default=strawberry.UNSET, description=_CONFIG)
+    channel_config: JSON | None = strawberry.field(
+        default=strawberry.UNSET,
+        description=f"{_CONFIG} A URL that is given as its own mask stays as it is stored; any other mask is refused.",
+    )
     cooldown_minutes: int | None = strawberry.field(default=strawberry.UNSET, description=_COOLDOWN)
     enabled: bool | None = strawberry.field(default=strawberry.UNSET, description=_ENABLED)
 
@@ -109,7 +112,7 @@ class AlertMutation:
         AlertRuleCreatePayload,
         scope=Scope.FULL_ADMIN,
         audits=(Action.CREATE, Resource.ALERT_RULE, None),
-        description="Make an alert rule. A URL that leads into a private network is refused.",
+        description="Make an alert rule. A URL that is not https, or that leads into a private network, is refused.",
     )
     async def alert_rule_create(self, info: Info, input: AlertRuleCreateInput) -> AlertRuleCreatePayload:
         return AlertRuleCreatePayload(

@@ -10,6 +10,7 @@ import strawberry
 from strawberry.scalars import JSON
 
 from hogsend.access.caller import Scope
+from hogsend.alerts.channel_config import masked_config
 from hogsend.alerts.rule_types import RULE_TYPES, AlertRuleType, current_values
 from hogsend.errors import InvalidInput
 from hogsend.graphql import ids
@@ -31,18 +32,21 @@ described_enum(
 
 @wire_enum("Channel that an alert is sent through.")
 class AlertChannel(WireEnum):
-    SLACK = "slack", "A message in Slack. `channelConfig`: `{webhookUrl, channel?}`, the URL with https."
+    SLACK = "slack", "A message in Slack. `channelConfig`: `{webhookUrl, channel?}`."
     WEBHOOK = "webhook", "A POST of JSON. `channelConfig`: `{url}`."
     EMAIL = "email", "An email. `channelConfig`: `{to}`."
 
 
 @wire_type("An alert rule: a measure, the threshold at which it fires, and whom it notifies.")
-class AlertRule(Node, collection=RULES):
+class AlertRule(Node, collection=RULES, columns={"channel_config": masked_config}):
     name: str = attribute("Display name.")
     type: AlertRuleType = attribute("Measure that it watches.")
     threshold: float = attribute("Value past which it fires: a rate from 0 to 1, or a number of failures.")
     channel: AlertChannel = attribute("Channel that its alerts are sent through.")
-    channel_config: JSON = attribute("Configuration of the channel; see `AlertChannel`.")
+    channel_config: JSON = attribute(
+        "Configuration of the channel; see `AlertChannel`. Of a URL, which is a credential, only the host and the"
+        " last characters are told."
+    )
     cooldown_minutes: int = attribute("Minutes after an alert in which it does not fire again.")
     enabled: bool = attribute("Whether it is evaluated.")
     last_triggered_at: datetime | None = attribute("When it last fired.")

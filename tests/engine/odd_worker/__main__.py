@@ -22,7 +22,7 @@ from hogsend.boot import open_runtime
 from hogsend.clock import Clock
 from hogsend.logs import configure_logs
 from hogsend.runtime import Runtime
-from hogsend.settings import load_settings
+from hogsend.settings import load_serving_settings
 from worker import main
 
 
@@ -82,7 +82,7 @@ def one_for_each(points: list[str]) -> str | None:
 
 
 def run() -> None:
-    settings = load_settings()
+    settings = load_serving_settings()
     configure_logs(settings)
     main.open_runtime = open_odd_runtime  # type: ignore[attr-defined]
     if settings.engine == "hatchet":
