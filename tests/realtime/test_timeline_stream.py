@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import text
 
 from hogsend.realtime import bus
+from hogsend.realtime.cursor import StreamCursor
 from hogsend.realtime.live import Live
 from hogsend.runtime import Runtime
 from hogsend.serving import ws
@@ -133,6 +134,21 @@ async def test_a_bad_cursor_is_refused(live_server: str, client: httpx.AsyncClie
         await socket.subscribe("1", STREAM, after="nonsense")
         answer = await socket.receive()
         assert answer["type"] == "error"
+        assert answer["payload"][0]["extensions"] == {"code": "BAD_REQUEST", "field": "after"}
+
+
+async def test_a_cursor_into_forgotten_activity_ends_the_stream_with_a_sentence(
+    client: httpx.AsyncClient, live_server: str, runtime: Runtime
+) -> None:
+    async with runtime.database.transaction() as conn:
+        await conn.execute(text("INSERT INTO activity_horizon VALUES (1, pg_current_xact_id(), 7)"))
+    await tell(client, "begin")
+    async with open_socket(live_server) as socket:
+        await socket.init()
+        await socket.subscribe("1", STREAM, after=StreamCursor(3, 1).encode())
+        answer = await socket.receive()
+        assert answer["type"] == "error"
+        assert answer["payload"][0]["message"].startswith("after is older than the activity that is kept")
         assert answer["payload"][0]["extensions"] == {"code": "BAD_REQUEST", "field": "after"}
 
 
