@@ -31,6 +31,12 @@ Project: TypeAlias = tuple[Templates, Registry]
 """What an author wrote."""
 
 
+def warn_of_unsent_email(settings: Settings) -> None:
+    """Log where a process that others rely on sends nothing: such an email counts as sent all the same."""
+    if settings.provider in ("inbox", "memory") and not settings.dev:
+        log.warning("emails_are_not_sent", provider=settings.provider)
+
+
 def load_project(
     settings: Settings, registry: Registry | None = None, templates: Templates | None = None
 ) -> Project:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import structlog
 
-from hogsend.boot import open_runtime
+from hogsend.boot import open_runtime, warn_of_unsent_email
 from hogsend.engine.embedded import EmbeddedEngine, EmbeddedWorker
 from hogsend.engine.publisher import Publisher
 from hogsend.execution.advance import advance
@@ -56,6 +56,7 @@ async def serve(settings: Settings) -> None:
 
 def run(settings: Settings) -> None:
     """Run the worker of this process to its end, on the engine that the settings name."""
+    warn_of_unsent_email(settings)
     if settings.engine == "hatchet":
         from worker import hatchet
 

@@ -23,7 +23,7 @@ def api(
         import uvicorn
 
         from hogsend.app import create_app
-        from hogsend.boot import load_project
+        from hogsend.boot import load_project, warn_of_unsent_email
         from hogsend.logs import configure_logs
         from hogsend.settings import load_serving_settings
 
@@ -31,6 +31,7 @@ def api(
         begin_and_end_with_supervisor()
     settings = load_serving_settings()
     configure_logs(settings)
+    warn_of_unsent_email(settings)
     # Said here in a line; what goes wrong when the application starts, uvicorn tells with a traceback.
     project = load_project(settings)
     config = uvicorn.Config(

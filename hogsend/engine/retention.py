@@ -31,8 +31,9 @@ from sqlalchemy import Text as SqlText
 from sqlalchemy.sql.dml import Delete
 
 from hogsend.runtime import Runtime
-from hogsend.tables.access import api_keys, audit_logs, idempotency_keys
+from hogsend.tables.access import api_keys, audit_intents, audit_logs, idempotency_keys
 from hogsend.tables.alerts import alert_rules, alerts
+from hogsend.tables.consent import consent_key, consent_ledger
 from hogsend.tables.contacts import (
     contact_aliases,
     contact_preferences,
@@ -195,6 +196,11 @@ POLICIES: Sequence[Policy] = (
     Forever(contact_aliases, "what people are also known as: keys of contacts"),
     Forever(contact_preferences, "consent: what people chose outlives everything that was sent"),
     Forever(suppressions, "consent: who must not be written to"),
+    Forever(
+        consent_ledger, "consent: what was said about an address outlives the contact and everything sent"
+    ),
+    Forever(consent_key, "one row: what addresses in the ledger are hashed with"),
+    Forever(audit_intents, "mutations under way: a row goes when its audit row is written"),
     Forever(alert_rules, "what operators set up"),
     Forever(api_keys, "what operators set up; the audit log names them"),
     Forever(journey_settings, "what operators set up"),

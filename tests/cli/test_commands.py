@@ -15,7 +15,7 @@ from hogsend.cli import COMMANDS
 from hogsend.cli.problem import Problem
 from hogsend.cli.schema import schema
 
-SAFE = {"HOGSEND_SECRET_KEY": "a-secret-that-is-long-enough-to-be-one", "HOGSEND_EMAIL_PROVIDER": "inbox"}
+SAFE = {"HOGSEND_SECRET_KEY": "a-secret-that-is-long-enough-to-be-one", "RESEND_API_KEY": "re_x"}
 
 
 def hogsend(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

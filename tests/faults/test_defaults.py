@@ -13,10 +13,12 @@ import httpx
 import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
+from structlog.testing import capture_logs
 
 from hogsend.alerts.actions import create_rule
 from hogsend.alerts.channels import DeliveryFailed, Notice, tell
 from hogsend.alerts.ssrf import Forbidden, IPAddress, Policy, verdict
+from hogsend.boot import warn_of_unsent_email
 from hogsend.clock import ManualClock
 from hogsend.errors import InvalidInput
 from hogsend.runtime import Runtime
@@ -88,6 +90,18 @@ def test_a_process_refuses_to_start(module: Sequence[str], database_url: str) ->
     for sentence in ("same for every process", "at least 20 random", "no provider is chosen"):
         assert sentence in ended.stderr
     assert "nowhere" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("provider", "dev", "told"), [("inbox", False, 1), ("inbox", True, 0), ("resend", False, 0)]
+)
+def test_that_nothing_is_sent_is_logged_at_start(
+    settings: Settings, provider: str, dev: bool, told: int
+) -> None:
+    changes = {"email_provider": provider, "resend_api_key": "re_x", "dev": dev}
+    with capture_logs() as logs:
+        warn_of_unsent_email(Settings(**{**settings.model_dump(), **changes}))
+    assert [entry["event"] for entry in logs] == ["emails_are_not_sent"] * told
 
 
 def test_settings_show_no_secret(settings: Settings) -> None:

@@ -12,9 +12,9 @@ import httpx
 import pytest
 from sqlalchemy import delete, insert, text
 
-from hogsend.access.idempotency import Answer, Claim, forget_old, once
+from hogsend.access.idempotency import Answer, Claim, once
 from hogsend.boot import open_runtime
-from hogsend.clock import ManualClock, SystemClock
+from hogsend.clock import SystemClock
 from hogsend.errors import Conflict
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
@@ -222,22 +222,24 @@ async def test_an_effect_whose_claim_was_taken_over_is_rolled_back(runtime: Runt
 
 
 @pytest.fixture
-def a_day_later(runtime: Runtime, clock: ManualClock) -> Callable[[], Any]:
+def keys_forgotten(runtime: Runtime) -> Callable[[], Any]:
+    """As when `HOGSEND_RETENTION_IDEMPOTENCY_KEYS` is over."""
+
     async def forget() -> None:
-        clock.advance(timedelta(hours=25))
-        await forget_old(runtime)
+        async with runtime.database.transaction() as conn:
+            await conn.execute(delete(idempotency_keys))
         assert await count(runtime, "idempotency_keys") == 0
 
     return forget
 
 
 async def test_a_sends_key_means_the_same_send_for_as_long_as_the_send_is_kept(
-    client: httpx.AsyncClient, runtime: Runtime, a_day_later: Callable[[], Any]
+    client: httpx.AsyncClient, runtime: Runtime, keys_forgotten: Callable[[], Any]
 ) -> None:
     ada = {"to": "ada@example.com", "template": "welcome", "idempotencyKey": "reset-42"}
     first_answer = await client.post("/v1/emails", json=ada)
     assert first_answer.status_code == 202
-    await a_day_later()
+    await keys_forgotten()
     other = await client.post("/v1/emails", json=ada | {"to": "bob@example.com"})
     assert (other.status_code, other.json()["error"]) == (
         400,
@@ -249,7 +251,7 @@ async def test_a_sends_key_means_the_same_send_for_as_long_as_the_send_is_kept(
 
 
 async def test_an_operators_key_means_the_same_send_too(
-    client: httpx.AsyncClient, runtime: Runtime, a_day_later: Callable[[], Any]
+    client: httpx.AsyncClient, runtime: Runtime, keys_forgotten: Callable[[], Any]
 ) -> None:
     send = "mutation ($input: EmailSendInput!) { emailSend(input: $input) { email { uuid } userErrors { code } } }"
 
@@ -260,14 +262,14 @@ async def test_an_operators_key_means_the_same_send_too(
         return found
 
     before = await ask("ada@example.com")
-    await a_day_later()
+    await keys_forgotten()
     assert await ask("ada@example.com") == before
     assert (await ask("bob@example.com"))["userErrors"] == [{"code": "IDEMPOTENCY_KEY_REUSED"}]
     assert await count(runtime, "email_sends") == 1
 
 
 async def test_an_enrollments_key_means_the_same_person_too(
-    client: httpx.AsyncClient, runtime: Runtime, a_day_later: Callable[[], Any]
+    client: httpx.AsyncClient, runtime: Runtime, keys_forgotten: Callable[[], Any]
 ) -> None:
     enroll = (
         "mutation ($input: JourneyEnrollInput!) { journeyEnroll(input: $input)"
@@ -282,7 +284,7 @@ async def test_an_enrollments_key_means_the_same_person_too(
 
     before = await ask("ada")
     assert before["enrolled"] is True
-    await a_day_later()
+    await keys_forgotten()
     assert await ask("ada") == before
     assert (await ask("bob"))["userErrors"] == [{"code": "IDEMPOTENCY_KEY_REUSED"}]
     assert await count(runtime, "user_events") == 1
