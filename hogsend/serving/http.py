@@ -75,9 +75,10 @@ async def _respond(request: Request, server: GraphQLServer) -> Response:
         prepared = server.prepare(params)
         _check_method(prepared, posted, media_type)
     except GraphQLError as error:
-        return _json(
-            _for_the_document(Refused(error).answer(), media_type), admitted.rate.headers, media_type
-        )
+        answer = Refused(error).answer()
+        if params.query is not None or params.document_id is not None:
+            answer = _for_the_document(answer, media_type)
+        return _json(answer, admitted.rate.headers, media_type)
     except _WrongMethod as error:
         return _error(str(error), 405, admitted.rate.headers | {"Allow": "POST"}, media_type)
     except Refused as refused:

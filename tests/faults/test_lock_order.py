@@ -57,7 +57,7 @@ async def _race(runtime: Runtime, user_id: str, email: str) -> None:
     """One person under two keys, in every journey twice; then all at once."""
     await ingest(runtime, NewEvent("begin", external_id=user_id))
     await ingest(runtime, NewEvent("begin", email=email))
-    publisher = Publisher(runtime, Naming(runtime), {}, note_run=note_and_breathe)
+    publisher = Publisher(runtime, Naming(runtime), note_run=note_and_breathe)
     await asyncio.gather(
         publisher.publish_due(),
         ingest(runtime, NewEvent("stop", email=email)),

@@ -24,7 +24,7 @@ from tests.conftest import ADMIN_KEY
 from tests.driving import rows
 from tests.engine.worker_process import ApiProcess
 from tests.faults.site import eventually
-from tests.graphql.socket import open_socket
+from tests.serving.socket import open_socket
 from worker.work import somebody_may_be_dead, watchdog
 
 JOURNEY = "activation-welcome"
@@ -108,7 +108,7 @@ async def test_a_process_that_is_told_to_stop_ends_its_batch_and_one_that_is_kil
             "DATABASE_URL": settings.database_url,
             "REDIS_URL": settings.redis_url,
             "ADMIN_API_KEY": ADMIN_KEY,
-            "HOGSEND_SECRET_KEY": "test-secret-key",
+            "HOGSEND_SECRET_KEY": "a test secret that is long enough",
             "HOGSEND_EMAIL_PROVIDER": "inbox",
         }
     )

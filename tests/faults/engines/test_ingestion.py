@@ -121,7 +121,7 @@ async def test_a_burst_while_nobody_works_is_taken_in_and_handled_after(plant: P
     assert key is not None
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app),
-        base_url="http://hogsend.test",
+        base_url="http://localhost",
         headers={"Authorization": f"Bearer {key.get_secret_value()}"},
         timeout=60,
     ) as client:
