@@ -126,6 +126,9 @@ class Proxy:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = _Link(writer, None)
+        if self._server is None:  # accepted in the instant before it stopped listening
+            link.reset()
+            return
         self._links.add(link)
         link.tasks.append(asyncio.ensure_future(self._carry(link, reader)))
         await asyncio.gather(*link.tasks, return_exceptions=True)
@@ -150,9 +153,10 @@ class Proxy:
         try:
             await self._ask(link, reader)
         finally:
+            # Before anything is awaited: the proxy's own end may cancel this in the middle.
+            link.server.transport.abort()
             answers.cancel()
             await asyncio.gather(answers, return_exceptions=True)
-            link.server.transport.abort()
 
     async def _ask(self, link: _Link, reader: asyncio.StreamReader) -> None:
         assert link.server is not None
