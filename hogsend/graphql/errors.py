@@ -13,7 +13,7 @@ from hogsend.access.errors import AccessError
 from hogsend.errors import Conflict, InvalidInput, NotFound
 from hogsend.graphql.context import Context
 from hogsend.storage.cursors import BadCursor
-from hogsend.storage.unreachable import busy, retry_seconds, unreachable
+from hogsend.storage.unreachable import busy, retry_seconds, sentence, unreachable
 
 log = structlog.get_logger(__name__)
 
@@ -33,8 +33,6 @@ class Code(StrEnum):
 
 
 INTERNAL_MESSAGE = "Internal server error"
-UNAVAILABLE_MESSAGE = "The database does not answer now; try again"
-BUSY_MESSAGE = "The server is busy now; try again"
 ACCESS_CODES = {
     401: Code.UNAUTHENTICATED,
     403: Code.FORBIDDEN,
@@ -58,8 +56,8 @@ def problem(message: str, code: Code = Code.BAD_REQUEST, **extensions: Any) -> G
 
 def unavailable(error: BaseException, **extensions: Any) -> GraphQLError:
     """Postgres is away (`INTERNAL`), or all connections are in use (`THROTTLED`); it says when to come back."""
-    message, code = (BUSY_MESSAGE, Code.THROTTLED) if busy(error) else (UNAVAILABLE_MESSAGE, Code.INTERNAL)
-    return problem(message, code, retryAfter=retry_seconds(error), **extensions)
+    code = Code.THROTTLED if busy(error) else Code.INTERNAL
+    return problem(sentence(error), code, retryAfter=retry_seconds(error), **extensions)
 
 
 def is_unavailable(error: GraphQLError) -> bool:

@@ -14,11 +14,9 @@ from starlette.routing import Match
 from hogsend.access.errors import AccessError
 from hogsend.errors import Conflict, InvalidInput, NotFound
 from hogsend.rest.models import InvalidBody
-from hogsend.storage.unreachable import RETRY_SECONDS, busy, retry_seconds
+from hogsend.storage.unreachable import retry_seconds, sentence
 
 INTERNAL = "Internal server error"
-AWAY = "The database does not answer now; try again"
-BUSY = "The server is busy now; try again"
 NOT_FOUND = "Not Found"
 METHOD_NOT_ALLOWED = "Method Not Allowed"
 TOO_LARGE = "Request body too large"
@@ -50,11 +48,10 @@ def error_response(
     return JSONResponse(body, status, headers=headers)
 
 
-def away(error: BaseException | None = None, request_id: str | None = None) -> JSONResponse:
+def away(error: BaseException, request_id: str | None = None) -> JSONResponse:
     """503 while Postgres is away, or all connections are in use: nobody can do more about it than come back."""
-    told = BUSY if error is not None and busy(error) else AWAY
-    after = str(retry_seconds(error) if error is not None else RETRY_SECONDS)
-    return error_response(503, told, request_id=request_id, headers={"Retry-After": after})
+    after = {"Retry-After": str(retry_seconds(error))}
+    return error_response(503, sentence(error), request_id=request_id, headers=after)
 
 
 def invalid(error: InvalidInput) -> JSONResponse:

@@ -11,8 +11,8 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 RETRY_SECONDS = 5
 BUSY_SECONDS = 1
-RETRY_AFTER = {"Retry-After": str(RETRY_SECONDS)}
-"""Headers of an answer that was not given for this reason."""
+AWAY = "The database does not answer now; try again"
+BUSY = "The server is busy now; try again"
 
 # Connection exceptions, resources used up, operator intervention (shutdown, starting up).
 _CLASSES = ("08", "53", "57P")
@@ -23,6 +23,11 @@ _NETWORK = (None, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOS
 def busy(error: BaseException) -> bool:
     """Whether every connection of a pool was in use for too long: Postgres is there, and others have their turn."""
     return isinstance(error, NoConnectionFree)
+
+
+def sentence(error: BaseException) -> str:
+    """What a client is told of an error that is `unreachable`."""
+    return BUSY if busy(error) else AWAY
 
 
 def retry_seconds(error: BaseException) -> int:
