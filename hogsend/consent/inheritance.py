@@ -27,9 +27,10 @@ from hogsend.consent.ledger import (
     record_words,
     words_about,
 )
+from hogsend.consent.people import address_of
 from hogsend.storage.database import Record
 from hogsend.storage.metadata import new_id
-from hogsend.tables.contacts import contact_preferences, contacts
+from hogsend.tables.contacts import contact_preferences
 from hogsend.tables.emails import suppressions
 
 _p = contact_preferences.c
@@ -48,8 +49,7 @@ async def merge_preferences(conn: AsyncConnection, clock: Clock, survivor_id: UU
         return
     mine = await preferences_of(conn, survivor_id)
     now = clock.now()
-    found = await conn.execute(select(contacts.c.email).where(contacts.c.id == survivor_id))
-    email = found.scalar_one() or (theirs if mine is None else mine)["email"]
+    email = await address_of(conn, survivor_id) or (theirs if mine is None else mine)["email"]
     at_address = await _at_address(conn, theirs, email)
     if mine is None:
         said = {**theirs, "contact_id": survivor_id, "email": email, **at_address}

@@ -195,8 +195,7 @@ async def _clear_flag(conn: AsyncConnection, at: datetime, owner: UUID, email: s
     """Take the contact's own mark away where nothing suppresses its address any more."""
     if not (await _preferences(conn, owner))["suppressed"]:
         return False
-    words = await words_about(conn, email)
-    if any(type_ in words and not words[type_].allowed for type_ in TYPES):
+    if ledger.refusing(await words_about(conn, email), None, transactional=True) is not None:
         return False
     await _write(conn, at, owner, email, {"suppressed": False, "suppressed_at": None})
     return True
@@ -256,9 +255,9 @@ async def change_preferences(
         else {}
     )
     verdicts += [
-        (Reason.RESUBSCRIBED if allowed else Reason.UNSUBSCRIBED, scope.removeprefix("category:"))
+        (Reason.RESUBSCRIBED if allowed else Reason.UNSUBSCRIBED, scope.removeprefix(ledger.CATEGORY))
         for scope, allowed in new.items()
-        if scope.removeprefix("category:") not in {named for _, named in verdicts}
+        if scope.removeprefix(ledger.CATEGORY) not in {named for _, named in verdicts}
     ]
     if values:
         await _write(conn, now, contact_id, before["email"], values)

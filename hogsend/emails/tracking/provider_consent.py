@@ -28,9 +28,7 @@ async def hear_resend(conn: AsyncConnection, clock: Clock, type: str, data: Mapp
     heard = False
     for address in sorted(_addresses(data)):
         match type:
-            case "suppression.added":
-                told = await suppression.suppress(conn, clock, address, _origin(data), source=SOURCE)
-            case "email.suppressed":
+            case "suppression.added" | "email.suppressed":
                 told = await suppression.suppress(conn, clock, address, _origin(data), source=SOURCE)
             case "suppression.removed":
                 told = await _lift(conn, clock, address)
