@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from starlette.requests import HTTPConnection
-
 from hogsend.access.authenticate import authenticate
 from hogsend.access.caller import Caller, Scope
 from hogsend.access.errors import InsufficientScope
 from hogsend.access.rate_limits import Plane, Rate, RateLimiter
 from hogsend.runtime import Runtime
-
-
-def address_of(connection: HTTPConnection) -> str | None:
-    """Where a request or a socket comes from; behind a proxy, what the proxy says (uvicorn's forwarded_allow_ips)."""
-    return connection.client.host if connection.client else None
 
 
 @dataclass(frozen=True)

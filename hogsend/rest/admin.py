@@ -8,7 +8,8 @@ from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from hogsend.access.gate import address_of, admit
+from hogsend.access.client_address import address_of
+from hogsend.access.gate import admit
 from hogsend.rest import table
 from hogsend.rest.errors import unanswered
 from hogsend.rest.rows import (

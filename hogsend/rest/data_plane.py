@@ -12,7 +12,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from hogsend.access.caller import Scope
-from hogsend.access.gate import address_of, admit
+from hogsend.access.client_address import address_of
+from hogsend.access.gate import admit
 from hogsend.access.idempotency import Answer, Claim, once
 from hogsend.access.rate_limits import Plane
 from hogsend.contacts.actions import delete_contact

@@ -14,7 +14,8 @@ from starlette.types import Message, Send
 
 from hogsend.access.audit import Action, AuditAction, Origin, Resource, audited
 from hogsend.access.caller import Scope
-from hogsend.access.gate import Admitted, address_of, admit
+from hogsend.access.client_address import address_of
+from hogsend.access.gate import Admitted, admit
 from hogsend.contacts.export import MEDIA_TYPES, MOST, Format, exported
 from hogsend.errors import HogsendError, InvalidInput
 from hogsend.rest.errors import on_hogsend_error
@@ -60,7 +61,7 @@ async def _export(runtime: Runtime, request: Request, admitted: Admitted) -> Res
     form, search, limit = _asked(request)
     origin = Origin(
         admitted.caller,
-        request.client.host if request.client else None,
+        address_of(request),
         request.scope.get("state", {}).get("request_id"),
     )
     async with audited(runtime, origin, AuditAction(Action.EXPORT, Resource.CONTACT), f"GET {PATH}") as trail:

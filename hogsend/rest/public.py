@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from hogsend.access.client_address import address_of
 from hogsend.consent import preference_centre as preferences
 from hogsend.consent import tokens
 from hogsend.emails.tracking.delivery_events import Visit, record_fact
@@ -115,7 +116,7 @@ async def preference_centre(request: Request) -> Response:
     if request.method == "POST":
         form = await request.form()
         # Whoever opts out is always heard; going to and fro writes the ledger full.
-        if form.get("do") != "unsubscribe" and not runtime.part(VisitLimit).allows(_address(request)):
+        if form.get("do") != "unsubscribe" and not runtime.part(VisitLimit).allows(address_of(request)):
             return error_response(429, "Too many requests", headers={"Retry-After": str(WINDOW_SECONDS)})
         await _save(runtime, reader, form)
     chosen = await preferences.choices(runtime, reader)
@@ -142,13 +143,9 @@ async def _save(runtime: Runtime, reader: tokens.ReaderToken, form: FormData) ->
     )
 
 
-def _address(request: Request) -> str | None:
-    return request.client.host if request.client else None
-
-
 def _visit(request: Request) -> Visit:
     return Visit(
-        ip_address=_address(request),
+        ip_address=address_of(request),
         user_agent=request.headers.get("user-agent", "")[:LONGEST_AGENT] or None,
     )
 

@@ -13,7 +13,8 @@ from starlette.routing import Route
 
 from hogsend.access.audit import AuditAction, Origin, Outcome, audited
 from hogsend.access.caller import Scope
-from hogsend.access.gate import Admitted, address_of, admit
+from hogsend.access.client_address import address_of
+from hogsend.access.gate import Admitted, admit
 from hogsend.errors import HogsendError, NotFound
 from hogsend.graphql.codes import CONFLICTS, IDEMPOTENCY, NOT_FOUND
 from hogsend.graphql.context import Context
@@ -64,7 +65,7 @@ class Row:
     """One route: which document it stands for, how the request becomes variables, how the data becomes the answer.
 
     The scope is what the document's root fields want. `give` raises `NotFound` where the data has null for what
-    the path names. `answer` is the JSON Schema of the success, for OpenAPI.
+    the path names; OpenAPI's schema of the success is derived from it (`answer_schema.py`).
     """
 
     method: str
@@ -143,8 +144,7 @@ class Table:
     async def _audited(self, request: Request, ready: Ready, admitted: Admitted) -> Response:
         if ready.audit_action is None:
             return await self._run(request, ready, admitted)
-        client = request.client.host if request.client else None
-        origin = Origin(admitted.caller, client, request.state.request_id)
+        origin = Origin(admitted.caller, address_of(request), request.state.request_id)
         named = next(reversed(request.path_params.values()), None)
         async with audited(
             self._server.runtime, origin, ready.audit_action, ready.row.operation, resource_id=named
@@ -168,7 +168,7 @@ class Table:
             self._server.runtime,
             admitted.caller,
             request_id=request.state.request_id,
-            ip_address=request.client.host if request.client else None,
+            ip_address=address_of(request),
             longest_page=LONGEST_INNER_LIST,
         )
         answer = await self._server.executor.execute(ready.prepared, row.take(given), context, limited=False)
@@ -199,7 +199,7 @@ def _failed(answer: Answer, request_id: str) -> Response:
     """A top-level error: what we broke, or what only GraphQL found wrong with the request."""
     error = answer.errors[0]
     if is_unavailable(error):
-        return unavailable(error, request_id)
+        return _unavailable(error, request_id)
     match code_of(error):
         case Code.INTERNAL:
             return error_response(500, INTERNAL, request_id=request_id)
@@ -211,7 +211,7 @@ def _failed(answer: Answer, request_id: str) -> Response:
     return error_response(400, error.message, details=[(field, error.message)])
 
 
-def unavailable(error: GraphQLError, request_id: str) -> Response:
+def _unavailable(error: GraphQLError, request_id: str) -> Response:
     """503, as GraphQL said it: the sentence, and when to come back."""
     after = str((error.extensions or {}).get("retryAfter"))
     return error_response(503, error.message, request_id=request_id, headers={"Retry-After": after})

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from ipaddress import ip_address, ip_network
 
+from hogsend.access.client_address import network_of
 from hogsend.runtime import Runtime
 
 WINDOW_SECONDS = 60
 MOST_ADDRESSES = 10_000
-# Who has one address of a network of this size has all of them.
-IPV6_PREFIX = 64
 
 
 class VisitLimit:
@@ -23,7 +21,7 @@ class VisitLimit:
     def allows(self, address: str | None) -> bool:
         """Count one visit of this address, and say whether it is within the limit."""
         window = int(self._runtime.clock.wall().timestamp()) // WINDOW_SECONDS
-        network = _network(address)
+        network = network_of(address)
         began, count = self._windows.pop(network, (window, 0))
         count = count + 1 if began == window else 1
         self._windows[network] = (window, count)
@@ -33,11 +31,3 @@ class VisitLimit:
 
     async def close(self) -> None:
         """Nothing is held open."""
-
-
-def _network(address: str | None) -> str:
-    try:
-        known = ip_address(address or "")
-    except ValueError:
-        return address or ""
-    return str(known) if known.version == 4 else str(ip_network((known, IPV6_PREFIX), strict=False))

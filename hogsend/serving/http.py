@@ -15,8 +15,9 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from hogsend.access.authenticate import until_refused
+from hogsend.access.client_address import address_of
 from hogsend.access.errors import AccessError
-from hogsend.access.gate import Admitted, address_of, admit
+from hogsend.access.gate import Admitted, admit
 from hogsend.graphql.context import Context
 from hogsend.graphql.errors import denied, problem, unavailable
 from hogsend.serving.execution import Answer, Prepared, Refused
@@ -74,23 +75,16 @@ async def _respond(request: Request, server: GraphQLServer) -> Response:
     try:
         prepared = server.prepare(params)
         _check_method(prepared, posted, media_type)
-    except GraphQLError as error:
-        answer = Refused(error).answer()
-        if params.query is not None or params.document_id is not None:
-            answer = _for_the_document(answer, media_type)
-        return _json(answer, admitted.rate.headers, media_type)
     except _WrongMethod as error:
         return _error(str(error), 405, admitted.rate.headers | {"Allow": "POST"}, media_type)
-    except Refused as refused:
-        answer = refused.answer()
-        if params.query is not None or params.document_id is not None:
-            answer = _for_the_document(answer, media_type)
-        return _json(answer, admitted.rate.headers, media_type)
+    except (GraphQLError, Refused) as error:
+        answer = (error if isinstance(error, Refused) else Refused(error)).answer()
+        return _json(_for_the_document(answer, params, media_type), admitted.rate.headers, media_type)
     context = server.context(
         admitted.caller,
         admitted.rate,
         request.state.request_id,
-        request.client.host if request.client else None,
+        address_of(request),
     )
     if media_type == EVENTS:
         return await _stream(request, server, prepared, params, context, admitted)
@@ -98,7 +92,7 @@ async def _respond(request: Request, server: GraphQLServer) -> Response:
     # What changes something is finished even where nobody waits for the answer any more.
     reads = prepared.kind is OperationType.QUERY
     answer = await (_unless_gone(request, execution) if reads else execution)
-    return _json(_for_the_document(answer, media_type), admitted.rate.headers, media_type)
+    return _json(_for_the_document(answer, params, media_type), admitted.rate.headers, media_type)
 
 
 def _is_visit(request: Request) -> bool:
@@ -146,12 +140,13 @@ def _is_json(content_type: str) -> bool:
     return name == JSON and charset in ("utf-8", "utf8")
 
 
-def _for_the_document(answer: Answer, media_type: str) -> Answer:
+def _for_the_document(answer: Answer, params: Params, media_type: str) -> Answer:
     """A well-formed request with a bad document is 200 to a client that knows `application/json` alone.
 
     So the GraphQL-over-HTTP draft has it for that media type; what is no fault of the document keeps its status.
     """
-    if media_type != JSON or answer.status not in (400, 422):
+    has_document = params.query is not None or params.document_id is not None
+    if media_type != JSON or not has_document or answer.status not in (400, 422):
         return answer
     return replace(answer, status=200, executed=False)
 

@@ -14,8 +14,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from hogsend.access.authenticate import authenticate, until_refused
 from hogsend.access.caller import Caller
+from hogsend.access.client_address import address_of
 from hogsend.access.errors import AccessError, RateLimited
-from hogsend.access.gate import address_of
 from hogsend.access.rate_limits import RateLimiter
 from hogsend.graphql.context import Context
 from hogsend.graphql.errors import Code, denied, problem
@@ -201,9 +201,8 @@ class _Connection:
             rate = await runtime.part(RateLimiter).count(self._caller)
         except RateLimited as error:
             raise denied(error) from None
-        client = self._socket.client
         context = self._server.context(
-            self._caller, rate, self._socket.state.request_id, client.host if client else None
+            self._caller, rate, self._socket.state.request_id, address_of(self._socket)
         )
         return self._server.prepare(params), context
 

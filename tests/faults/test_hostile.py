@@ -10,6 +10,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from hogsend.access.errors import RateLimited
+from hogsend.access.failed_attempts import FailedAttempts
 from hogsend.runtime import Runtime
 from hogsend.serving.execution import Executor
 from hogsend.storage.unreachable import busy
@@ -85,6 +87,16 @@ async def test_whoever_guesses_keys_is_slowed_down_and_a_key_that_was_good_is_le
     assert (refused.status_code, asked) == (429, [])
     assert int(refused.headers["retry-after"]) > 0
     assert (await client.get("/v1/admin/contacts", headers={"Authorization": good})).status_code == 200
+
+
+async def test_the_addresses_of_one_ipv6_network_guess_as_one(runtime: Runtime) -> None:
+    runtime.settings.failed_auth_limit = 3
+    attempts = runtime.part(FailedAttempts)
+    for host in range(3):
+        attempts.note(f"2001:db8:0:1::{host:x}")
+    with pytest.raises(RateLimited):
+        attempts.check("2001:db8:0:1:ffff::9")
+    attempts.check("2001:db8:0:2::1")
 
 
 async def test_exports_take_no_connection_from_others(client: httpx.AsyncClient, runtime: Runtime) -> None:
