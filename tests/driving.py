@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import event, func, select, text, update
 
 from hogsend.clock import ManualClock
 from hogsend.decisions.reasons import Reason
@@ -20,6 +20,7 @@ from hogsend.execution.advance import Advanced, advance
 from hogsend.execution.due_runs import due_runs
 from hogsend.ingestion.ingest import IngestResult, ingest
 from hogsend.runtime import Runtime
+from hogsend.storage.database import Database
 from hogsend.tables.journeys import DRIVEN_STATUSES, journey_states, journey_steps
 
 ADA = "ada@example.com"
@@ -133,3 +134,19 @@ async def reasons(runtime: Runtime) -> list[tuple[str, str]]:
 async def expire_leases(runtime: Runtime) -> None:
     async with runtime.database.transaction() as conn:
         await conn.execute(update(journey_states).values(lease_until=None))
+
+
+@contextmanager
+def statements(database: Database) -> Iterator[list[str]]:
+    """Every statement that reaches Postgres within the block, but for those of exports and health."""
+    seen: list[str] = []
+
+    def note(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        seen.append(statement)
+
+    engine = database.engine.sync_engine
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(engine, "before_cursor_execute", note)

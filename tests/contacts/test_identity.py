@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import event, func, select
+from sqlalchemy import func, select
 
 from hogsend.clock import ManualClock
 from hogsend.contacts.identity_keys import Keys
@@ -15,6 +15,7 @@ from hogsend.contacts.resolve import Resolved, resolve
 from hogsend.errors import InvalidInput
 from hogsend.storage.database import Database
 from hogsend.tables.contacts import contact_aliases, contacts
+from tests.driving import statements
 
 
 class People:
@@ -190,14 +191,9 @@ async def test_names_the_key_that_is_wrong(people: People, keys: dict[str, Any],
 
 async def test_a_contact_that_exists_costs_four_statements(people: People) -> None:
     await people("ada", "ada@example.com")
-    statements: list[str] = []
-
-    def note(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        statements.append(statement)
-
-    event.listen(people.database.engine.sync_engine, "before_cursor_execute", note)
-    await people("ada", "ada@example.com", properties={"plan": "pro"})
-    assert len(statements) <= 4
+    with statements(people.database) as seen:
+        await people("ada", "ada@example.com", properties={"plan": "pro"})
+    assert len(seen) <= 4
 
 
 async def test_one_contact_when_fifty_arrive_at_once(people: People) -> None:

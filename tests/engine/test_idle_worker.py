@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import event, insert
+from sqlalchemy import insert
 
 from hogsend.clock import ManualClock
 from hogsend.engine import loops
@@ -18,7 +18,7 @@ from hogsend.engine.embedded import EmbeddedWorker
 from hogsend.engine.outbox import CAPTURE, enqueue_job, publish_later
 from hogsend.runtime import Runtime
 from hogsend.tables.engine import jobs
-from tests.driving import rows
+from tests.driving import rows, statements
 from worker.main import embedded_worker
 
 TEN_MINUTES = timedelta(minutes=10)
@@ -73,29 +73,14 @@ async def work(worker: EmbeddedWorker, loop: str, naps: Naps, clock: ManualClock
         await worker._loops()[loop]()
 
 
-@contextmanager
-def counted(runtime: Runtime) -> Iterator[list[str]]:
-    """The statements of the block."""
-    statements: list[str] = []
-
-    def note(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        statements.append(statement)
-
-    event.listen(runtime.database.engine.sync_engine, "before_cursor_execute", note)
-    try:
-        yield statements
-    finally:
-        event.remove(runtime.database.engine.sync_engine, "before_cursor_execute", note)
-
-
 # The polls: two statements each ten seconds. Crons: the watchdog's look, 300; the heartbeat, 3 times 120; the rest.
 @pytest.mark.parametrize(("loop", "at_most"), [("outbox", 122), ("runs", 122), ("jobs", 122), ("crons", 900)])
 async def test_ten_idle_minutes(
     runtime: Runtime, worker: EmbeddedWorker, naps: Naps, clock: ManualClock, loop: str, at_most: int
 ) -> None:
-    with counted(runtime) as statements:
+    with statements(runtime.database) as seen:
         await work(worker, loop, naps, clock, TEN_MINUTES)
-    assert 0 < len(statements) <= at_most
+    assert 0 < len(seen) <= at_most
 
 
 async def test_the_leases_of_the_dead_are_released_within_two_seconds(

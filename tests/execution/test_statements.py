@@ -12,9 +12,8 @@ from hogsend.execution.due_runs import due_runs
 from hogsend.runtime import Runtime
 from hogsend.storage.metadata import new_id
 from hogsend.tables.journeys import journey_states
-from tests.driving import drive, rows, send_event, statuses
+from tests.driving import drive, rows, send_event, statements, statuses
 from tests.faults.conftest import RunningWith
-from tests.schema.test_statements import statements
 
 
 def waiting_for(name: str) -> Journey:
@@ -34,7 +33,7 @@ async def sleeper(user: User, ctx: Context) -> None:
 
 
 async def cost(runtime: Runtime, event: str, email: str) -> int:
-    with statements(runtime) as seen:
+    with statements(runtime.database) as seen:
         await send_event(runtime, event, email=email)
     return len(seen)
 
@@ -66,7 +65,7 @@ async def test_a_slice_to_a_sleep_costs_nine_statements(running: RunningWith, cl
     async with running(sleeper) as runtime:
         await send_event(runtime, "start")
         (run_id,) = await due_runs(runtime, 10)
-        with statements(runtime) as seen:
+        with statements(runtime.database) as seen:
             await advance(runtime, run_id, "w")
         assert len(seen) == 9, seen
         assert await statuses(runtime) == ["waiting"]

@@ -16,7 +16,7 @@ from hogsend.runtime import Runtime
 from hogsend.serving.execution import Executor
 from hogsend.storage.unreachable import busy
 from tests.access.keys import make_key
-from tests.serving.test_limits import statements
+from tests.driving import statements
 
 ANONYMOUS = {"Authorization": ""}
 
@@ -35,7 +35,7 @@ ANONYMOUS = {"Authorization": ""}
 async def test_millions_of_values_are_refused_in_words(
     client: httpx.AsyncClient, runtime: Runtime, path: str, body: bytes
 ) -> None:
-    with statements(runtime) as seen:
+    with statements(runtime.database) as seen:
         answer = await client.post(path, content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400
     assert "at most 50,000 values" in answer.text
@@ -80,7 +80,7 @@ async def test_whoever_guesses_keys_is_slowed_down_and_a_key_that_was_good_is_le
         for one in guesses
     ]
     assert seen == [401] * 5 + [429] * 3
-    with statements(runtime) as asked:
+    with statements(runtime.database) as asked:
         refused = await client.post(
             "/graphql", json={"query": "{viewer{name}}"}, headers={"Authorization": guesses[0]}
         )

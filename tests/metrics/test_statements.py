@@ -15,8 +15,7 @@ from hogsend.deadletters.actions import add_dead_letter
 from hogsend.runtime import Runtime
 from hogsend.storage.metadata import new_id
 from hogsend.tables.alerts import alerts
-from tests.driving import send_email
-from tests.schema.test_statements import statements
+from tests.driving import send_email, statements
 
 MANY = 6
 RULE: dict[str, Any] = {
@@ -87,7 +86,7 @@ async def test_a_longer_page_costs_no_more(
     for size in (3, 3 * MANY):
         request = {"query": document, "variables": {"n": size}}
         await client.post("/graphql", json=request)
-        with statements(runtime) as seen:
+        with statements(runtime.database) as seen:
             body = (await client.post("/graphql", json=request)).json()
         assert "errors" not in body
         costs.append(len(seen))

@@ -15,7 +15,7 @@ from hogsend import Context, User, journey
 from hogsend.access.idempotency import Answer, Claim, once
 from hogsend.clock import ManualClock
 from hogsend.deadletters.actions import add_dead_letter
-from hogsend.emails.providers import OutcomeUnknown, ProviderRefused
+from hogsend.emails.providers import ProviderRefused
 from hogsend.emails.providers.memory import MemoryProvider
 from hogsend.emails.tracking.delivery_events import record_fact
 from hogsend.engine.jobs import Work, due_jobs, run_job
@@ -29,6 +29,7 @@ from hogsend.tables.deadletters import dead_letters
 from hogsend.tables.engine import jobs
 from tests.driving import drive, drive_to_end, reasons, rows, send_email, send_event, statuses
 from tests.faults.conftest import RunningWith
+from tests.operations.providers import Mute
 from worker.work import WORK, bury_job
 
 ADA = "ada@example.com"
@@ -121,18 +122,6 @@ async def test_a_refused_send_of_a_journey_goes_out_although_its_run_went_on(
         await retry(runtime, (await the_letter(runtime, "email")).id)
         await work_off(runtime)
         assert len(provider.to(ADA)) == 1
-
-
-class Mute(MemoryProvider):
-    """Takes messages and never says so, until it is told to speak."""
-
-    mute = True
-
-    async def send(self, message: Any, *, idempotency_key: str) -> str:
-        taken = await super().send(message, idempotency_key=idempotency_key)
-        if self.mute:
-            raise OutcomeUnknown("no answer")
-        return taken
 
 
 @pytest.mark.parametrize("source", ["email", "journey"])

@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend import Context, Journey, User, days, journey
 from hogsend.clock import ManualClock
-from hogsend.emails.providers import OutcomeUnknown
 from hogsend.emails.providers.memory import MemoryProvider
 from hogsend.errors import Conflict
 from hogsend.operations.cancel import cancel_in
@@ -217,15 +216,3 @@ async def test_a_run_whose_journey_is_back_goes_on(running: RunningWith, clock: 
         await drive_to_end(runtime, clock)
         assert "checkpoint:timed out#1" in await journal(runtime)
         assert subjects(provider) == ["Welcome", "Bye"]
-
-
-class Mute(MemoryProvider):
-    """Takes messages, and says so to nobody while `mute`."""
-
-    mute = True
-
-    async def send(self, message: Any, *, idempotency_key: str) -> str:
-        taken = await super().send(message, idempotency_key=idempotency_key)
-        if self.mute:
-            raise OutcomeUnknown("no answer")
-        return taken

@@ -20,7 +20,8 @@ from hogsend.operations.stuck_runs import resume_in, skip_in
 from hogsend.runtime import Runtime
 from tests.driving import drive, drive_to_end, journal, rows, send_event, statuses
 from tests.faults.conftest import RunningWith
-from tests.operations.test_stuck_runs import TEMPLATES, Mute, letters, move, refused, run_id, subjects
+from tests.operations.providers import Mute
+from tests.operations.test_stuck_runs import TEMPLATES, letters, move, refused, run_id, subjects
 from worker.work import WORK
 
 

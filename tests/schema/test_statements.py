@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import pytest
-from sqlalchemy import event, insert
+from sqlalchemy import insert
 
 from hogsend.clock import ManualClock
 from hogsend.runtime import Runtime
 from hogsend.schema.root import graphql_schema
 from hogsend.storage.metadata import new_id
 from hogsend.tables.emails import suppressions
-from tests.driving import drive, send_event
+from tests.driving import drive, send_event, statements
 from tests.graphql.conftest import Ask
 
 PEOPLE = 8
@@ -135,22 +132,6 @@ DOCUMENTS: dict[str, tuple[str, int]] = {
 ELSEWHERE = {"importJob", "apiKeys", "auditLog", "metrics", "alertRules", "alerts", "deadLetters"}
 
 
-@contextmanager
-def statements(runtime: Runtime) -> Iterator[list[str]]:
-    """What is sent to Postgres within the block, but for the keys' own upkeep."""
-    seen: list[str] = []
-
-    def note(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        seen.append(statement)
-
-    engine = runtime.database.engine.sync_engine
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
-
-
 @pytest.fixture
 async def world(runtime: Runtime, clock: ManualClock, ask: Ask) -> dict[str, str]:
     """Some people who were welcomed; the ids of one of each kind."""
@@ -183,7 +164,7 @@ async def test_statements_do_not_grow_with_the_page(
         taken: dict[int, Counter[str]] = {}
         for size in (2, PEOPLE):
             variables = {name: value for name, value in world.items() if f"${name}:" in document}
-            with statements(runtime) as seen:
+            with statements(runtime.database) as seen:
                 await ask(document, variables | ({"n": size} if "$n" in document else {}))
             taken[size] = Counter(_PARAMETERS.sub("…", statement) for statement in seen)
             assert len(seen) <= most, (field, size, seen)
@@ -201,6 +182,6 @@ async def test_a_count_costs_a_statement_only_where_it_is_asked_for(
         ("{ contacts { totalCount nodes { email } edges { cursor } pageInfo { hasNextPage } } }", 2),
         ("{ contacts { __typename } }", 0),
     ):
-        with statements(runtime) as seen:
+        with statements(runtime.database) as seen:
             await ask(document)
         assert len(seen) == expected, (document, seen)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import orjson
 import pytest
 from graphql import get_introspection_query
-from sqlalchemy import event
 
 from hogsend.app import create_app
 from hogsend.boot import open_runtime
@@ -22,24 +20,9 @@ from hogsend.schema.root import graphql_schema
 from hogsend.serving.trusted_documents import TrustedDocuments
 from hogsend.settings import Settings, SettingsError
 from tests.conftest import ADMIN_KEY
+from tests.driving import statements
 
 VIEWER = "{ viewer { name } }"
-
-
-@contextmanager
-def statements(runtime: Runtime) -> Iterator[list[str]]:
-    """Every statement that reaches Postgres meanwhile."""
-    seen: list[str] = []
-
-    def note(*arguments: Any) -> None:
-        seen.append(arguments[2])
-
-    engine = runtime.database.engine.sync_engine
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
 
 
 @asynccontextmanager
@@ -111,7 +94,7 @@ BOMBS = {
 async def test_bombs_do_not_reach_the_database(
     client: httpx.AsyncClient, runtime: Runtime, query: str, code: str, says: str
 ) -> None:
-    with statements(runtime) as seen:
+    with statements(runtime.database) as seen:
         answer = await client.post("/graphql", json={"query": query})
     assert answer.status_code in (400, 422)
     error = answer.json()["errors"][0]
