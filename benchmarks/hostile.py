@@ -103,7 +103,7 @@ async def _repeated(target: Target) -> str:
     return await _post(target, "/graphql", body, times=10)
 
 
-@attack("480 aliases of 480 fields, ten times, each another")
+@attack("400 aliases, ten times, each time others")
 async def _aliases(target: Target) -> str:
     answers = []
     for number in range(10):
