@@ -21,8 +21,9 @@ from hogsend.boot import Project, load_project, open_runtime
 from hogsend.errors import HogsendError
 from hogsend.health import Uptime
 from hogsend.realtime.live import Live
-from hogsend.rest import admin, data_plane, exports, health, openapi, public, webhooks
+from hogsend.rest import admin, exports, health, openapi, public, webhooks
 from hogsend.rest.allowed_hosts import HostCheck
+from hogsend.rest.data_plane import routes as data_plane
 from hogsend.rest.errors import on_hogsend_error, on_http_exception
 from hogsend.rest.middleware import BodyLimit, Deadline, RequestId
 from hogsend.runtime import Runtime

@@ -8,7 +8,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from hogsend.rest.admin import ROWS, AdminPlane
+from hogsend.rest.admin import ROUTES, AdminPlane
 from hogsend.runtime import Runtime
 from tests.rest.conftest import Get
 
@@ -292,6 +292,6 @@ async def test_health_needs_no_key(client: httpx.AsyncClient) -> None:
 
 
 def test_every_document_fits_the_schema(runtime: Runtime) -> None:
-    """They are made ready when they are first asked for, so a process would not say at its start."""
+    """They are prepared when they are first asked for, so a process would not say at its start."""
     plane = runtime.part(AdminPlane)
-    assert [plane.ready(row).row for row in ROWS] == list(ROWS)
+    assert [plane.prepare(route).route for route in ROUTES] == list(ROUTES)

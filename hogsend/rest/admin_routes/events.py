@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from hogsend.rest.params import FROM, PAGE, TO, Param, Text
 from hogsend.rest.shapes import EVENT, found, listing
-from hogsend.rest.table import Row
+from hogsend.rest.table import AdminRoute
 
-ROWS = (
-    Row(
+ROUTES = (
+    AdminRoute(
         "GET",
         "/events",
         "Events, the newest first by when they happened",
@@ -37,7 +37,7 @@ ROWS = (
             *PAGE,
         ),
     ),
-    Row(
+    AdminRoute(
         "GET",
         "/events/{id}",
         "One event",

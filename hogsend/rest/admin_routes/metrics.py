@@ -7,7 +7,7 @@ from typing import Any
 
 from hogsend.errors import NotFound
 from hogsend.rest.params import FROM, TO, Choice, Flag, Param
-from hogsend.rest.table import RequestInput, Row
+from hogsend.rest.table import AdminRoute, RequestInput
 
 PERIOD = Choice(("day", "week", "month"))
 GRANULARITY = Choice(("hour", "day", "week"))
@@ -33,8 +33,8 @@ def _window(given: RequestInput) -> dict[str, Any]:
     return {"from": given.query["from"], "to": given.query["to"]}
 
 
-ROWS = (
-    Row(
+ROUTES = (
+    AdminRoute(
         "GET",
         "/metrics/overview",
         "How things stand",
@@ -49,7 +49,7 @@ ROWS = (
         """,
         _overview,
     ),
-    Row(
+    AdminRoute(
         "GET",
         "/metrics/journeys",
         "Each journey's runs",
@@ -64,7 +64,7 @@ ROWS = (
         """,
         _as("journeys"),
     ),
-    Row(
+    AdminRoute(
         "GET",
         "/metrics/journeys/{id}",
         "One journey's runs, and what became of its emails",
@@ -79,7 +79,7 @@ ROWS = (
         take=lambda given: {"id": given.path["id"]},
         not_found="Journey",
     ),
-    Row(
+    AdminRoute(
         "GET",
         "/metrics/emails",
         "By template, what ever happened to its emails",
@@ -103,7 +103,7 @@ ROWS = (
             ),
         ),
     ),
-    Row(
+    AdminRoute(
         "GET",
         "/metrics/emails/deliverability",
         "What became of what was sent, by period, oldest first",
@@ -120,7 +120,7 @@ ROWS = (
         take=lambda given: _window(given) | {"period": given.query["period"] or "DAY"},
         query=(Param("period", PERIOD, "How long one point is; a day unless told"), FROM, TO),
     ),
-    Row(
+    AdminRoute(
         "GET",
         "/metrics/events",
         "How often each event occurred, by period, oldest first",

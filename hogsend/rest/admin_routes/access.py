@@ -12,7 +12,7 @@ from hogsend.graphql.scalars import instant_text
 from hogsend.rest.models import Body, Instant
 from hogsend.rest.params import FROM, PAGE, TO, Choice, Flag, Param, Text
 from hogsend.rest.shapes import Node, listing
-from hogsend.rest.table import Named, RequestInput, Row
+from hogsend.rest.table import AdminRoute, Named, RequestInput
 
 KEY = """
 fragment ApiKey on ApiKey { id: uuid name keyPrefix scopes expiresAt revokedAt lastUsedAt createdAt }
@@ -80,15 +80,15 @@ def _filter(given: RequestInput) -> dict[str, Any]:
     return given.page | {"filter": {name: given.query[name] for name in names}}
 
 
-ROWS = (
-    Row(
+ROUTES = (
+    AdminRoute(
         "GET",
         "/api-keys/self",
         "The key that is calling",
         "query { viewer { ...KeySelf } } fragment KeySelf on Viewer { id: uuid name scopes }",
         _self,
     ),
-    Row(
+    AdminRoute(
         "GET",
         "/api-keys",
         "Keys, newest first",
@@ -102,7 +102,7 @@ ROWS = (
         take=lambda given: given.page | {"revoked": given.query["includeRevoked"] or False},
         query=(Param("includeRevoked", Flag(), "Whether revoked ones are listed too"), *PAGE),
     ),
-    Row(
+    AdminRoute(
         "POST",
         "/api-keys",
         "Make a key; its secret is shown once",
@@ -117,7 +117,7 @@ ROWS = (
         body=ApiKeyIn,
         status=201,
     ),
-    Row(
+    AdminRoute(
         "DELETE",
         "/api-keys/{id}",
         "Revoke a key: it is refused everywhere at once",
@@ -130,7 +130,7 @@ ROWS = (
         take=lambda given: {"id": given.path["id"]},
         not_found="API key",
     ),
-    Row(
+    AdminRoute(
         "GET",
         "/audit-logs",
         "The audit log, newest first",

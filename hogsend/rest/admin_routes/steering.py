@@ -10,7 +10,7 @@ from hogsend.graphql.scalars import instant_text
 from hogsend.operations.enroll import MAX_BATCH
 from hogsend.rest.models import Body, Instant, Properties
 from hogsend.rest.shapes import word
-from hogsend.rest.table import Named, RequestInput, Row
+from hogsend.rest.table import AdminRoute, Named, RequestInput
 
 ERRORS = "userErrors { field message code }"
 
@@ -107,8 +107,8 @@ def _chosen(given: RequestInput) -> dict[str, Any]:
     return {"input": chosen | ({} if body.limit is None else {"limit": body.limit})}
 
 
-ROWS = (
-    Row(
+ROUTES = (
+    AdminRoute(
         "PATCH",
         "/journeys/{id}",
         "Enable or disable a journey, whatever the code says",
@@ -124,7 +124,7 @@ ROWS = (
         body=SwitchIn,
         not_found="Journey",
     ),
-    Row(
+    AdminRoute(
         "DELETE",
         "/journeys/{id}/states/{stateId}",
         "End a run for good",
@@ -140,7 +140,7 @@ ROWS = (
         take=lambda given: {"id": given.path["stateId"], "journeyId": given.path["id"]},
         not_found="Journey state",
     ),
-    Row(
+    AdminRoute(
         "POST",
         "/journeys/{id}/enroll",
         "Let a journey's trigger event happen to somebody",
@@ -153,7 +153,7 @@ ROWS = (
         status=202,
         not_found="Journey",
     ),
-    Row(
+    AdminRoute(
         "POST",
         "/journeys/{id}/enroll/batch",
         f"The same for 1 to {MAX_BATCH} people, each with a verdict",
@@ -171,7 +171,7 @@ ROWS = (
         body=EnrollBatchIn,
         not_found="Journey",
     ),
-    Row(
+    AdminRoute(
         "POST",
         "/emails/{id}/resend",
         "Render a failed or bounced email again and send it, as a new send",
@@ -185,7 +185,7 @@ ROWS = (
         status=202,
         not_found="Email",
     ),
-    Row(
+    AdminRoute(
         "POST",
         "/events/replay",
         "Send stored events through the pipeline again",

@@ -9,7 +9,7 @@ from hogsend.graphql.scalars import parse_duration
 from hogsend.journeys.durations import parts
 from hogsend.rest.params import PAGE, Choice, Flag, Param, Text
 from hogsend.rest.shapes import JOURNEY, LOG, STATE, found, journey, listing, page, state, trigger
-from hogsend.rest.table import Named, RequestInput, Row
+from hogsend.rest.table import AdminRoute, Named, RequestInput
 
 STATUSES = ("active", "waiting", "completed", "failed", "exited")
 
@@ -51,8 +51,8 @@ LOGGED = (
     """
 )
 
-ROWS = (
-    Row(
+ROUTES = (
+    AdminRoute(
         "GET",
         "/journeys",
         "The journeys of this deployment",
@@ -66,7 +66,7 @@ ROWS = (
         take=lambda given: given.page | {"enabled": given.query["enabled"]},
         query=(Param("enabled", Flag(), "Only those that are enabled now, or are not"), *PAGE),
     ),
-    Row(
+    AdminRoute(
         "GET",
         "/journeys/{id}",
         "One journey, with its newest runs",
@@ -83,7 +83,7 @@ ROWS = (
         take=lambda given: {"id": given.path["id"]},
         not_found="Journey",
     ),
-    Row(
+    AdminRoute(
         "GET",
         "/journeys/{id}/states",
         "The runs of a journey, newest first",
@@ -113,7 +113,7 @@ ROWS = (
         ),
         not_found="Journey",
     ),
-    Row(
+    AdminRoute(
         "GET",
         "/journeys/{id}/states/{stateId}",
         "One run of a journey, with its log",
@@ -122,7 +122,7 @@ ROWS = (
         take=lambda given: {"id": given.path["stateId"]},
         not_found="Journey state",
     ),
-    Row(
+    AdminRoute(
         "GET",
         "/journey-logs/{stateId}",
         "One run, with its log",

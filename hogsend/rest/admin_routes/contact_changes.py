@@ -8,12 +8,12 @@ from pydantic import Field
 
 from hogsend.rest.models import Body, Properties
 from hogsend.rest.shapes import CONTACT, PREFERENCES, found, word
-from hogsend.rest.table import LONGEST_INNER_LIST, RequestInput, Row
+from hogsend.rest.table import LONGEST_INNER_LIST, AdminRoute, RequestInput
 
 ERRORS = "userErrors { field message code }"
 
 
-class ContactIn(Body):
+class ContactCreate(Body):
     """A contact to make."""
 
     external_id: str = Field(description="The id that your product knows it by", min_length=1)
@@ -47,7 +47,7 @@ class ImportIn(Body):
 
 
 def _created(given: RequestInput) -> dict[str, Any]:
-    body: ContactIn = given.body
+    body: ContactCreate = given.body
     return {
         "input": {"externalId": body.external_id, "email": body.email, "properties": body.properties},
     }
@@ -88,8 +88,8 @@ def _job(data: dict[str, Any], _given: RequestInput) -> Any:
     return job | {"status": word(job["status"]), "errors": job["errors"]["nodes"]}
 
 
-ROWS = (
-    Row(
+ROUTES = (
+    AdminRoute(
         "POST",
         "/contacts",
         "Make a contact",
@@ -101,10 +101,10 @@ ROWS = (
         """,
         lambda data, _given: {"contact": data["contactCreate"]["contact"]},
         take=_created,
-        body=ContactIn,
+        body=ContactCreate,
         status=201,
     ),
-    Row(
+    AdminRoute(
         "POST",
         "/contacts/import",
         "Take a file of contacts in, in the background",
@@ -118,7 +118,7 @@ ROWS = (
         body=ImportIn,
         status=202,
     ),
-    Row(
+    AdminRoute(
         "GET",
         "/contacts/import/{jobId}",
         "How far an import is, and its bad rows",
@@ -136,7 +136,7 @@ ROWS = (
         take=lambda given: {"id": given.path["jobId"], "most": LONGEST_INNER_LIST},
         not_found="Import job",
     ),
-    Row(
+    AdminRoute(
         "PATCH",
         "/contacts/{id}",
         "Change a contact's address or properties",
@@ -151,7 +151,7 @@ ROWS = (
         body=ContactChange,
         not_found="Contact",
     ),
-    Row(
+    AdminRoute(
         "DELETE",
         "/contacts/{id}",
         "Delete a contact: its runs end, and nothing more is sent to it",
@@ -162,7 +162,7 @@ ROWS = (
         take=lambda given: {"input": {"by": {"ref": given.path["id"]}}},
         not_found="Contact",
     ),
-    Row(
+    AdminRoute(
         "PUT",
         "/contacts/{id}/preferences",
         "Say what a contact agreed to",

@@ -7,7 +7,7 @@ from typing import Any
 from hogsend.errors import NotFound
 from hogsend.rest.params import PAGE, Choice, Param, Text
 from hogsend.rest.shapes import CONTACT, PREFERENCES, found, listing, page, word
-from hogsend.rest.table import Named, RequestInput, Row
+from hogsend.rest.table import AdminRoute, Named, RequestInput
 
 _KINDS = {"event": "EVENT", "journey": "JOURNEY", "email": "EMAIL"}
 
@@ -44,8 +44,8 @@ def _entry(entry: dict[str, Any]) -> dict[str, Any]:
     raise LookupError(f"an entry of the timeline without what it is about: {entry}")
 
 
-ROWS = (
-    Row(
+ROUTES = (
+    AdminRoute(
         "GET",
         "/contacts",
         "Contacts that are not deleted, last seen first",
@@ -59,7 +59,7 @@ ROWS = (
         take=lambda given: given.page | {"search": given.query["search"]},
         query=(SEARCH, *PAGE),
     ),
-    Row(
+    AdminRoute(
         "GET",
         "/contacts/{id}",
         "One contact, by its UUID or its externalId",
@@ -72,7 +72,7 @@ ROWS = (
         take=lambda given: {"ref": given.path["id"]},
         not_found="Contact",
     ),
-    Row(
+    AdminRoute(
         "GET",
         "/contacts/{id}/preferences",
         "What a contact agreed to",
@@ -84,7 +84,7 @@ ROWS = (
         take=lambda given: {"ref": given.path["id"]},
         not_found="Contact",
     ),
-    Row(
+    AdminRoute(
         "GET",
         "/contacts/{id}/timeline",
         "What happened to a contact, newest first",

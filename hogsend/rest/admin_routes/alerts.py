@@ -10,7 +10,7 @@ from hogsend.alerts.rule_types import RULE_WORDS
 from hogsend.rest.models import Body, Properties
 from hogsend.rest.params import PAGE, Param, Text
 from hogsend.rest.shapes import listing, lowered
-from hogsend.rest.table import LONGEST_INNER_LIST, RequestInput, Row
+from hogsend.rest.table import LONGEST_INNER_LIST, AdminRoute, RequestInput
 
 RULE = """
 fragment AlertRule on AlertRule {
@@ -79,8 +79,8 @@ def _words(fields: dict[str, Any]) -> dict[str, Any]:
     return fields | {name: fields[name].upper() for name in ("type", "channel") if name in fields}
 
 
-ROWS = (
-    Row(
+ROUTES = (
+    AdminRoute(
         "GET",
         "/alerts/rules",
         "Alert rules, newest first",
@@ -91,7 +91,7 @@ ROWS = (
         lambda data, _given: {"rules": [_rule(node) for node in data["alertRules"]["nodes"]]},
         take=lambda _given: {"first": LONGEST_INNER_LIST},
     ),
-    Row(
+    AdminRoute(
         "POST",
         "/alerts/rules",
         "Make an alert rule",
@@ -106,7 +106,7 @@ ROWS = (
         body=AlertRuleIn,
         status=201,
     ),
-    Row(
+    AdminRoute(
         "PATCH",
         "/alerts/rules/{id}",
         "Change an alert rule",
@@ -121,7 +121,7 @@ ROWS = (
         body=AlertRuleChange,
         not_found="Alert rule",
     ),
-    Row(
+    AdminRoute(
         "DELETE",
         "/alerts/rules/{id}",
         "Delete an alert rule; its history stays",
@@ -132,7 +132,7 @@ ROWS = (
         take=lambda given: {"id": given.path["id"]},
         not_found="Alert rule",
     ),
-    Row(
+    AdminRoute(
         "GET",
         "/alerts/history",
         "What alert rules fired, newest first",

@@ -6,7 +6,7 @@ from typing import Any
 
 from hogsend.rest.params import PAGE, Choice, Param
 from hogsend.rest.shapes import listing, lowered
-from hogsend.rest.table import RequestInput, Row
+from hogsend.rest.table import AdminRoute, RequestInput
 from hogsend.tables.deadletters import SOURCES, STATUSES
 
 ENTRY = """
@@ -26,8 +26,8 @@ def _discarded(data: dict[str, Any], _given: RequestInput) -> Any:
     return {"id": data["deadLetterDiscard"]["deadLetter"]["id"], "status": "discarded"}
 
 
-ROWS = (
-    Row(
+ROUTES = (
+    AdminRoute(
         "GET",
         "/dlq",
         "What could not be done, newest first",
@@ -47,7 +47,7 @@ ROWS = (
             *PAGE,
         ),
     ),
-    Row(
+    AdminRoute(
         "POST",
         "/dlq/{id}/retry",
         "Queue what an entry stands for again",
@@ -60,7 +60,7 @@ ROWS = (
         take=lambda given: {"id": given.path["id"]},
         not_found="DLQ entry",
     ),
-    Row(
+    AdminRoute(
         "DELETE",
         "/dlq/{id}",
         "Give an entry up; its row stays",

@@ -6,7 +6,7 @@ from typing import Any
 
 from hogsend.rest.params import FROM, PAGE, TO, Choice, Param, Text
 from hogsend.rest.shapes import EMAIL, email, found, listing, word
-from hogsend.rest.table import Named, RequestInput, Row
+from hogsend.rest.table import AdminRoute, Named, RequestInput
 from hogsend.tables.emails import STATUSES
 
 _SORTS = {
@@ -52,8 +52,8 @@ def _filters(given: RequestInput) -> dict[str, Any]:
     return {name: given.query[name] for name in names}
 
 
-ROWS = (
-    Row(
+ROUTES = (
+    AdminRoute(
         "GET",
         "/emails",
         "Emails: sent, on their way, or kept back",
@@ -93,7 +93,7 @@ ROWS = (
             *PAGE,
         ),
     ),
-    Row(
+    AdminRoute(
         "GET",
         "/emails/{id}",
         "One email, what became of it, and its links",
