@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from sqlalchemy import ColumnElement, Row, func, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.decisions.reasons import Kind
+from hogsend.decisions.reasons import DecisionKind
 from hogsend.metrics.queries import rate, sent_since
 from hogsend.tables.decisions import decisions
 
@@ -58,7 +58,7 @@ class DecisionCount:
 
     over = "decisions"
 
-    def __init__(self, *kinds: Kind) -> None:
+    def __init__(self, *kinds: DecisionKind) -> None:
         self._kinds = [kind.value for kind in kinds]
 
     def column(self) -> ColumnElement[int]:

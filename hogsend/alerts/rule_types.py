@@ -15,7 +15,7 @@ from typing import Literal
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.alerts.measures import DecisionCount, Measure, SendRate, measure_all
-from hogsend.decisions.reasons import Kind
+from hogsend.decisions.reasons import DecisionKind
 from hogsend.tables.emails import email_sends
 
 
@@ -60,7 +60,7 @@ RULE_TYPES: Mapping[AlertRuleType, RuleType] = {
     AlertRuleType.JOURNEY_FAILURE_SPIKE: RuleType(
         watches="The number of runs that failed in the last hour",
         said="{} runs of journeys failed in the last hour",
-        measure=DecisionCount(Kind.FAILED, Kind.BLOCKED),
+        measure=DecisionCount(DecisionKind.FAILED, DecisionKind.BLOCKED),
     ),
     AlertRuleType.DELIVERY_ISSUE: RuleType(
         watches="The delivery rate of the last 30 days",

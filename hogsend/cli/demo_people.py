@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import httpx
 
-from hogsend.cli.demo_story import Moment, story
+from hogsend.cli.demo_story import DemoEvent, story
 from hogsend.cli.problem import Problem
 from hogsend.cli.terminal import out
 
@@ -38,7 +38,7 @@ async def play(base: str, key: str, people: int, day: float) -> None:
     out.print(f"All {len({moment.person for moment in moments})} people have come. For more: hogsend demo")
 
 
-async def send(client: httpx.AsyncClient, moment: Moment) -> None:
+async def send(client: httpx.AsyncClient, moment: DemoEvent) -> None:
     """Post one event, again while Hogsend is away: its key makes it one event however often it arrives."""
     body = {
         "name": moment.event,

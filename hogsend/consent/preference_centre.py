@@ -25,8 +25,8 @@ from hogsend.consent.ledger import (
 )
 from hogsend.consent.people import lock_reader, owner_of
 from hogsend.consent.tokens import ReaderToken
-from hogsend.decisions.ledger import record_decision
-from hogsend.decisions.reasons import Kind, Reason
+from hogsend.decisions.ledger import NewDecision, record_decision
+from hogsend.decisions.reasons import DecisionKind, Reason
 from hogsend.runtime import Runtime
 from hogsend.tables.contacts import contact_preferences
 
@@ -127,10 +127,12 @@ async def _say(
     for scope, allowed in new.items():
         await record_decision(
             conn,
-            at=now,
-            kind=Kind.PREFERENCE,
-            reason=Reason.RESUBSCRIBED if allowed else Reason.UNSUBSCRIBED,
-            contact_id=None,
-            email_id=token.email_id,
-            detail={"scope": scope.removeprefix(CATEGORY), "source": source, "address": token.email},
+            now,
+            NewDecision(
+                kind=DecisionKind.PREFERENCE,
+                reason=Reason.RESUBSCRIBED if allowed else Reason.UNSUBSCRIBED,
+                contact_id=None,
+                email_id=token.email_id,
+                detail={"scope": scope.removeprefix(CATEGORY), "source": source, "address": token.email},
+            ),
         )

@@ -20,7 +20,7 @@ from hogsend.contacts.identity_keys import Contact, KeyKind, Keys, normal_email
 from hogsend.contacts.lookup import find_by, lock_person, owners
 from hogsend.contacts.resolve import Resolved, resolve
 from hogsend.contacts.rows import drop_aliases, write
-from hogsend.decisions.reasons import Kind, Reason
+from hogsend.decisions.reasons import DecisionKind, Reason
 from hogsend.errors import Conflict, InvalidInput, NotFound
 from hogsend.runs.ending import end_runs
 from hogsend.storage.database import Record, lock_subjects
@@ -160,7 +160,7 @@ async def delete_contact(conn: AsyncConnection, clock: Clock, contact_id: UUID) 
             clock,
             state_ids=[state_id],
             ending="exit",
-            kind=Kind.EXITED,
+            kind=DecisionKind.EXITED,
             reason=Reason.CONTACT_DELETED,
         )
     now = clock.now()

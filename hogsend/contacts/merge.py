@@ -13,8 +13,8 @@ from hogsend.clock import Clock
 from hogsend.consent.inheritance import address_changed, merge_preferences
 from hogsend.contacts.identity_keys import KINDS, Contact
 from hogsend.contacts.rows import keep_as_alias
-from hogsend.decisions.ledger import record_decision
-from hogsend.decisions.reasons import Kind, Reason
+from hogsend.decisions.ledger import NewDecision, record_decision
+from hogsend.decisions.reasons import DecisionKind, Reason
 from hogsend.engine.outbox import RUN_WAKE, publish_later
 from hogsend.runs.ending import end_runs
 from hogsend.tables.contacts import contact_aliases, contacts
@@ -48,11 +48,13 @@ async def merge(conn: AsyncConnection, clock: Clock, *, survivor_id: UUID, loser
     survivor = await _merge_rows(conn, clock, survivor_id, loser_id)
     await record_decision(
         conn,
-        at=clock.now(),
-        kind=Kind.MERGED,
-        reason=Reason.KEYS_BELONG_TOGETHER,
-        contact_id=survivor_id,
-        detail={"mergedContactId": str(loser_id)},
+        clock.now(),
+        NewDecision(
+            kind=DecisionKind.MERGED,
+            reason=Reason.KEYS_BELONG_TOGETHER,
+            contact_id=survivor_id,
+            detail={"mergedContactId": str(loser_id)},
+        ),
     )
     return survivor
 
@@ -85,7 +87,7 @@ async def _end_doubled_runs(conn: AsyncConnection, clock: Clock, survivor_id: UU
             clock,
             state_ids=[state_id],
             ending="exit",
-            kind=Kind.EXITED,
+            kind=DecisionKind.EXITED,
             reason=Reason.MERGED_INTO_ANOTHER,
             detail={"survivorId": str(survivor_id)},
         )

@@ -7,7 +7,7 @@ filtered and documented. A test holds `docs/decisions.md` to this list.
 from enum import StrEnum
 
 
-class Kind(StrEnum):
+class DecisionKind(StrEnum):
     """What was decided."""
 
     ENROLLED = "enrolled"

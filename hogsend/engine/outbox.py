@@ -25,7 +25,7 @@ _APPEND = insert(outbox).on_conflict_do_nothing(index_elements=["dedupe_key"])
 
 
 @dataclass(frozen=True)
-class Message:
+class OutboxMessage:
     """One row of the outbox."""
 
     topic: str
@@ -45,10 +45,10 @@ async def publish_later(
 
     A second row with the same `dedupe_key` is not written.
     """
-    await publish_all(conn, clock, [Message(topic, payload, dedupe_key)])
+    await publish_all(conn, clock, [OutboxMessage(topic, payload, dedupe_key)])
 
 
-async def publish_all(conn: AsyncConnection, clock: Clock, messages: Sequence[Message]) -> None:
+async def publish_all(conn: AsyncConnection, clock: Clock, messages: Sequence[OutboxMessage]) -> None:
     """Write several in this order, with one statement."""
     wall = clock.wall()
     rows = [

@@ -15,9 +15,9 @@ from sqlalchemy import Row, bindparam, delete, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.decisions.ledger import Verdict, record_decisions
-from hogsend.decisions.reasons import Kind, Reason
-from hogsend.engine.outbox import RUN_START, RUN_WAKE, Message, publish_all
+from hogsend.decisions.ledger import NewDecision, record_decisions
+from hogsend.decisions.reasons import DecisionKind, Reason
+from hogsend.engine.outbox import RUN_START, RUN_WAKE, OutboxMessage, publish_all
 from hogsend.enrollment.condition_facts import ContactFacts
 from hogsend.enrollment.entry_history import entry_histories
 from hogsend.enrollment.guards import EntryHistory, Guard, check_entry, refusal
@@ -95,7 +95,7 @@ async def exit_matching(conn: AsyncConnection, runtime: Runtime, event: Event, c
         runtime.clock,
         state_ids=[run.state_id for run in exits if run.exited],
         ending="exit",
-        kind=Kind.EXITED,
+        kind=DecisionKind.EXITED,
         reason=Reason.EXIT_EVENT,
         detail={"event": event.name},
         event_id=event.id,
@@ -190,8 +190,8 @@ async def _wake(
         .values(wake_at=now, cursor_seq=event.seq, updated_at=now)
     )
     verdicts = [
-        Verdict(
-            kind=Kind.RESUMED,
+        NewDecision(
+            kind=DecisionKind.RESUMED,
             reason=Reason.EVENT_ARRIVED,
             detail={"event": event.name, "step": steps[run.id]},
             contact_id=run.contact_id,
@@ -203,7 +203,7 @@ async def _wake(
     ]
     await record_decisions(conn, now, verdicts)
     hints = [
-        Message(
+        OutboxMessage(
             RUN_WAKE,
             {"run_id": str(run.id), "generation": run.generation, "reason": f"event {event.name}"},
         )
@@ -272,8 +272,8 @@ async def _record(
 ) -> None:
     more = {"replayed": True} if replayed else {}
     verdicts = [
-        Verdict(
-            kind=Kind.ENROLLED if one.enrolled else Kind.SKIPPED,
+        NewDecision(
+            kind=DecisionKind.ENROLLED if one.enrolled else DecisionKind.SKIPPED,
             reason=one.reason,
             detail={"guards": [guard.to_json() for guard in one.guards]} | more,
             contact_id=contact["id"],
@@ -337,7 +337,9 @@ async def _start(
         return {}
     entered = {row.journey_id: row.id for row in await conn.execute(_ENTER, runs)}
     hints = [
-        Message(RUN_START, {"run_id": str(run["id"]), "generation": 0}, dedupe_key=f"start:{run['id']}:0")
+        OutboxMessage(
+            RUN_START, {"run_id": str(run["id"]), "generation": 0}, dedupe_key=f"start:{run['id']}:0"
+        )
         for run in runs
         if run["journey_id"] in entered
     ]

@@ -12,7 +12,7 @@ from sqlalchemy import RowMapping, bindparam, exists, or_, select, update
 
 from hogsend.backoff import backoff
 from hogsend.deadletters.actions import add_dead_letter
-from hogsend.decisions.reasons import Kind, Reason
+from hogsend.decisions.reasons import DecisionKind, Reason
 from hogsend.execution.claimed_run import RUN_LEASE
 from hogsend.execution.live_driver import LiveDriver
 from hogsend.execution.replay import follow, recorded
@@ -198,7 +198,7 @@ async def _complete(runtime: Runtime, run: RowMapping) -> Advanced:
             runtime.clock,
             state_ids=[run["id"]],
             ending="complete",
-            kind=Kind.COMPLETED,
+            kind=DecisionKind.COMPLETED,
             reason=Reason.JOURNEY_ENDED,
             epoch=run["epoch"],
         )
@@ -214,21 +214,21 @@ async def _fail(runtime: Runtime, run: RowMapping, broken: RunFailed) -> Advance
         reason=broken.reason.value,
         exc_info=broken.__cause__,
     )
-    return await _end_badly(runtime, run, "fail", Kind.FAILED, broken.reason, broken.message)
+    return await _end_badly(runtime, run, "fail", DecisionKind.FAILED, broken.reason, broken.message)
 
 
 async def _block(
     runtime: Runtime, run: RowMapping, reason: Reason, message: str, changed_seq: int | None = None
 ) -> Advanced:
     log.warning("run_blocked", run_id=str(run["id"]), journey=run["journey_id"], reason=reason.value)
-    return await _end_badly(runtime, run, "block", Kind.BLOCKED, reason, message, changed_seq)
+    return await _end_badly(runtime, run, "block", DecisionKind.BLOCKED, reason, message, changed_seq)
 
 
 async def _end_badly(
     runtime: Runtime,
     run: RowMapping,
     ending: Literal["fail", "block"],
-    kind: Kind,
+    kind: DecisionKind,
     reason: Reason,
     message: str,
     changed_seq: int | None = None,

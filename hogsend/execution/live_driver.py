@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.contacts.lookup import lock_person
-from hogsend.decisions.reasons import Kind, Reason
+from hogsend.decisions.reasons import DecisionKind, Reason
 from hogsend.events.event import NewEvent
 from hogsend.execution import lookups as questions
 from hogsend.execution.claimed_run import RUN_LEASE, ClaimedRun
@@ -77,7 +77,7 @@ class LiveDriver:
                 await self.run.lock_and_check(conn)
                 await self.run.open(conn, step)
                 await self.run.record_decision(
-                    conn, Kind.WAITING, Reason.SLEEPING, {"until": step.deadline.isoformat()}
+                    conn, DecisionKind.WAITING, Reason.SLEEPING, {"until": step.deadline.isoformat()}
                 )
             self.runtime.fault_point(f"after_arm:{step.key}")
         deadline = _deadline(step)
@@ -86,7 +86,7 @@ class LiveDriver:
         async with self.runtime.database.transaction() as conn:
             await self.run.lock_and_check(conn)
             await self.run.close(conn, step, {}, past=deadline)
-            await self.run.record_decision(conn, Kind.RESUMED, Reason.SLEEP_ENDED, {"step": step.key})
+            await self.run.record_decision(conn, DecisionKind.RESUMED, Reason.SLEEP_ENDED, {"step": step.key})
         self.runtime.fault_point(f"after_step:{step.key}")
 
     async def wait(
@@ -122,12 +122,12 @@ class LiveDriver:
             if await self._rearm(conn, row, step, window):
                 await self.run.open(conn, step)
                 detail = {"event": event, "until": _deadline(step).isoformat()}
-                await self.run.record_decision(conn, Kind.WAITING, Reason.COLLECTING_EVENTS, detail)
+                await self.run.record_decision(conn, DecisionKind.WAITING, Reason.COLLECTING_EVENTS, detail)
             if self.runtime.clock.now() >= _deadline(step):
                 found = [_event_json(row) for row in await self._arrived(conn, step, event, where)]
                 await self.run.close(conn, step, found, past=_deadline(step))
                 await self.run.record_decision(
-                    conn, Kind.RESUMED, Reason.WINDOW_ENDED, {"events": len(found)}
+                    conn, DecisionKind.RESUMED, Reason.WINDOW_ENDED, {"events": len(found)}
                 )
         self.runtime.fault_point(f"after_arm:{step.key}")
         if found is None:
@@ -163,7 +163,7 @@ class LiveDriver:
             now = self.runtime.clock.now()
             await self.run.close(conn, step, {"event_id": str(result.event_id)}, past=now)
             detail = {"event": event, "event_id": str(result.event_id)}
-            await self.run.record_decision(conn, Kind.BRANCHED, Reason.EVENT_TRIGGERED, detail)
+            await self.run.record_decision(conn, DecisionKind.BRANCHED, Reason.EVENT_TRIGGERED, detail)
         self.runtime.fault_point(f"after_step:{step.key}")
 
     async def _rearm(self, conn: AsyncConnection, run: RowMapping, step: Step, span: timedelta) -> bool:
@@ -219,7 +219,7 @@ class LiveDriver:
         if new:
             await self.run.open(conn, step)
             detail = {"event": event, "until": _deadline(step).isoformat()}
-            await self.run.record_decision(conn, Kind.WAITING, Reason.AWAITING_EVENT, detail)
+            await self.run.record_decision(conn, DecisionKind.WAITING, Reason.AWAITING_EVENT, detail)
         values = {
             "state_id": self.run.run_id,
             "step_key": step.key,
@@ -239,12 +239,14 @@ class LiveDriver:
         await conn.execute(delete(journey_waits).where(journey_waits.c.state_id == self.run.run_id))
         if result["timed_out"]:
             await self.run.close(conn, step, result, past=_deadline(step))
-            await self.run.record_decision(conn, Kind.RESUMED, Reason.WAIT_TIMED_OUT, {"step": step.key})
+            await self.run.record_decision(
+                conn, DecisionKind.RESUMED, Reason.WAIT_TIMED_OUT, {"step": step.key}
+            )
             return
         await self.run.close(conn, step, result, cursor=result["seq"])
         await self.run.record_decision(
             conn,
-            Kind.RESUMED,
+            DecisionKind.RESUMED,
             Reason.EVENT_ARRIVED,
             {"step": step.key},
             event_id=UUID(result["event_id"]),

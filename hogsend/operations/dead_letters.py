@@ -24,7 +24,7 @@ from hogsend.storage.database import lock_subjects
 from hogsend.tables.deadletters import SOURCES, DeadLetterSource, DeadLetterStatus, dead_letters
 from hogsend.tables.emails import email_sends
 from hogsend.tables.engine import jobs
-from hogsend.tables.journeys import journey_states, journey_steps
+from hogsend.tables.journeys import STUCK_STATUSES, journey_states, journey_steps
 
 MOST_AT_ONCE = 500
 NOT_PENDING = "DLQ entry is not pending"
@@ -179,7 +179,7 @@ async def _is_blocked_on_it(conn: AsyncConnection, send: Row[Any]) -> bool:
         .join(journey_steps, journey_steps.c.state_id == _states.id)
         .where(
             _states.id == send.state_id,
-            _states.status.in_(("blocked", "failed")),
+            _states.status.in_(STUCK_STATUSES),
             _states.ended_reason == Reason.OUTCOME_UNKNOWN.value,
             journey_steps.c.key == send.step_key,
             journey_steps.c.status == "open",

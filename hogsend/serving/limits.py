@@ -72,7 +72,7 @@ class LimitExceeded(GraphQLError):
 
 
 @dataclass(frozen=True)
-class Measure:
+class DocumentMeasure:
     """`depth` counts nested objects, `aliases` those in the whole document, `cost` points."""
 
     depth: int
@@ -150,7 +150,7 @@ def check_limits(
     document: DocumentNode,
     operation: OperationDefinitionNode,
     variables: Mapping[str, Any],
-) -> Measure:
+) -> DocumentMeasure:
     """Measure a validated document. Raises `LimitExceeded` for the first limit it breaks."""
     measure = measured(schema, document, operation, variables)
     if measure.depth > MAX_DEPTH:
@@ -171,13 +171,13 @@ def measured(
     document: DocumentNode,
     operation: OperationDefinitionNode,
     variables: Mapping[str, Any],
-) -> Measure:
+) -> DocumentMeasure:
     """Measure a validated document without judging it."""
     walk = _Walk(schema, document, operation, variables)
     root = schema.get_root_type(operation.operation)
     assert root is not None, "validated: the operation's root type exists"
     depth, cost = walk.selection(operation.selection_set, root, _Page())
-    return Measure(depth, walk.aliases(operation), cost)
+    return DocumentMeasure(depth, walk.aliases(operation), cost)
 
 
 def actual_cost(

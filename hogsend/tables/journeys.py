@@ -19,6 +19,8 @@ from hogsend.storage.metadata import instant, json, metadata, one_of, uuid
 LIVE_STATUSES = ("pending", "active", "waiting", "blocked")
 DRIVEN_STATUSES = ("pending", "active", "waiting")
 ENDED_STATUSES = ("completed", "exited", "failed")
+# What an operator may resume. The wire calls both of them failed.
+STUCK_STATUSES = ("blocked", "failed")
 STATUSES = (*LIVE_STATUSES, *ENDED_STATUSES)
 
 _LIVE = text("status IN ('pending', 'active', 'waiting', 'blocked')")

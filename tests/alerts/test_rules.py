@@ -11,8 +11,8 @@ from sqlalchemy import insert, select
 from hogsend.alerts.actions import create_rule, delete_rule, find_rule, update_rule
 from hogsend.alerts.rule_types import current_values
 from hogsend.clock import ManualClock
-from hogsend.decisions.ledger import record_decision
-from hogsend.decisions.reasons import Kind, Reason
+from hogsend.decisions.ledger import NewDecision, record_decision
+from hogsend.decisions.reasons import DecisionKind, Reason
 from hogsend.errors import InvalidInput, NotFound
 from hogsend.runtime import Runtime
 from hogsend.storage.metadata import new_id
@@ -149,9 +149,15 @@ async def test_what_rules_watch(runtime: Runtime, clock: ManualClock) -> None:
             send(1),
         ]
         await conn.execute(insert(email_sends), sends)
-        for kind, ago in ((Kind.FAILED, 10), (Kind.BLOCKED, 59), (Kind.FAILED, 61), (Kind.EXITED, 1)):
+        for kind, ago in (
+            (DecisionKind.FAILED, 10),
+            (DecisionKind.BLOCKED, 59),
+            (DecisionKind.FAILED, 61),
+            (DecisionKind.EXITED, 1),
+        ):
             at = now - timedelta(minutes=ago)
-            await record_decision(conn, at=at, kind=kind, reason=Reason.JOURNEY_RAISED, contact_id=None)
+            failure = NewDecision(kind=kind, reason=Reason.JOURNEY_RAISED, contact_id=None)
+            await record_decision(conn, at, failure)
         assert await current_values(conn, now) == {
             "bounce_rate_exceeded": 0.3333,
             "journey_failure_spike": 2,

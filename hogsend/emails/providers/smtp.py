@@ -20,7 +20,7 @@ TIMEOUT_SECONDS = 20
 
 
 @dataclass(frozen=True)
-class Server:
+class SmtpServer:
     """Where to hand mail over. `implicit_tls` is `smtps://`; else STARTTLS is used where it is offered."""
 
     host: str
@@ -30,7 +30,7 @@ class Server:
     password: str | None
 
     @classmethod
-    def from_url(cls, url: str) -> Server:
+    def from_url(cls, url: str) -> SmtpServer:
         """Read `smtp://user:password@host:port`. Raises `SettingsError` for anything else."""
         parts = urlsplit(url)
         if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
@@ -54,7 +54,7 @@ class SmtpProvider:
 
     name = "smtp"
 
-    def __init__(self, server: Server, *, message_domain: str) -> None:
+    def __init__(self, server: SmtpServer, *, message_domain: str) -> None:
         self._server = server
         self._domain = message_domain
 
@@ -64,7 +64,7 @@ class SmtpProvider:
             raise SettingsError(["SMTP_URL: must be set where the provider is smtp"])
         _, address = parseaddr(settings.email_from)
         domain = address.rpartition("@")[2] or "hogsend.invalid"
-        return cls(Server.from_url(settings.smtp_url.get_secret_value()), message_domain=domain)
+        return cls(SmtpServer.from_url(settings.smtp_url.get_secret_value()), message_domain=domain)
 
     async def send(self, message: Message, *, idempotency_key: str) -> str:
         """Hand one message over; returns its `Message-ID`. Raises as `EmailProvider.send` says."""

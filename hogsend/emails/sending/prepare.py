@@ -14,9 +14,9 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.addresses import delivery_address
-from hogsend.consent.suppression import Refusal, refusal
-from hogsend.decisions.ledger import record_decision
-from hogsend.decisions.reasons import Kind, Reason
+from hogsend.consent.suppression import SendRefusal, refusal
+from hogsend.decisions.ledger import NewDecision, record_decision
+from hogsend.decisions.reasons import DecisionKind, Reason
 from hogsend.emails.sending.compose import Composed, compose
 from hogsend.emails.sending.request import SendRequest
 from hogsend.emails.tracking.delivery_events import record_fact
@@ -63,7 +63,7 @@ async def prepare(
         conn, contact_id=contact["id"] if contact else None, email=to, category=composed.category
     )
     if not to:
-        refused = Refusal(Reason.NO_EMAIL_ADDRESS)
+        refused = SendRefusal(Reason.NO_EMAIL_ADDRESS)
     now = runtime.clock.now()
     reason = None if refused is None else refused.reason
     row = _row(runtime, email_id, contact, to, request, composed, reason)
@@ -86,9 +86,9 @@ async def prepare(
         )
     await record_fact(conn, email_id=email_id, type="failed" if refused else "queued", at=now)
     if refused is None:
-        await decide_send(conn, row, Kind.SEND, request.reason, now)
+        await decide_send(conn, row, DecisionKind.SEND, request.reason, now)
     else:
-        await decide_send(conn, row, Kind.SUPPRESSED, refused.reason, now, detail=refused.detail())
+        await decide_send(conn, row, DecisionKind.SUPPRESSED, refused.reason, now, detail=refused.detail())
     return PreparedSend(email_id, str(row["status"]), reason, True)
 
 
@@ -174,7 +174,7 @@ async def _prepared_before(conn: AsyncConnection, send_key: str) -> PreparedSend
 async def decide_send(
     conn: AsyncConnection,
     row: Record,
-    kind: Kind,
+    kind: DecisionKind,
     reason: Reason,
     at: datetime,
     detail: Mapping[str, Any] | None = None,
@@ -182,13 +182,15 @@ async def decide_send(
     """One verdict about a send, in the ledger."""
     await record_decision(
         conn,
-        at=at,
-        kind=kind,
-        reason=reason,
-        detail={"template": row["template_key"], "to": row["to_email"], **(detail or {})},
-        contact_id=row["contact_id"],
-        journey_id=row["journey_id"],
-        state_id=row["state_id"],
-        event_id=row["event_id"],
-        email_id=row["id"],
+        at,
+        NewDecision(
+            kind=kind,
+            reason=reason,
+            detail={"template": row["template_key"], "to": row["to_email"], **(detail or {})},
+            contact_id=row["contact_id"],
+            journey_id=row["journey_id"],
+            state_id=row["state_id"],
+            event_id=row["event_id"],
+            email_id=row["id"],
+        ),
     )

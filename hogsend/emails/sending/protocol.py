@@ -21,9 +21,9 @@ from sqlalchemy import func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.consent.ledger import address_lock
-from hogsend.consent.suppression import Refusal, refusal
+from hogsend.consent.suppression import SendRefusal, refusal
 from hogsend.deadletters.actions import add_dead_letter
-from hogsend.decisions.reasons import Kind, Reason
+from hogsend.decisions.reasons import DecisionKind, Reason
 from hogsend.emails.providers import Message, OutcomeUnknown, ProviderRefused, TryLater
 from hogsend.emails.sending.prepare import decide_send
 from hogsend.emails.sending.retries import KEY_LIFETIME, pause_after
@@ -214,7 +214,7 @@ async def _record(
         return True
     await record_fact(conn, email_id=email_id, type=outcome.state, at=now, detail=outcome.error)
     if outcome.state == "sent" and outcome.message_id is not None:
-        await decide_send(conn, row, Kind.SENT, Reason.PROVIDER_ACCEPTED, now)
+        await decide_send(conn, row, DecisionKind.SENT, Reason.PROVIDER_ACCEPTED, now)
         await match_provider_events(conn, runtime.clock, outcome.message_id, email_id)
     else:
         await _fail(conn, runtime, row, outcome)
@@ -228,7 +228,7 @@ def _superseded(outcome: SendOutcome) -> SendOutcome:
 async def _fail(conn: AsyncConnection, runtime: Runtime, row: Record, outcome: SendOutcome) -> None:
     now = runtime.clock.now()
     reason = outcome.reason or Reason.PROVIDER_REFUSED
-    await decide_send(conn, row, Kind.SEND_FAILED, reason, now, detail={"error": outcome.error or ""})
+    await decide_send(conn, row, DecisionKind.SEND_FAILED, reason, now, detail={"error": outcome.error or ""})
     await add_dead_letter(
         conn,
         runtime.clock,
@@ -257,7 +257,7 @@ async def abandon(conn: AsyncConnection, runtime: Runtime, email_id: UUID) -> No
     if row["outcome_unknown"]:
         await _give_up(conn, runtime, row)
     else:
-        await _refuse(conn, runtime, row, Refusal(Reason.RUN_ENDED))
+        await _refuse(conn, runtime, row, SendRefusal(Reason.RUN_ENDED))
 
 
 async def _give_up(conn: AsyncConnection, runtime: Runtime, row: Record) -> SendOutcome:
@@ -277,7 +277,7 @@ async def _give_up(conn: AsyncConnection, runtime: Runtime, row: Record) -> Send
     return outcome
 
 
-async def _refuse(conn: AsyncConnection, runtime: Runtime, row: Record, refused: Refusal) -> SendOutcome:
+async def _refuse(conn: AsyncConnection, runtime: Runtime, row: Record, refused: SendRefusal) -> SendOutcome:
     now = runtime.clock.now()
     await conn.execute(
         update(email_sends)
@@ -286,5 +286,7 @@ async def _refuse(conn: AsyncConnection, runtime: Runtime, row: Record, refused:
     )
     await record_fact(conn, email_id=row["id"], type="failed", at=now, detail=refused.reason.value)
     detail = {"earlier_attempts": row["attempts"]} if row["attempts"] else {}
-    await decide_send(conn, row, Kind.SUPPRESSED, refused.reason, now, detail={**detail, **refused.detail()})
+    await decide_send(
+        conn, row, DecisionKind.SUPPRESSED, refused.reason, now, detail={**detail, **refused.detail()}
+    )
     return SendOutcome("failed", row["id"], refused.reason)

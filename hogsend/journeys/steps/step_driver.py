@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from hogsend.decisions.reasons import Kind, Reason
+from hogsend.decisions.reasons import DecisionKind, Reason
 from hogsend.journeys.conditions.builders import Condition
 from hogsend.journeys.steps.journal import Step, plain
 
@@ -45,7 +45,7 @@ class DecisionNote:
 
     reason: Reason
     detail: Mapping[str, Any]
-    kind: Kind = Kind.BRANCHED
+    kind: DecisionKind = DecisionKind.BRANCHED
 
 
 class Driver(Protocol):

@@ -15,7 +15,7 @@ from hogsend.graphql import ids
 from hogsend.graphql.context import Context, Info
 from hogsend.graphql.mutations import Answer, idempotency_key, mutation, named_by_id, part, payload
 from hogsend.graphql.node import by_key
-from hogsend.operations.enroll import MAX_BATCH, Enrolled, Person, enroll_batch, enroll_in, preview_batch
+from hogsend.operations.enroll import MAX_BATCH, Enrolled, Enrollee, enroll_batch, enroll_in, preview_batch
 from hogsend.schema.decisions.enums import Reason
 from hogsend.schema.events.types import Event
 from hogsend.schema.journeys.runs import JourneyState
@@ -88,13 +88,13 @@ class JourneyEnrollBatchPayload:
         return cls(enrolled=enrolled, skipped=len(results) - enrolled, results=results)
 
 
-def _people(input: JourneyEnrollBatchInput) -> list[Person]:
+def _people(input: JourneyEnrollBatchInput) -> list[Enrollee]:
     return [_person(one) for one in input.users]
 
 
-def _person(user: JourneyEnrollInput | JourneyEnrollUser) -> Person:
+def _person(user: JourneyEnrollInput | JourneyEnrollUser) -> Enrollee:
     properties: Any = user.properties or {}
-    return Person(user.user_id, user.user_email, properties)
+    return Enrollee(user.user_id, user.user_email, properties)
 
 
 def _kept(results: list[Enrolled]) -> Answer:
