@@ -4,7 +4,7 @@ from hogsend.decisions.meanings import KINDS, REASONS
 from hogsend.decisions.reasons import DecisionKind, Reason
 from hogsend.graphql.enums import described_enum
 
-described_enum(DecisionKind, "DecisionKind", "DecisionKind of a decision: what was decided.", KINDS)
+described_enum(DecisionKind, "DecisionKind", "Kind of a decision: what was decided.", KINDS)
 described_enum(Reason, "DecisionReason", "Reason of a decision: why it was decided.", REASONS)
 
 __all__ = ["DecisionKind", "Reason"]
