@@ -12,6 +12,7 @@ from hogsend.access.idempotency import Claim
 from hogsend.errors import InvalidInput
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context, Info
+from hogsend.graphql.fields import attribute, optional
 from hogsend.graphql.mutations import Answer, idempotency_key, mutation, named_by_id, part, payload
 from hogsend.graphql.node import by_key
 from hogsend.operations.dead_letters import MOST_AT_ONCE, DeadLetterRetry, Retries, discard, retry, retry_many
@@ -23,21 +24,19 @@ SAMPLE = 20
 
 @strawberry.input(description="A dead letter to retry.")
 class DeadLetterRetryInput:
-    id: strawberry.ID = strawberry.field(description="Its id, or its bare UUID.")
+    id: strawberry.ID = attribute("Its id, or its bare UUID.")
     idempotency_key: str | None = idempotency_key("retry")
 
 
 @strawberry.input(description="A dead letter to discard.")
 class DeadLetterDiscardInput:
-    id: strawberry.ID = strawberry.field(description="Its id, or its bare UUID.")
+    id: strawberry.ID = attribute("Its id, or its bare UUID.")
 
 
 @strawberry.input(description="Dead letters to retry: those named, or the oldest pending ones.")
 class DeadLettersRetryInput:
-    ids: list[strawberry.ID] | None = strawberry.field(
-        default=None, description=f"These, at most {MOST_AT_ONCE}; not together with `source`."
-    )
-    source: DeadLetterSource | None = strawberry.field(default=None, description="The oldest of this kind.")
+    ids: list[strawberry.ID] | None = optional(f"These, at most {MOST_AT_ONCE}; not together with `source`.")
+    source: DeadLetterSource | None = optional("The oldest of this kind.")
     limit: int = strawberry.field(
         default=100, description=f"How many at most where none are named, up to {MOST_AT_ONCE}."
     )
@@ -65,9 +64,9 @@ class DeadLetterDiscardPayload:
 
 @strawberry.type(description="How it went with one of many.")
 class DeadLetterRetryResult:
-    dead_letter_id: strawberry.ID = strawberry.field(description="The dead letter.")
-    retried: bool = strawberry.field(description="Whether it was queued again, or would be tried.")
-    reason: str | None = strawberry.field(description="Why not.")
+    dead_letter_id: strawberry.ID = attribute("The dead letter.")
+    retried: bool = attribute("Whether it was queued again, or would be tried.")
+    reason: str | None = attribute("Why not.")
 
 
 @payload("What `deadLettersRetry` did, or would do.", errors="INVALID", keyed=True)

@@ -19,6 +19,7 @@ from hogsend.emails.templates.jinja import RenderError
 from hogsend.errors import InvalidInput
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context, Info
+from hogsend.graphql.fields import attribute, optional
 from hogsend.graphql.mutations import Answer, idempotency_key, mutation, named_by, named_by_id, part, payload
 from hogsend.graphql.node import by_key
 from hogsend.schema.decisions.enums import Reason
@@ -27,16 +28,14 @@ from hogsend.schema.emails.types import Email
 
 @strawberry.input(description="What to send to whom. One of `to` and `userId` says to whom.")
 class EmailSendInput:
-    template: str = strawberry.field(description="The template's key.")
-    to: str | None = strawberry.field(default=None, description="An address.")
-    user_id: str | None = strawberry.field(default=None, description="A contact's externalId or UUID.")
-    props: JSON | None = strawberry.field(default=None, description="An object: what the template shows.")
-    subject: str | None = strawberry.field(default=None, description="Instead of the template's.")
-    from_email: str | None = strawberry.field(default=None, description="Instead of the usual sender.")
-    reply_to: str | None = strawberry.field(default=None, description="Where answers go.")
-    category: str | None = strawberry.field(
-        default=None, description="Instead of the template's preference category."
-    )
+    template: str = attribute("The template's key.")
+    to: str | None = optional("An address.")
+    user_id: str | None = optional("A contact's externalId or UUID.")
+    props: JSON | None = optional("An object: what the template shows.")
+    subject: str | None = optional("Instead of the template's.")
+    from_email: str | None = optional("Instead of the usual sender.")
+    reply_to: str | None = optional("Where answers go.")
+    category: str | None = optional("Instead of the template's preference category.")
     idempotency_key: str | None = idempotency_key("send")
 
     def request(self) -> EmailRequest:
@@ -55,15 +54,15 @@ class EmailSendInput:
 
 @strawberry.input(description="Which email to send again.")
 class EmailResendInput:
-    id: strawberry.ID = strawberry.field(description="The id of the email that failed or bounced.")
+    id: strawberry.ID = attribute("The id of the email that failed or bounced.")
     idempotency_key: str | None = idempotency_key("send")
 
 
 @strawberry.input(description="A template to try out.")
 class TemplateSendTestInput:
-    template: str = strawberry.field(description="The template's key.")
-    to: str = strawberry.field(description="Where the test goes.")
-    props: JSON | None = strawberry.field(default=None, description="An object: what the template shows.")
+    template: str = attribute("The template's key.")
+    to: str = attribute("Where the test goes.")
+    props: JSON | None = optional("An object: what the template shows.")
     idempotency_key: str | None = idempotency_key("send")
 
 

@@ -8,6 +8,7 @@ from hogsend.access.audit import Action, Resource, audit
 from hogsend.access.caller import Scope
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context, Info
+from hogsend.graphql.fields import attribute
 from hogsend.graphql.mutations import mutation, named_by_id, part, payload
 from hogsend.operations.switch import find_journey, set_enabled
 from hogsend.schema.journeys.types import Journey
@@ -17,12 +18,12 @@ _JOURNEY = "The journey's id, or the one that its author gave it."
 
 @strawberry.input(description="Which journey to enable.")
 class JourneyEnableInput:
-    id: strawberry.ID = strawberry.field(description=_JOURNEY)
+    id: strawberry.ID = attribute(_JOURNEY)
 
 
 @strawberry.input(description="Which journey to disable.")
 class JourneyDisableInput:
-    id: strawberry.ID = strawberry.field(description=_JOURNEY)
+    id: strawberry.ID = attribute(_JOURNEY)
 
 
 @payload("What `journeyEnable` did.", errors="NOT_FOUND")

@@ -18,6 +18,7 @@ from hogsend.contacts.lookup import find
 from hogsend.errors import InvalidInput
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context, Info
+from hogsend.graphql.fields import attribute, optional
 from hogsend.graphql.mutations import (
     Answer,
     idempotency_key,
@@ -45,20 +46,18 @@ ChangeRun = Callable[[AsyncConnection, Runtime, UUID], Awaitable[RowMapping]]
 
 @strawberry.input(description="Which run to resume.")
 class JourneyStateResumeInput:
-    id: strawberry.ID = strawberry.field(description=_RUN)
+    id: strawberry.ID = attribute(_RUN)
 
 
 @strawberry.input(description="Which run to bring past its step.")
 class JourneyStateSkipInput:
-    id: strawberry.ID = strawberry.field(description=_RUN)
+    id: strawberry.ID = attribute(_RUN)
 
 
 @strawberry.input(description="Which run to end.")
 class JourneyStateCancelInput:
-    id: strawberry.ID = strawberry.field(description=_RUN)
-    journey_id: strawberry.ID | None = strawberry.field(
-        default=None, description="Refuse a run of any other journey."
-    )
+    id: strawberry.ID = attribute(_RUN)
+    journey_id: strawberry.ID | None = optional("Refuse a run of any other journey.")
 
 
 @payload("What `journeyStateCancel` did.", errors="NOT_FOUND ALREADY_ENDED")
@@ -81,11 +80,9 @@ class JourneyStateSkipPayload:
 
 @strawberry.input(description="Which live runs; at least one of journeyId, userId and ids.")
 class JourneyStatesCancelInput:
-    journey_id: strawberry.ID | None = strawberry.field(default=None, description="Runs of this journey.")
-    user_id: str | None = strawberry.field(
-        default=None, description="Runs of the contact with this externalId or UUID."
-    )
-    ids: list[strawberry.ID] | None = strawberry.field(default=None, description="These runs.")
+    journey_id: strawberry.ID | None = optional("Runs of this journey.")
+    user_id: str | None = optional("Runs of the contact with this externalId or UUID.")
+    ids: list[strawberry.ID] | None = optional("These runs.")
     dry_run: bool = strawberry.field(default=False, description="Only say what would be cancelled.")
     idempotency_key: str | None = idempotency_key("cancel")
 
