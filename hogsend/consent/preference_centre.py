@@ -32,20 +32,12 @@ from hogsend.tables.contacts import contact_preferences
 
 
 @dataclass(frozen=True)
-class Category:
-    """A kind of email, and whether this reader wants it."""
-
-    name: str
-    wanted: bool
-
-
-@dataclass(frozen=True)
 class Choices:
-    """What a reader has chosen. `suppressed`: we stopped, whatever they chose."""
+    """What a reader has chosen, also by category. `suppressed`: we stopped, whatever they chose."""
 
     unsubscribed_all: bool
     suppressed: bool
-    categories: tuple[Category, ...]
+    categories: Mapping[str, bool]
 
 
 async def choices(runtime: Runtime, token: ReaderToken) -> Choices:
@@ -63,9 +55,7 @@ async def choices(runtime: Runtime, token: ReaderToken) -> Choices:
     return Choices(
         unsubscribed_all=ALL in refused or bool(said and said.unsubscribed_all),
         suppressed=bool(refused & SUPPRESSIONS.keys()) or bool(said and said.suppressed),
-        categories=tuple(
-            Category(name, answers.get(name, True) and category_scope(name) not in refused) for name in names
-        ),
+        categories={name: answers.get(name, True) and category_scope(name) not in refused for name in names},
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -45,15 +45,11 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class ReplayError:
-    event_id: str
-    error: str
-
-
-@dataclass(frozen=True)
 class Replayed:
+    """How many events went through again, and by id why each of the others did not."""
+
     replayed: int
-    errors: list[ReplayError]
+    errors: Mapping[str, str]
 
 
 async def choose(runtime: Runtime, choice: EventChoice) -> Chosen:
@@ -102,16 +98,21 @@ async def _by_filter(conn: AsyncConnection, choice: EventChoice) -> list[UUID]:
 
 async def replay_all(runtime: Runtime, chosen: Chosen) -> Replayed:
     """Replay each event in a transaction of its own; one that fails does not stop those behind it."""
-    errors = [ReplayError(text, "Event not found") for text in chosen.unknown]
+    errors = not_found(chosen)
     replayed = 0
     for event_id in chosen.event_ids:
         try:
             await replay(runtime, event_id)
         except InvalidInput as error:
-            errors.append(ReplayError(str(event_id), error.message))
+            errors[str(event_id)] = error.message
         else:
             replayed += 1
     return Replayed(replayed, errors)
+
+
+def not_found(chosen: Chosen) -> dict[str, str]:
+    """The errors that are known before anything is replayed."""
+    return dict.fromkeys(chosen.unknown, "Event not found")
 
 
 def _uuid(text: str) -> UUID | None:

@@ -36,14 +36,6 @@ _jobs = jobs.c
 
 
 @dataclass(frozen=True)
-class Settled:
-    """One entry after it was retried or discarded. `at` is product time."""
-
-    id: UUID
-    at: datetime
-
-
-@dataclass(frozen=True)
 class DeadLetterRetry:
     """Which entries to retry: those named, or the oldest pending ones, of `source` where it is given."""
 
@@ -60,17 +52,18 @@ class Retries:
     refused: Mapping[UUID, str]
 
 
-async def retry(runtime: Runtime, entry_id: UUID, claim: Claim = NO_KEY) -> Settled:
+async def retry(runtime: Runtime, entry_id: UUID, claim: Claim = NO_KEY) -> datetime:
     """Queue what the entry stands for again. Called twice at once, one has the effect; `claim` keeps its `id`.
 
-    Raises `NotFound`, and `Conflict` where it is not pending, or where what it stands for has moved on since.
+    Returns when, in product time. Raises `NotFound`, and `Conflict` where it is not pending, or where what it stands
+    for has moved on since.
     """
 
     async with runtime.database.transaction() as conn:
         at = await retry_in(conn, runtime, entry_id)
         await audit(conn, resource_id=entry_id, before={"status": "pending"}, after={"status": "retried"})
         await claim.answer(conn, {"id": str(entry_id)})
-    return Settled(entry_id, at)
+    return at
 
 
 async def retry_many(runtime: Runtime, wish: DeadLetterRetry, *, dry_run: bool = False) -> Retries:
@@ -85,7 +78,7 @@ async def retry_many(runtime: Runtime, wish: DeadLetterRetry, *, dry_run: bool =
     return await _retry_each(runtime, wish)
 
 
-async def discard(runtime: Runtime, entry_id: UUID) -> Settled:
+async def discard(runtime: Runtime, entry_id: UUID) -> None:
     """Settle the entry without doing anything; its row stays. Raises `NotFound` and `Conflict`."""
     async with runtime.database.transaction() as conn:
         await _pending(conn, entry_id)
@@ -94,7 +87,6 @@ async def discard(runtime: Runtime, entry_id: UUID) -> Settled:
             update(dead_letters).where(_letters.id == entry_id).values(status="discarded", updated_at=now)
         )
         await audit(conn, resource_id=entry_id, before={"status": "pending"}, after={"status": "discarded"})
-    return Settled(entry_id, now)
 
 
 async def retry_in(conn: AsyncConnection, runtime: Runtime, entry_id: UUID) -> datetime:

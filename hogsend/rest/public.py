@@ -135,7 +135,7 @@ async def _save(runtime: Runtime, reader: tokens.ReaderToken, form: FormData) ->
     if form.get("do") == "unsubscribe":
         await preferences.unsubscribe(runtime, reader, category=None, source="preference-centre")
         return
-    offered = {each.name for each in (await preferences.choices(runtime, reader)).categories}
+    offered = (await preferences.choices(runtime, reader)).categories
     known = [str(name) for name in form.getlist("known")[:MOST_CATEGORIES] if name in offered]
     wanted = {str(name) for name in form.getlist("category")}
     await preferences.choose(

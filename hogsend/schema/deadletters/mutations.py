@@ -119,8 +119,9 @@ class DeadLetterMutation:
         description="Queue what a dead letter stands for again. A new failure brings it back.",
     )
     async def dead_letter_retry(self, info: Info, input: DeadLetterRetryInput, claim: Claim) -> Answer:
-        done = await retry(info.context.runtime, _key(input.id), claim)
-        return {"id": str(done.id)}
+        key = _key(input.id)
+        await retry(info.context.runtime, key, claim)
+        return {"id": str(key)}
 
     @mutation(
         DeadLetterDiscardPayload,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 import strawberry
@@ -66,23 +66,22 @@ class TemplateSendTestInput:
     idempotency_key: str | None = idempotency_key("send")
 
 
-class _Sent:
+@strawberry.type
+class Sent:
     """What a send, a resend and a test answer alike."""
 
+    email: Email | None = part("The send; `failed` with its `refusal` where it may not go out.")
+    refusal: Reason | None = part("Why nothing is sent; null where something is.")
+
     @classmethod
-    async def of(cls, context: Context, answer: Answer) -> Any:
+    async def of(cls, context: Context, answer: Answer) -> Self:
         refusal = None if answer["refusal"] is None else Reason(answer["refusal"])
-        return cls(email=await by_key(context, Email, UUID(answer["email"])), refusal=refusal)  # type: ignore[call-arg]
-
-
-_EMAIL = "The send; `failed` with its `refusal` where it may not go out."
-_REFUSAL = "Why nothing is sent; null where something is."
+        return cls(email=await by_key(context, Email, UUID(answer["email"])), refusal=refusal)
 
 
 @payload("What `emailSend` did.", errors="INVALID NOT_FOUND TEMPLATE_NOT_FOUND RENDERING_FAILED", keyed=True)
-class EmailSendPayload(_Sent):
-    email: Email | None = part(_EMAIL)
-    refusal: Reason | None = part(_REFUSAL)
+class EmailSendPayload(Sent):
+    pass
 
 
 @payload(
@@ -90,9 +89,8 @@ class EmailSendPayload(_Sent):
     errors="INVALID NOT_FOUND TEMPLATE_NOT_FOUND RENDERING_FAILED NOT_RETRIABLE NO_TEMPLATE",
     keyed=True,
 )
-class EmailResendPayload(_Sent):
-    email: Email | None = part(_EMAIL)
-    refusal: Reason | None = part(_REFUSAL)
+class EmailResendPayload(Sent):
+    pass
 
 
 @payload(
@@ -100,9 +98,8 @@ class EmailResendPayload(_Sent):
     errors="INVALID NOT_FOUND TEMPLATE_NOT_FOUND RENDERING_FAILED",
     keyed=True,
 )
-class TemplateSendTestPayload(_Sent):
-    email: Email | None = part(_EMAIL)
-    refusal: Reason | None = part(_REFUSAL)
+class TemplateSendTestPayload(Sent):
+    pass
 
 
 @strawberry.type

@@ -24,8 +24,8 @@ from hogsend.ingestion.replay_events import (
     Chosen,
     EventChoice,
     Replayed,
-    ReplayError,
     choose,
+    not_found,
     replay_all,
 )
 from hogsend.schema.events.types import Event
@@ -144,14 +144,14 @@ def _kept(chosen: Chosen, done: Replayed) -> Answer:
     return {
         "matched": len(chosen.event_ids),
         "replayed": done.replayed,
-        "errors": [{"event_id": one.event_id, "error": one.error} for one in done.errors],
+        "errors": [{"event_id": event_id, "error": error} for event_id, error in done.errors.items()],
         "sample": [str(event_id) for event_id in chosen.event_ids[:SAMPLE]],
     }
 
 
 async def _would_replay(info: Info, input: EventsReplayInput) -> Answer:
     chosen = await choose(info.context.runtime, _choice(input))
-    return _kept(chosen, Replayed(0, [ReplayError(one, "Event not found") for one in chosen.unknown]))
+    return _kept(chosen, Replayed(0, not_found(chosen)))
 
 
 @strawberry.type

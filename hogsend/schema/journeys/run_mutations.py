@@ -36,7 +36,6 @@ from hogsend.operations.switch import find_journey
 from hogsend.runtime import Runtime
 from hogsend.schema.journeys.runs import JourneyState
 
-_RUN = "The run's id, or its bare UUID."
 MOST_AT_ONCE = 10_000
 BATCH = 100
 SAMPLE = 10
@@ -44,38 +43,50 @@ SAMPLE = 10
 ChangeRun = Callable[[AsyncConnection, Runtime, UUID], Awaitable[RowMapping]]
 
 
+@strawberry.input
+class OneRun:
+    """What each mutation of one run takes."""
+
+    id: strawberry.ID = attribute("The run's id, or its bare UUID.")
+
+
 @strawberry.input(description="Which run to resume.")
-class JourneyStateResumeInput:
-    id: strawberry.ID = attribute(_RUN)
+class JourneyStateResumeInput(OneRun):
+    pass
 
 
 @strawberry.input(description="Which run to bring past its step.")
-class JourneyStateSkipInput:
-    id: strawberry.ID = attribute(_RUN)
+class JourneyStateSkipInput(OneRun):
+    pass
 
 
 @strawberry.input(description="Which run to end.")
-class JourneyStateCancelInput:
-    id: strawberry.ID = attribute(_RUN)
+class JourneyStateCancelInput(OneRun):
     journey_id: strawberry.ID | None = optional("Refuse a run of any other journey.")
 
 
-@payload("What `journeyStateCancel` did.", errors="NOT_FOUND ALREADY_ENDED")
-class JourneyStateCancelPayload:
+@strawberry.type
+class ChangedRun:
+    """What each mutation of one run answers."""
+
     state: JourneyState | None = part("The run as it is now.")
+
+
+@payload("What `journeyStateCancel` did.", errors="NOT_FOUND ALREADY_ENDED")
+class JourneyStateCancelPayload(ChangedRun):
     cancelled_in_engine: bool | None = part(
         "Whether the engine really stopped something; its fence holds either way."
     )
 
 
 @payload("What `journeyStateResume` did.", errors="NOT_FOUND NOT_STUCK ALREADY_IN_JOURNEY")
-class JourneyStateResumePayload:
-    state: JourneyState | None = part("The run as it is now.")
+class JourneyStateResumePayload(ChangedRun):
+    pass
 
 
 @payload("What `journeyStateSkip` did.", errors="NOT_FOUND NOT_STUCK NOTHING_TO_SKIP ALREADY_IN_JOURNEY")
-class JourneyStateSkipPayload:
-    state: JourneyState | None = part("The run as it is now.")
+class JourneyStateSkipPayload(ChangedRun):
+    pass
 
 
 @strawberry.input(description="Which live runs; at least one of journeyId, userId and ids.")
