@@ -24,6 +24,7 @@ from hogsend.rest.body import json_object
 from hogsend.rest.errors import INTERNAL, JSONResponse, error_response, on_hogsend_error
 from hogsend.rest.models import Body, parsed
 from hogsend.rest.params import Param, read
+from hogsend.rest.route import RestRoute
 from hogsend.runtime import Runtime
 from hogsend.serving.execution import Answer, Executor, Prepared
 from hogsend.serving.server import GraphQLServer
@@ -61,19 +62,17 @@ class Named(dict[str, Any]):
 
 
 @dataclass(frozen=True)
-class AdminRoute:
+class AdminRoute(RestRoute):
     """One route of the admin plane: a GraphQL document, its variables of the request, the answer of its data.
 
-    The scope is what the document's root fields want. `give` raises `NotFound` where the data has null for what
-    the path names, by the word `not_found`; OpenAPI's schema of the success is derived from it (`answer_schema.py`).
+    The path is the one below `/v1/admin`; its names are the variables unless `take` says otherwise. The scope is what
+    the document's root fields want. `give` raises `NotFound` where the data has null for what the path names, by the
+    word `not_found`; OpenAPI's schema of the success is derived from it (`answer_schema.py`).
     """
 
-    method: str
-    path: str
-    summary: str
     document: str
     give: Callable[[dict[str, Any], RequestInput], Any]
-    take: Callable[[RequestInput], dict[str, Any]] = lambda _given: {}
+    take: Callable[[RequestInput], dict[str, Any]] = lambda given: dict(given.path)
     query: Sequence[Param] = ()
     body: type[Body] | None = None
     status: int = 200
@@ -82,10 +81,6 @@ class AdminRoute:
     def __post_init__(self) -> None:
         if "{" in self.path and self.not_found is None:
             raise TypeError(f"{self.operation}: say in not_found what it is that the path names")
-
-    @property
-    def operation(self) -> str:
-        return f"{self.method} {self.path}"
 
 
 @dataclass(frozen=True)

@@ -82,15 +82,13 @@ def _filter(given: RequestInput) -> dict[str, Any]:
 
 ROUTES = (
     AdminRoute(
-        "GET",
-        "/api-keys/self",
+        "GET /api-keys/self",
         "The key that is calling",
         "query { viewer { ...KeySelf } } fragment KeySelf on Viewer { id: uuid name scopes }",
         _self,
     ),
     AdminRoute(
-        "GET",
-        "/api-keys",
+        "GET /api-keys",
         "Keys, newest first",
         KEY
         + """
@@ -103,8 +101,7 @@ ROUTES = (
         query=(Param("includeRevoked", Flag(), "Whether revoked ones are listed too"), *PAGE),
     ),
     AdminRoute(
-        "POST",
-        "/api-keys",
+        "POST /api-keys",
         "Make a key; its secret is shown once",
         KEY
         + """
@@ -118,8 +115,7 @@ ROUTES = (
         status=201,
     ),
     AdminRoute(
-        "DELETE",
-        "/api-keys/{id}",
+        "DELETE /api-keys/{id}",
         "Revoke a key: it is refused everywhere at once",
         """
         mutation ($id: ID!) {
@@ -127,12 +123,10 @@ ROUTES = (
         }
         """,
         lambda _data, _given: {"revoked": True},
-        take=lambda given: {"id": given.path["id"]},
         not_found="API key",
     ),
     AdminRoute(
-        "GET",
-        "/audit-logs",
+        "GET /audit-logs",
         "The audit log, newest first",
         """
         query ($filter: AuditFilter!, $first: Int, $offset: Int) {

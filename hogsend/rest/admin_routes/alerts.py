@@ -81,8 +81,7 @@ def _words(fields: dict[str, Any]) -> dict[str, Any]:
 
 ROUTES = (
     AdminRoute(
-        "GET",
-        "/alerts/rules",
+        "GET /alerts/rules",
         "Alert rules, newest first",
         RULE
         + """
@@ -92,8 +91,7 @@ ROUTES = (
         take=lambda _given: {"first": LONGEST_INNER_LIST},
     ),
     AdminRoute(
-        "POST",
-        "/alerts/rules",
+        "POST /alerts/rules",
         "Make an alert rule",
         RULE
         + f"""
@@ -107,8 +105,7 @@ ROUTES = (
         status=201,
     ),
     AdminRoute(
-        "PATCH",
-        "/alerts/rules/{id}",
+        "PATCH /alerts/rules/{id}",
         "Change an alert rule",
         RULE
         + f"""
@@ -122,19 +119,16 @@ ROUTES = (
         not_found="Alert rule",
     ),
     AdminRoute(
-        "DELETE",
-        "/alerts/rules/{id}",
+        "DELETE /alerts/rules/{id}",
         "Delete an alert rule; its history stays",
         f"""
         mutation ($id: ID!) {{ alertRuleDelete(input: {{ id: $id }}) {{ {ERRORS} }} }}
         """,
         lambda _data, _given: {"deleted": True},
-        take=lambda given: {"id": given.path["id"]},
         not_found="Alert rule",
     ),
     AdminRoute(
-        "GET",
-        "/alerts/history",
+        "GET /alerts/history",
         "What alert rules fired, newest first",
         ALERT
         + """

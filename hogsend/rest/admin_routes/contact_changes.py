@@ -90,8 +90,7 @@ def _job(data: dict[str, Any], _given: RequestInput) -> Any:
 
 ROUTES = (
     AdminRoute(
-        "POST",
-        "/contacts",
+        "POST /contacts",
         "Make a contact",
         CONTACT
         + f"""
@@ -105,8 +104,7 @@ ROUTES = (
         status=201,
     ),
     AdminRoute(
-        "POST",
-        "/contacts/import",
+        "POST /contacts/import",
         "Take a file of contacts in, in the background",
         f"""
         mutation ($input: ContactsImportInput!) {{
@@ -119,8 +117,7 @@ ROUTES = (
         status=202,
     ),
     AdminRoute(
-        "GET",
-        "/contacts/import/{jobId}",
+        "GET /contacts/import/{jobId}",
         "How far an import is, and its bad rows",
         """
         query ($id: ID!, $most: Int!) {
@@ -137,8 +134,7 @@ ROUTES = (
         not_found="Import job",
     ),
     AdminRoute(
-        "PATCH",
-        "/contacts/{id}",
+        "PATCH /contacts/{id}",
         "Change a contact's address or properties",
         CONTACT
         + f"""
@@ -152,19 +148,16 @@ ROUTES = (
         not_found="Contact",
     ),
     AdminRoute(
-        "DELETE",
-        "/contacts/{id}",
+        "DELETE /contacts/{id}",
         "Delete a contact: its runs end, and nothing more is sent to it",
         f"""
-        mutation ($input: ContactDeleteInput!) {{ contactDelete(input: $input) {{ {ERRORS} }} }}
+        mutation ($id: String!) {{ contactDelete(input: {{ by: {{ ref: $id }} }}) {{ {ERRORS} }} }}
         """,
         lambda _data, _given: {"deleted": True},
-        take=lambda given: {"input": {"by": {"ref": given.path["id"]}}},
         not_found="Contact",
     ),
     AdminRoute(
-        "PUT",
-        "/contacts/{id}/preferences",
+        "PUT /contacts/{id}/preferences",
         "Say what a contact agreed to",
         PREFERENCES
         + f"""

@@ -46,8 +46,7 @@ def _entry(entry: dict[str, Any]) -> dict[str, Any]:
 
 ROUTES = (
     AdminRoute(
-        "GET",
-        "/contacts",
+        "GET /contacts",
         "Contacts that are not deleted, last seen first",
         CONTACT
         + """
@@ -60,33 +59,28 @@ ROUTES = (
         query=(SEARCH, *PAGE),
     ),
     AdminRoute(
-        "GET",
-        "/contacts/{id}",
+        "GET /contacts/{id}",
         "One contact, by its UUID or its externalId",
         CONTACT
         + PREFERENCES
         + """
-        query ($ref: String!) { contact(by: { ref: $ref }) { ...Contact preferences { ...Preferences } } }
+        query ($id: String!) { contact(by: { ref: $id }) { ...Contact preferences { ...Preferences } } }
         """,
         _contact,
-        take=lambda given: {"ref": given.path["id"]},
         not_found="Contact",
     ),
     AdminRoute(
-        "GET",
-        "/contacts/{id}/preferences",
+        "GET /contacts/{id}/preferences",
         "What a contact agreed to",
         PREFERENCES
         + """
-        query ($ref: String!) { contact(by: { ref: $ref }) { preferences { ...Preferences } } }
+        query ($id: String!) { contact(by: { ref: $id }) { preferences { ...Preferences } } }
         """,
         _preferences,
-        take=lambda given: {"ref": given.path["id"]},
         not_found="Contact",
     ),
     AdminRoute(
-        "GET",
-        "/contacts/{id}/timeline",
+        "GET /contacts/{id}/timeline",
         "What happened to a contact, newest first",
         """
         query ($ref: String!, $types: [TimelineKind!]!, $first: Int, $offset: Int) {

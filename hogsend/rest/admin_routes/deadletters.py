@@ -28,8 +28,7 @@ def _discarded(data: dict[str, Any], _given: RequestInput) -> Any:
 
 ROUTES = (
     AdminRoute(
-        "GET",
-        "/dlq",
+        "GET /dlq",
         "What could not be done, newest first",
         ENTRY
         + """
@@ -48,8 +47,7 @@ ROUTES = (
         ),
     ),
     AdminRoute(
-        "POST",
-        "/dlq/{id}/retry",
+        "POST /dlq/{id}/retry",
         "Queue what an entry stands for again",
         f"""
         mutation ($id: ID!) {{
@@ -57,12 +55,10 @@ ROUTES = (
         }}
         """,
         _retried,
-        take=lambda given: {"id": given.path["id"]},
         not_found="DLQ entry",
     ),
     AdminRoute(
-        "DELETE",
-        "/dlq/{id}",
+        "DELETE /dlq/{id}",
         "Give an entry up; its row stays",
         f"""
         mutation ($id: ID!) {{
@@ -70,7 +66,6 @@ ROUTES = (
         }}
         """,
         _discarded,
-        take=lambda given: {"id": given.path["id"]},
         not_found="DLQ entry",
     ),
 )

@@ -54,8 +54,7 @@ def _filters(given: RequestInput) -> dict[str, Any]:
 
 ROUTES = (
     AdminRoute(
-        "GET",
-        "/emails",
+        "GET /emails",
         "Emails: sent, on their way, or kept back",
         EMAIL
         + """
@@ -94,8 +93,7 @@ ROUTES = (
         ),
     ),
     AdminRoute(
-        "GET",
-        "/emails/{id}",
+        "GET /emails/{id}",
         "One email, what became of it, and its links",
         EMAIL
         + """
@@ -115,7 +113,6 @@ ROUTES = (
         fragment JourneyContext on JourneyState { journeyId userId status currentNodeId }
         """,
         _email,
-        take=lambda given: {"id": given.path["id"]},
         not_found="Email",
     ),
 )

@@ -8,8 +8,7 @@ from hogsend.rest.table import AdminRoute
 
 ROUTES = (
     AdminRoute(
-        "GET",
-        "/events",
+        "GET /events",
         "Events, the newest first by when they happened",
         EVENT
         + """
@@ -38,15 +37,13 @@ ROUTES = (
         ),
     ),
     AdminRoute(
-        "GET",
-        "/events/{id}",
+        "GET /events/{id}",
         "One event",
         EVENT
         + """
         query ($id: ID!) { event(id: $id) { ...Event } }
         """,
         lambda data, _given: {"event": found(data, "event", "Event")},
-        take=lambda given: {"id": given.path["id"]},
         not_found="Event",
     ),
 )

@@ -53,8 +53,7 @@ LOGGED = (
 
 ROUTES = (
     AdminRoute(
-        "GET",
-        "/journeys",
+        "GET /journeys",
         "The journeys of this deployment",
         JOURNEY
         + """
@@ -67,8 +66,7 @@ ROUTES = (
         query=(Param("enabled", Flag(), "Only those that are enabled now, or are not"), *PAGE),
     ),
     AdminRoute(
-        "GET",
-        "/journeys/{id}",
+        "GET /journeys/{id}",
         "One journey, with its newest runs",
         JOURNEY
         + STATE
@@ -80,12 +78,10 @@ ROUTES = (
         }
         """,
         _journey,
-        take=lambda given: {"id": given.path["id"]},
         not_found="Journey",
     ),
     AdminRoute(
-        "GET",
-        "/journeys/{id}/states",
+        "GET /journeys/{id}/states",
         "The runs of a journey, newest first",
         STATE
         + """
@@ -114,8 +110,7 @@ ROUTES = (
         not_found="Journey",
     ),
     AdminRoute(
-        "GET",
-        "/journeys/{id}/states/{stateId}",
+        "GET /journeys/{id}/states/{stateId}",
         "One run of a journey, with its log",
         LOGGED,
         _logged,
@@ -123,8 +118,7 @@ ROUTES = (
         not_found="Journey state",
     ),
     AdminRoute(
-        "GET",
-        "/journey-logs/{stateId}",
+        "GET /journey-logs/{stateId}",
         "One run, with its log",
         LOGGED,
         _logged,

@@ -35,8 +35,7 @@ def _window(given: RequestInput) -> dict[str, Any]:
 
 ROUTES = (
     AdminRoute(
-        "GET",
-        "/metrics/overview",
+        "GET /metrics/overview",
         "How things stand",
         """
         query {
@@ -50,8 +49,7 @@ ROUTES = (
         _overview,
     ),
     AdminRoute(
-        "GET",
-        "/metrics/journeys",
+        "GET /metrics/journeys",
         "Each journey's runs",
         """
         query {
@@ -65,8 +63,7 @@ ROUTES = (
         _as("journeys"),
     ),
     AdminRoute(
-        "GET",
-        "/metrics/journeys/{id}",
+        "GET /metrics/journeys/{id}",
         "One journey's runs, and what became of its emails",
         """
         query ($id: ID!) {
@@ -76,12 +73,10 @@ ROUTES = (
         }
         """,
         _journey,
-        take=lambda given: {"id": given.path["id"]},
         not_found="Journey",
     ),
     AdminRoute(
-        "GET",
-        "/metrics/emails",
+        "GET /metrics/emails",
         "By template, what ever happened to its emails",
         """
         query ($from: DateTime, $to: DateTime, $untemplated: Boolean!) {
@@ -104,8 +99,7 @@ ROUTES = (
         ),
     ),
     AdminRoute(
-        "GET",
-        "/metrics/emails/deliverability",
+        "GET /metrics/emails/deliverability",
         "What became of what was sent, by period, oldest first",
         """
         query ($period: DeliverabilityPeriod!, $from: DateTime, $to: DateTime) {
@@ -121,8 +115,7 @@ ROUTES = (
         query=(Param("period", PERIOD, "How long one point is; a day unless told"), FROM, TO),
     ),
     AdminRoute(
-        "GET",
-        "/metrics/events",
+        "GET /metrics/events",
         "How often each event occurred, by period, oldest first",
         """
         query ($granularity: EventGranularity!, $from: DateTime, $to: DateTime) {

@@ -109,8 +109,7 @@ def _chosen(given: RequestInput) -> dict[str, Any]:
 
 ROUTES = (
     AdminRoute(
-        "PATCH",
-        "/journeys/{id}",
+        "PATCH /journeys/{id}",
         "Enable or disable a journey, whatever the code says",
         f"""
         mutation ($id: ID!, $on: Boolean!) {{
@@ -125,8 +124,7 @@ ROUTES = (
         not_found="Journey",
     ),
     AdminRoute(
-        "DELETE",
-        "/journeys/{id}/states/{stateId}",
+        "DELETE /journeys/{id}/states/{stateId}",
         "End a run for good",
         f"""
         mutation ($id: ID!, $journeyId: ID!) {{
@@ -141,8 +139,7 @@ ROUTES = (
         not_found="Journey state",
     ),
     AdminRoute(
-        "POST",
-        "/journeys/{id}/enroll",
+        "POST /journeys/{id}/enroll",
         "Let a journey's trigger event happen to somebody",
         f"""
         mutation ($input: JourneyEnrollInput!) {{ journeyEnroll(input: $input) {{ event {{ name }} {ERRORS} }} }}
@@ -154,8 +151,7 @@ ROUTES = (
         not_found="Journey",
     ),
     AdminRoute(
-        "POST",
-        "/journeys/{id}/enroll/batch",
+        "POST /journeys/{id}/enroll/batch",
         f"The same for 1 to {MAX_BATCH} people, each with a verdict",
         f"""
         mutation ($input: JourneyEnrollBatchInput!) {{
@@ -172,8 +168,7 @@ ROUTES = (
         not_found="Journey",
     ),
     AdminRoute(
-        "POST",
-        "/emails/{id}/resend",
+        "POST /emails/{id}/resend",
         "Render a failed or bounced email again and send it, as a new send",
         f"""
         mutation ($id: ID!) {{
@@ -181,13 +176,11 @@ ROUTES = (
         }}
         """,
         _resent,
-        take=lambda given: {"id": given.path["id"]},
         status=202,
         not_found="Email",
     ),
     AdminRoute(
-        "POST",
-        "/events/replay",
+        "POST /events/replay",
         "Send stored events through the pipeline again",
         f"""
         mutation ($input: EventsReplayInput!) {{

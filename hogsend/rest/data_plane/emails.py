@@ -65,10 +65,9 @@ async def send_email(runtime: Runtime, request: Request) -> Mapping[str, Any]:
 
 ROUTES = (
     DataRoute(
-        "POST",
-        "/v1/emails",
-        send_email,
+        "POST /v1/emails",
         "Send one email from a template",
+        send_email,
         202,
         with_optional(
             {"emailSendId": ID, "status": enum_of(*(status.value for status in SendStatus))},

@@ -56,10 +56,9 @@ async def take_event(runtime: Runtime, request: Request) -> Mapping[str, Any]:
 
 ROUTES = (
     DataRoute(
-        "POST",
-        "/v1/events",
-        take_event,
+        "POST /v1/events",
         "Take an event in: once it is answered it is never lost",
+        take_event,
         202,
         object_of(
             {"stored": YES, "exits": array_of(object_of({"journeyId": TEXT, "stateId": ID, "exited": YES}))}

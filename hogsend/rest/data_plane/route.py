@@ -17,6 +17,7 @@ from hogsend.access.rate_limits import Plane
 from hogsend.errors import HogsendError
 from hogsend.rest.errors import JSONResponse, on_hogsend_error
 from hogsend.rest.models import Body
+from hogsend.rest.route import RestRoute
 from hogsend.runtime import Runtime
 
 PERSON = "One of `email` and `userId` says who it is."
@@ -25,13 +26,10 @@ Handler = Callable[[Runtime, Request], Awaitable[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)
-class DataRoute:
-    """One route of the data plane. `answer` is the JSON Schema of its success, which has the given status."""
+class DataRoute(RestRoute):
+    """One route of the data plane. `answer` is the JSON Schema of its success."""
 
-    method: str
-    path: str
     handler: Handler
-    summary: str
     status: int
     answer: Mapping[str, Any]
     body: type[Body] | None = None
