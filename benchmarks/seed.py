@@ -131,13 +131,18 @@ async def run(contacts: int, events: int) -> None:
         console.print(f"{what:20} {seconds:6.1f} s")
 
 
-def main() -> None:
+def sizes(description: str | None) -> argparse.Namespace:
+    """`--contacts` and `--events` of a command line, for whatever seeds a database."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--contacts", type=int, default=200_000)
     parser.add_argument("--events", type=int, default=2_000_000)
-    given = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = sizes(__doc__)
     asyncio.run(run(given.contacts, given.events))
 
 

@@ -20,9 +20,9 @@ from hogsend.contacts.identity_keys import Contact, KeyKind, Keys, normal_email
 from hogsend.contacts.lookup import find_by, lock_person, owners
 from hogsend.contacts.resolve import Resolved, resolve
 from hogsend.contacts.rows import drop_aliases, write
-from hogsend.decisions.reasons import DecisionKind, Reason
+from hogsend.decisions.reasons import Reason
 from hogsend.errors import Conflict, InvalidInput, NotFound
-from hogsend.runs.ending import end_runs
+from hogsend.runs.ending import exit_each
 from hogsend.storage.database import Record, lock_subjects
 from hogsend.storage.metadata import new_id
 from hogsend.tables.contacts import contact_aliases, contact_preferences, contacts
@@ -154,15 +154,7 @@ async def delete_contact(conn: AsyncConnection, clock: Clock, contact_id: UUID) 
         .where(states.contact_id == before["id"], states.status.in_(LIVE_STATUSES))
         .order_by(states.id)
     )
-    for state_id in live.scalars().all():
-        await end_runs(
-            conn,
-            clock,
-            state_ids=[state_id],
-            ending="exit",
-            kind=DecisionKind.EXITED,
-            reason=Reason.CONTACT_DELETED,
-        )
+    await exit_each(conn, clock, live.scalars().all(), Reason.CONTACT_DELETED)
     now = clock.now()
     await conn.execute(
         update(contacts).where(contacts.c.id == before["id"]).values(deleted_at=now, updated_at=now)

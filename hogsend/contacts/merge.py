@@ -16,7 +16,7 @@ from hogsend.contacts.rows import keep_as_alias
 from hogsend.decisions.ledger import NewDecision, record_decision
 from hogsend.decisions.reasons import DecisionKind, Reason
 from hogsend.engine.outbox import RUN_WAKE, publish_later
-from hogsend.runs.ending import end_runs
+from hogsend.runs.ending import exit_each
 from hogsend.tables.contacts import contact_aliases, contacts
 from hogsend.tables.decisions import decisions
 from hogsend.tables.emails import email_sends
@@ -81,16 +81,13 @@ async def _end_doubled_runs(conn: AsyncConnection, clock: Clock, survivor_id: UU
         )
         .order_by(_states.id)
     )
-    for state_id in doubled.scalars().all():
-        await end_runs(
-            conn,
-            clock,
-            state_ids=[state_id],
-            ending="exit",
-            kind=DecisionKind.EXITED,
-            reason=Reason.MERGED_INTO_ANOTHER,
-            detail={"survivorId": str(survivor_id)},
-        )
+    await exit_each(
+        conn,
+        clock,
+        doubled.scalars().all(),
+        Reason.MERGED_INTO_ANOTHER,
+        {"survivorId": str(survivor_id)},
+    )
 
 
 async def _move_runs(conn: AsyncConnection, clock: Clock, survivor_id: UUID, loser_id: UUID) -> None:

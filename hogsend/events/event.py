@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -50,6 +50,11 @@ class Event:
     occurred_at: datetime
     received_at: datetime
     depth: int = 0
+
+    @classmethod
+    def of(cls, row: Mapping[Any, Any]) -> Event:
+        """The event of a row of `user_events`, whose columns have these names."""
+        return cls(**{field.name: row[field.name] for field in fields(cls)})
 
 
 def check_event(event: NewEvent, refused: Collection[str] = NOBODYS) -> None:

@@ -21,7 +21,7 @@ from hogsend.ingestion.ingest import ingest_in
 from hogsend.journeys.conditions.builders import Condition, matches_properties
 from hogsend.journeys.steps.interrupts import Suspend
 from hogsend.journeys.steps.journal import Step, plain
-from hogsend.journeys.steps.step_driver import DecisionNote, SendArgs, StepFailed, call_with_timeout
+from hogsend.journeys.steps.step_driver import DecisionNote, SendArgs, call_with_timeout, called_value
 from hogsend.runtime import Runtime
 from hogsend.storage.database import lock_subjects
 from hogsend.tables.events import user_events
@@ -63,9 +63,7 @@ class LiveDriver:
                 await self.run.close(conn, step, result)
             step.result = result
             self.runtime.fault_point(f"after_step:{step.key}")
-        if "error" in step.result:
-            raise StepFailed(step.result["error"])
-        return step.result["value"]
+        return called_value(step.result)
 
     async def sleep(self, step: Step, until: Callable[[datetime], datetime]) -> None:
         if step.done:

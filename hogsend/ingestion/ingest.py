@@ -85,15 +85,7 @@ async def replay(runtime: Runtime, event_id: UUID) -> IngestResult:
         if row is None or row["contact_id"] is None:
             raise InvalidInput("eventId", "Event not found", code="NOT_FOUND")
         contact = await _locked_contact(conn, row["contact_id"])
-        event = Event(
-            id=row["id"],
-            seq=row["seq"],
-            name=row["name"],
-            properties=row["properties"],
-            occurred_at=row["occurred_at"],
-            received_at=row["received_at"],
-            depth=row["depth"],
-        )
+        event = Event.of(row)
         exits, enrollments = await react(conn, runtime, event, contact, replayed=True)
         return IngestResult(True, event.id, contact["id"], tuple(exits), tuple(enrollments))
 

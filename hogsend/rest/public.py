@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import wraps
 from typing import Any
 from uuid import UUID
 
@@ -77,14 +79,28 @@ async def click(request: Request) -> Response:
     return RedirectResponse(link.url, 302, headers=_NO_STORE)
 
 
-async def unsubscribe(request: Request) -> Response:
+def _for_reader(
+    page: Callable[[Request, tokens.ReaderToken, str], Awaitable[Response]],
+) -> Callable[[Request], Awaitable[Response]]:
+    """A page for whoever the `token` of the query names; where it is bad or expired, a page that says so."""
+
+    @wraps(page)
+    async def endpoint(request: Request) -> Response:
+        runtime: Runtime = request.app.state.runtime
+        token = request.query_params.get("token", "")
+        try:
+            reader = tokens.read(runtime.settings.secret_key, runtime.clock, token)
+        except tokens.BadToken as error:
+            return _page("problem", 400, expired=error.expired)
+        return await page(request, reader, token)
+
+    return endpoint
+
+
+@_for_reader
+async def unsubscribe(request: Request, reader: tokens.ReaderToken, token: str) -> Response:
     """GET shows what would happen and changes nothing; POST does it, from the page or in one click (RFC 8058)."""
     runtime: Runtime = request.app.state.runtime
-    token = request.query_params.get("token", "")
-    try:
-        reader = tokens.read(runtime.settings.secret_key, runtime.clock, token)
-    except tokens.BadToken as error:
-        return _page("problem", 400, expired=error.expired)
     if request.method != "POST":
         return _page("unsubscribe", email=reader.email, category=reader.category, token=token)
     form = await _form_or_none(request)
@@ -105,14 +121,10 @@ async def _form_or_none(request: Request) -> FormData | None:
         return None
 
 
-async def preference_centre(request: Request) -> Response:
+@_for_reader
+async def preference_centre(request: Request, reader: tokens.ReaderToken, token: str) -> Response:
     """GET shows what the reader chose; POST saves what they choose now."""
     runtime: Runtime = request.app.state.runtime
-    token = request.query_params.get("token", "")
-    try:
-        reader = tokens.read(runtime.settings.secret_key, runtime.clock, token)
-    except tokens.BadToken as error:
-        return _page("problem", 400, expired=error.expired)
     if request.method == "POST":
         form = await request.form()
         # Whoever opts out is always heard; going to and fro writes the ledger full.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 from uuid import UUID
 
@@ -72,6 +72,26 @@ async def end_runs(
     if epoch is None:
         await publish_all(conn, clock, [_cancel(run) for run in ended])
     return ids
+
+
+async def exit_each(
+    conn: AsyncConnection,
+    clock: Clock,
+    state_ids: Iterable[UUID],
+    reason: Reason,
+    detail: Mapping[str, Any] | None = None,
+) -> None:
+    """Let live runs exit one by one, which takes their rows' locks in this order: give them by id."""
+    for state_id in state_ids:
+        await end_runs(
+            conn,
+            clock,
+            state_ids=[state_id],
+            ending="exit",
+            kind=DecisionKind.EXITED,
+            reason=reason,
+            detail=detail,
+        )
 
 
 async def _move(

@@ -29,6 +29,13 @@ async def call_with_timeout(function: Callable[[], Awaitable[Any]], timeout: tim
         return {"error": f"{type(error).__name__}: {error}"}
 
 
+def called_value(result: Mapping[str, Any]) -> Any:
+    """The value that `call_with_timeout` kept. Raises `StepFailed` where it kept an error."""
+    if "error" in result:
+        raise StepFailed(result["error"])
+    return result["value"]
+
+
 @dataclass(frozen=True)
 class SendArgs:
     """A send as the author asked for it."""
