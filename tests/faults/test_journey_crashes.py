@@ -26,6 +26,7 @@ from tests.driving import (
     watching,
 )
 from tests.faults.conftest import RunningWith
+from tests.faults.providers import Slow
 
 
 @journey(id="under-test", trigger="signup", exit_on="unsubscribed")
@@ -101,24 +102,15 @@ async def test_two_deliveries_of_one_run_at_once(running: RunningWith) -> None:
 
 
 async def test_a_worker_that_was_given_up_comes_back(running: RunningWith, clock: ManualClock) -> None:
-    gate, calling = asyncio.Event(), asyncio.Event()
-
-    class Slow(MemoryProvider):
-        async def send(self, message, *, idempotency_key):
-            if not calling.is_set():
-                calling.set()
-                await gate.wait()
-            return await super().send(message, idempotency_key=idempotency_key)
-
     provider = Slow()
     async with running(under_test, provider=provider) as runtime:
         (enrollment,) = (await send_event(runtime, "signup")).enrollments
         zombie = asyncio.create_task(advance(runtime, enrollment.state_id, "zombie"))
-        await calling.wait()
+        await provider.calling.wait()
         assert (await advance(runtime, enrollment.state_id, "second")).state == "busy"
         clock.advance(timedelta(minutes=2))
         second = await advance(runtime, enrollment.state_id, "second")
-        gate.set()
+        provider.go_on.set()
         first = await zombie
         assert second.state == "waiting"
         assert first.state == "superseded"

@@ -10,6 +10,7 @@ import pytest
 
 from hogsend.rest.admin import ROUTES, AdminPlane
 from hogsend.runtime import Runtime
+from tests.contract.oracle import CONTACT_FIELDS
 from tests.rest.conftest import Get
 
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -21,16 +22,7 @@ async def test_a_contact_reads_as_the_contract_says(get: Get, ada: str) -> None:
     one = await get(f"/contacts/{ada}")
     assert listed == {"contacts": [one["contact"]], "total": 1, "limit": 50, "offset": 0}
     contact = one["contact"]
-    assert list(contact) == [
-        "id",
-        "externalId",
-        "email",
-        "properties",
-        "firstSeenAt",
-        "lastSeenAt",
-        "createdAt",
-        "updatedAt",
-    ]
+    assert tuple(contact) == CONTACT_FIELDS
     assert contact["properties"] == {"first_name": "Ada"}
     assert INSTANT.fullmatch(contact["createdAt"])
     assert one["preferences"] is None
