@@ -1,4 +1,4 @@
-"""Put one process together: the only place that knows every part."""
+"""Composition root: one process put together; the only place that knows every part."""
 
 from __future__ import annotations
 

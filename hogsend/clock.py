@@ -1,4 +1,4 @@
-"""The two times Hogsend knows. No other module asks the machine what time it is.
+"""Clocks: product time and real time. No other module asks the machine what time it is.
 
 `now()` is *product time*: when an event occurred, when a sleep ends. `hogsend dev --speed 3600` makes it run
 faster, and tests set it. `wall()` is *real time*: leases, rate limits, expiries, what a provider remembers.

@@ -1,4 +1,4 @@
-"""Turn an `Authorization` header into a caller."""
+"""Authentication: an `Authorization` header becomes a caller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One effect for each key: a call that is repeated gets the first answer again."""
+"""Idempotency keys: one effect for each; a call that is repeated gets the first answer again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often a key may call: a sliding window of one minute, shared by all processes."""
+"""Rate limits of keys: a sliding window of one minute, shared by all processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs on a schedule, on every engine: each cron in one process at a time, under an advisory lock."""
+"""Crons, on every engine: each runs in one process at a time, under an advisory lock."""
 
 from __future__ import annotations
 

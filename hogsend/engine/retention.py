@@ -1,4 +1,4 @@
-"""How long each table's rows are kept, and the job that forgets what is older.
+"""Retention: how long each table's rows are kept, and the job that deletes what is older.
 
 `POLICIES` is the whole list; a table that it does not name fails a test. Rows go a batch at a time, each in a
 transaction of its own that waits for no lock: what somebody holds is left for the next run.

@@ -1,4 +1,4 @@
-"""Why somebody is, or would be, in a journey or not: the guards, as they were or as they are."""
+"""Explanation of an enrollment: the guards of a person and a journey, as they were or as they are."""
 
 from __future__ import annotations
 

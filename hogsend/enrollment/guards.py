@@ -1,4 +1,4 @@
-"""Who may enter a journey: one list of guards, asked in one order by ingestion and by `explainEnrollment`."""
+"""Entry guards: one list, asked in one order by ingestion and by `explainEnrollment`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run in the hands of one driver: what that driver may write, and only while the run is its own."""
+"""A claimed run: what its driver may write, and only while its epoch and lease hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Steps that happen in the database. Each is a few short transactions, fenced by the run's epoch."""
+"""Step driver over the database: each step is a few short transactions, fenced by the run's epoch."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from hogsend.rest.admin_routes import (
     events,
     journeys,
     metrics,
-    steering,
+    operations,
 )
 from hogsend.rest.errors import unanswered
 from hogsend.rest.table import BASE, AdminRoute, Table
@@ -30,7 +30,7 @@ ROUTES: Sequence[AdminRoute] = (
     *contact_changes.ROUTES,
     *contacts.ROUTES,
     *journeys.ROUTES,
-    *steering.ROUTES,
+    *operations.ROUTES,
     *emails.ROUTES,
     *events.ROUTES,
     *access.ROUTES,

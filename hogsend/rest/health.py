@@ -1,4 +1,4 @@
-"""`GET /v1/health`: no key, and 200 while the process serves, whatever it says."""
+"""Health check, `GET /v1/health`: no key, and 200 while the process serves, whatever it says."""
 
 from __future__ import annotations
 

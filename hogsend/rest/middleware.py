@@ -1,4 +1,4 @@
-"""What surrounds every request: its id, the limit on its body, and the answer when something of ours breaks."""
+"""ASGI middleware around every request: its id, the limit on its body, and the answer when something of ours breaks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parameters of queries: what each takes, said once for the check, the error and OpenAPI."""
+"""Query parameters: what each takes, said once for the check, the error and OpenAPI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What readers of emails reach without a key: the pixel, tracked links, unsubscribing, the preference centre."""
+"""Public routes for readers of emails, without a key: open pixel, tracked links, unsubscribe, preference centre."""
 
 from __future__ import annotations
 

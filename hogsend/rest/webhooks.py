@@ -1,4 +1,4 @@
-"""What others tell us: Resend about deliveries, PostHog about events. Each proves itself by its own secret."""
+"""Webhooks: Resend about deliveries, PostHog about events. Each proves itself by its own secret."""
 
 from __future__ import annotations
 

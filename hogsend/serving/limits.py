@@ -1,4 +1,4 @@
-"""What a document may ask for, decided before anything is read.
+"""Query limits: depth, aliases and cost of a document, decided before anything is read.
 
 Tokens are limited while it is parsed; depth, aliases and cost once it has been validated. Cost is in points: an
 object is one, a connection one and as many as its `first` can return, times what is asked of each. A field's

@@ -1,4 +1,4 @@
-"""Keys, what was done with them, and answers that are given again."""
+"""Tables of API keys, of the audit log and of idempotency keys."""
 
 from sqlalchemy import BigInteger, Column, Identity, Index, Table, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY

@@ -1,4 +1,4 @@
-"""The outbox, the job queue and the crons."""
+"""Tables of the outbox, the job queue, the crons and the anchor of product time."""
 
 from sqlalchemy import BigInteger, Column, Float, Identity, Index, Integer, Table, Text, text
 

@@ -1,4 +1,4 @@
-"""What happened, as it was reported."""
+"""Tables of events, as they were reported."""
 
 from sqlalchemy import BigInteger, Column, Identity, Index, SmallInteger, Table, Text, text
 

@@ -1,4 +1,4 @@
-"""Runs of journeys and their journal."""
+"""Tables of runs and their journal, and the statuses of a run."""
 
 from sqlalchemy import (
     BigInteger,

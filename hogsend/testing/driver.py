@@ -1,4 +1,4 @@
-"""Steps that happen in memory, at once, on a virtual clock. The contract is that of `execution.live_driver`."""
+"""Step driver in memory, at once, on a virtual clock. The contract is that of `execution.live_driver`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run one journey from its trigger to its end, as fast as Python can."""
+"""Rehearsal: one journey run from its trigger to its end, as fast as Python can."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens to the person while the journey runs, written down before it does."""
+"""Script of a rehearsal: what happens to the person while the journey runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contacts: the writes, and imports."""
+"""Admin routes that change contacts: create, update, delete, preferences, import."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contacts: the reads."""
+"""Admin routes that read contacts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dead letters, which REST calls the DLQ."""
+"""Admin routes of dead letters, which REST calls the DLQ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Emails: the reads."""
+"""Admin routes that read emails."""
 
 from __future__ import annotations
 

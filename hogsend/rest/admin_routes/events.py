@@ -1,4 +1,4 @@
-"""Events: the reads."""
+"""Admin routes that read events."""
 
 from __future__ import annotations
 

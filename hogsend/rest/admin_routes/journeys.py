@@ -1,4 +1,4 @@
-"""Journeys and their runs: the reads."""
+"""Admin routes that read journeys and their runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics."""
+"""Admin routes of metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Change contacts and what they agreed to."""
+"""Mutations of contacts and of their preferences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settle dead letters: retry one or many, discard one."""
+"""Mutations of dead letters: retry one or many, discard one."""
 
 from __future__ import annotations
 

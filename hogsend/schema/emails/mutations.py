@@ -1,4 +1,4 @@
-"""Send an email, send one again, try a template out."""
+"""Mutations of emails: send one, send one again, try a template out."""
 
 from __future__ import annotations
 

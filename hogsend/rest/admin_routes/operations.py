@@ -1,4 +1,4 @@
-"""Journeys, emails and events: what changes them."""
+"""Admin routes that operate journeys, runs, emails and events: switch, enroll, cancel, resend, replay."""
 
 from __future__ import annotations
 
