@@ -46,6 +46,12 @@ class RequestInput:
         """`limit` and `offset` as the documents' variables."""
         return {"first": self.query["limit"], "offset": self.query["offset"]}
 
+    @property
+    def names(self) -> dict[str, Any]:
+        """What stands in the path and in the query as the documents' variables, by the same names."""
+        page = self.page if "limit" in self.query else {}
+        return {**self.path, **self.query, **page}
+
 
 class Named(dict[str, Any]):
     """An object of an answer; `name` is that of its component in OpenAPI, where it has just the fields `of`."""
@@ -65,14 +71,15 @@ class Named(dict[str, Any]):
 class AdminRoute(RestRoute):
     """One route of the admin plane: a GraphQL document, its variables of the request, the answer of its data.
 
-    The path is the one below `/v1/admin`; its names are the variables unless `take` says otherwise. The scope is what
-    the document's root fields want. `give` raises `NotFound` where the data has null for what the path names, by the
-    word `not_found`; OpenAPI's schema of the success is derived from it (`answer_schema.py`).
+    The path is the one below `/v1/admin`; its names and those of the query are the variables unless `take` says
+    otherwise. The scope is what the document's root fields want. `give` raises `NotFound` where the data has null for
+    what the path names, by the word `not_found`; OpenAPI's schema of the success is derived from it
+    (`answer_schema.py`).
     """
 
     document: str
     give: Callable[[dict[str, Any], RequestInput], Any]
-    take: Callable[[RequestInput], dict[str, Any]] = lambda given: dict(given.path)
+    take: Callable[[RequestInput], dict[str, Any]] = lambda given: given.names
     query: Sequence[Param] = ()
     body: type[Body] | None = None
     status: int = 200

@@ -55,7 +55,6 @@ ROUTES = (
         }
         """,
         listing("contacts", "contacts"),
-        take=lambda given: given.page | {"search": given.query["search"]},
         query=(SEARCH, *PAGE),
     ),
     AdminRoute(

@@ -32,14 +32,13 @@ ROUTES = (
         "What could not be done, newest first",
         ENTRY
         + """
-        query ($filter: DeadLetterFilter!, $first: Int, $offset: Int) {
-          deadLetters(filter: $filter, first: $first, offset: $offset) { totalCount nodes { ...DeadLetter } }
+        query ($source: DeadLetterSource, $status: DeadLetterStatus, $first: Int, $offset: Int) {
+          deadLetters(filter: { source: $source, status: $status }, first: $first, offset: $offset) {
+            totalCount nodes { ...DeadLetter }
+          }
         }
         """,
         listing("deadLetters", "entries", lowered("source", "status")),
-        take=lambda given: (
-            given.page | {"filter": {"source": given.query["source"], "status": given.query["status"]}}
-        ),
         query=(
             Param("source", Choice(SOURCES), "Only failures of this kind"),
             Param("status", Choice(STATUSES), "Only entries that are settled this far"),

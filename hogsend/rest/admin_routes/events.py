@@ -12,22 +12,13 @@ ROUTES = (
         "Events, the newest first by when they happened",
         EVENT
         + """
-        query ($filter: EventFilter!, $first: Int, $offset: Int) {
-          events(filter: $filter, first: $first, offset: $offset) { totalCount nodes { ...Event } }
+        query ($userId: String, $event: String, $from: DateTime, $to: DateTime, $first: Int, $offset: Int) {
+          events(
+            filter: { userId: $userId, name: $event, from: $from, to: $to }, first: $first, offset: $offset
+          ) { totalCount nodes { ...Event } }
         }
         """,
         listing("events", "events"),
-        take=lambda given: (
-            given.page
-            | {
-                "filter": {
-                    "userId": given.query["userId"],
-                    "name": given.query["event"],
-                    "from": given.query["from"],
-                    "to": given.query["to"],
-                }
-            }
-        ),
         query=(
             Param("userId", Text(), "Of the contact with this externalId or UUID"),
             Param("event", Text(), "Of this name"),

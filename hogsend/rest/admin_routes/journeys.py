@@ -62,7 +62,6 @@ ROUTES = (
         }
         """,
         listing("journeys", "journeys", journey),
-        take=lambda given: given.page | {"enabled": given.query["enabled"]},
         query=(Param("enabled", Flag(), "Only those that are enabled now, or are not"), *PAGE),
     ),
     AdminRoute(
@@ -94,14 +93,6 @@ ROUTES = (
         }
         """,
         _states,
-        take=lambda given: (
-            given.page
-            | {
-                "id": given.path["id"],
-                "status": [given.query["status"]] if given.query["status"] else None,
-                "userId": given.query["userId"],
-            }
-        ),
         query=(
             Param("status", Choice(STATUSES), "Only runs in this status"),
             Param("userId", Text(), "Only runs of the contact with this externalId or UUID"),

@@ -17,6 +17,7 @@ from hogsend.graphql.context import Context, Info
 from hogsend.graphql.fields import attribute, optional
 from hogsend.graphql.mutations import mutation, named_by, part, payload
 from hogsend.graphql.node import by_key
+from hogsend.runtime import Runtime
 from hogsend.schema.contacts.types import Contact, ContactBy, ContactPreferences, find_contact
 
 PROPERTIES = "An object, merged into the properties at the top level; null removes a property."
@@ -109,6 +110,16 @@ def _object(value: Any) -> Any:
     return {} if value is None else value
 
 
+def _by_keys(runtime: Runtime, input: ContactCreateInput | ContactUpsertInput) -> dict[str, Any]:
+    """What the actions that make a contact by its keys take."""
+    return {
+        "external_id": input.external_id,
+        "email": input.email,
+        "properties": _object(input.properties),
+        "refused": runtime.settings.nobodys_ids,
+    }
+
+
 @strawberry.type
 class ContactMutation:
     @mutation(
@@ -120,14 +131,7 @@ class ContactMutation:
     async def contact_create(self, info: Info, input: ContactCreateInput) -> ContactCreatePayload:
         runtime = info.context.runtime
         async with runtime.database.transaction() as conn:
-            made = await actions.create(
-                conn,
-                runtime.clock,
-                external_id=input.external_id,
-                email=input.email,
-                properties=_object(input.properties),
-                refused=runtime.settings.nobodys_ids,
-            )
+            made = await actions.create(conn, runtime.clock, **_by_keys(runtime, input))
         return ContactCreatePayload(contact=await by_key(info.context, Contact, made["id"]))
 
     @mutation(
@@ -159,14 +163,7 @@ class ContactMutation:
     async def contact_upsert(self, info: Info, input: ContactUpsertInput) -> ContactUpsertPayload:
         runtime = info.context.runtime
         async with runtime.database.transaction() as conn:
-            found = await actions.upsert(
-                conn,
-                runtime.clock,
-                external_id=input.external_id,
-                email=input.email,
-                properties=_object(input.properties),
-                refused=runtime.settings.nobodys_ids,
-            )
+            found = await actions.upsert(conn, runtime.clock, **_by_keys(runtime, input))
         return ContactUpsertPayload(
             contact=await by_key(info.context, Contact, found.contact["id"]),
             created=found.created,

@@ -22,15 +22,21 @@ from hogsend.tables.deadletters import DeadLetterSource
 SAMPLE = 20
 
 
-@strawberry.input(description="A dead letter to retry.")
-class DeadLetterRetryInput:
+@strawberry.input
+class OneDeadLetter:
+    """What each mutation of one dead letter takes."""
+
     id: strawberry.ID = attribute("Its id, or its bare UUID.")
+
+
+@strawberry.input(description="A dead letter to retry.")
+class DeadLetterRetryInput(OneDeadLetter):
     idempotency_key: str | None = idempotency_key("retry")
 
 
 @strawberry.input(description="A dead letter to discard.")
-class DeadLetterDiscardInput:
-    id: strawberry.ID = attribute("Its id, or its bare UUID.")
+class DeadLetterDiscardInput(OneDeadLetter):
+    pass
 
 
 @strawberry.input(description="Dead letters to retry: those named, or the oldest pending ones.")
