@@ -15,8 +15,8 @@ from graphql import (
 )
 
 from hogsend.serving.limits import (
+    DocumentMeasure,
     LimitExceeded,
-    Measure,
     actual_cost,
     check_limits,
     measured,
@@ -44,7 +44,7 @@ SCHEMA = build_schema("""
 """)
 
 
-def measure(source: str, variables: dict[str, Any] | None = None) -> Measure:
+def measure(source: str, variables: dict[str, Any] | None = None) -> DocumentMeasure:
     document = parse_limited(source)
     assert validate(SCHEMA, document, validation_rules(introspection=True)) == []
     return measured(SCHEMA, document, _operation(document), variables or {})
@@ -93,7 +93,7 @@ def test_depth_and_aliases() -> None:
     )
 
 
-def check(source: str) -> Measure:
+def check(source: str) -> DocumentMeasure:
     document = parse_limited(source)
     return check_limits(SCHEMA, document, _operation(document), {})
 
