@@ -24,7 +24,7 @@ from hogsend.validation import (
 class NewEvent:
     """One event. `depth` counts the events that journeys triggered, one from the other, up to this one.
 
-    One of `external_id`, `email`, `anonymous_id` says whose; `occurred_at` is aware, default now.
+    `chain` counts them all, `depth` those since the chain last rested. One of `external_id`, `email`, `anonymous_id` says whose; `occurred_at` is aware, default now.
     """
 
     name: str
@@ -37,6 +37,7 @@ class NewEvent:
     idempotency_key: str | None = None
     source: str = "api"
     depth: int = 0
+    chain: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Event:
     occurred_at: datetime
     received_at: datetime
     depth: int = 0
+    chain: int = 0
 
 
 def check_event(event: NewEvent, refused: Collection[str] = NOBODYS) -> None:

@@ -93,6 +93,7 @@ async def replay(runtime: Runtime, event_id: UUID) -> IngestResult:
             occurred_at=row["occurred_at"],
             received_at=row["received_at"],
             depth=row["depth"],
+            chain=row["chain"],
         )
         exits, enrollments = await react(conn, runtime, event, contact, replayed=True)
         return IngestResult(True, event.id, contact["id"], tuple(exits), tuple(enrollments))
@@ -179,9 +180,10 @@ async def _store(
         "occurred_at": occurred_at,
         "received_at": now,
         "depth": event.depth,
+        "chain": event.chain,
     }
     seq = (await conn.execute(_APPEND, row)).scalar_one()
     await activity.record(
         conn, at=occurred_at, kind=ActivityKind.EVENT, type="received", ref_id=event_id, contact_id=contact_id
     )
-    return Event(event_id, seq, event.name, event.properties, occurred_at, now, event.depth)
+    return Event(event_id, seq, event.name, event.properties, occurred_at, now, event.depth, event.chain)
