@@ -24,7 +24,8 @@ from hogsend.validation import (
 class NewEvent:
     """One event. `depth` counts the events that journeys triggered, one from the other, up to this one.
 
-    `chain` counts them all, `depth` those since the chain last rested. One of `external_id`, `email`, `anonymous_id` says whose; `occurred_at` is aware, default now.
+    `chain` counts them all, `depth` those since the chain last rested.
+    One of `external_id`, `email`, `anonymous_id` says whose; `occurred_at` is aware, default now.
     """
 
     name: str

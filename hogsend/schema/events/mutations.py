@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -20,9 +21,7 @@ from hogsend.graphql.rows import to_one
 from hogsend.ingestion.ingest import ingest_in
 from hogsend.ingestion.replay_events import (
     MOST_AT_ONCE,
-    Chosen,
     EventChoice,
-    Replayed,
     ReplayError,
     choose,
     replay_all,
@@ -149,18 +148,18 @@ def _choice(input: EventsReplayInput) -> EventChoice:
     )
 
 
-def _kept(chosen: Chosen, done: Replayed) -> Answer:
+def _kept(matched: Sequence[object], replayed: int, errors: Sequence[ReplayError]) -> Answer:
     return {
-        "matched": len(chosen.event_ids),
-        "replayed": done.replayed,
-        "errors": [{"event_id": one.event_id, "error": one.error} for one in done.errors],
-        "sample": [str(event_id) for event_id in chosen.event_ids[:SAMPLE]],
+        "matched": len(matched),
+        "replayed": replayed,
+        "errors": [{"event_id": one.event_id, "error": one.error} for one in errors],
+        "sample": [str(event_id) for event_id in matched[:SAMPLE]],
     }
 
 
 async def _would_replay(info: Info, input: EventsReplayInput) -> Answer:
     chosen = await choose(info.context.runtime, _choice(input))
-    return _kept(chosen, Replayed(0, [ReplayError(one, "Event not found") for one in chosen.unknown]))
+    return _kept(chosen.event_ids, 0, [ReplayError(one, "Event not found") for one in chosen.unknown])
 
 
 @strawberry.type
@@ -199,9 +198,5 @@ class EventMutation:
         several=True,
     )
     async def events_replay(self, info: Info, input: EventsReplayInput, claim: Claim) -> Answer:
-        runtime = info.context.runtime
-        chosen = await choose(runtime, _choice(input))
-        done = await replay_all(runtime, chosen)
-        async with runtime.database.transaction() as conn:
-            await audit(conn, detail={"matched": len(chosen.event_ids), "replayed": done.replayed})
-        return _kept(chosen, done)
+        done = await replay_all(info.context.runtime, _choice(input), claim)
+        return _kept(done.done, done.replayed, done.errors)
