@@ -12,7 +12,6 @@ from hogsend.errors import InvalidInput
 from hogsend.validation import (
     MAX_KEY,
     MAX_NAME,
-    NOBODYS,
     check_email,
     check_properties,
     check_text,
@@ -55,7 +54,7 @@ class Event:
     chain: int = 0
 
 
-def check_event(event: NewEvent, refused: Collection[str] = NOBODYS) -> None:
+def check_event(event: NewEvent, refused: Collection[str]) -> None:
     """Raise `InvalidInput` for the first field that is wrong; after it, Postgres can store the event.
 
     `refused`: ids that nobody means (`settings.nobodys_ids`).

@@ -23,7 +23,7 @@ from hogsend.ingestion.ingest import ingest
 from hogsend.rest.body import bounded
 from hogsend.rest.errors import JSONResponse, error_response
 from hogsend.runtime import Runtime
-from hogsend.validation import NOBODYS, is_nobodys
+from hogsend.validation import is_nobodys
 
 log = structlog.get_logger(__name__)
 
@@ -102,7 +102,7 @@ def _same(given: str, expected: str) -> bool:
     return hmac.compare_digest(given.encode(), expected.encode())
 
 
-def posthog_event(body: Mapping[str, Any], refused: Collection[str] = NOBODYS) -> NewEvent:
+def posthog_event(body: Mapping[str, Any], refused: Collection[str]) -> NewEvent:
     """PostHog's words in ours. Raises `InvalidInput`.
 
     A `distinct_id` of someone whom PostHog has not identified is an anonymous id of ours. One that a broken client made

@@ -21,7 +21,7 @@ from hogsend.storage.database import Record
 from hogsend.storage.metadata import new_id
 from hogsend.tables.contacts import contacts
 from hogsend.tables.emails import email_sends
-from hogsend.validation import check_email, check_properties, check_text
+from hogsend.validation import check_email, check_mailbox, check_properties, check_text
 
 RETRIABLE = ("failed", "bounced")
 _sends = email_sends.c
@@ -37,10 +37,11 @@ def check_send(runtime: Runtime, asked: EmailRequest) -> None:
         check_email("to", asked.to)
     if asked.reply_to is not None:
         check_email("replyTo", asked.reply_to)
+    if asked.from_email is not None:
+        check_mailbox("from", asked.from_email)
     for name, value, longest in (
         ("userId", asked.user_id, 512),
         ("subject", asked.subject, 998),
-        ("from", asked.from_email, 320),
         ("category", asked.category, 100),
     ):
         if value is not None:

@@ -173,7 +173,7 @@ class EventMutation:
     )
     async def event_ingest(self, info: Info, input: EventIngestInput) -> EventIngestPayload:
         runtime, event = info.context.runtime, input.event()
-        check_event(event)
+        check_event(event, runtime.settings.nobodys_ids)
         async with runtime.database.transaction() as conn:
             result = await ingest_in(conn, runtime, event)
             await audit(conn, resource_id=result.event_id, detail={"stored": result.stored})
