@@ -299,7 +299,9 @@ def _changes(
 
 
 async def count_bounce(conn: AsyncConnection, at: datetime, contact_id: UUID, email: str) -> None:
-    """Note one bounce of this contact. Under its lock."""
+    """Note one bounce at this contact's address; that of another address is not theirs. Under the locks of both."""
+    if contact_id != await owner_of(conn, email):
+        return
     counted = {"bounce_count": _p.bounce_count + 1, "last_bounce_at": at}
     await _write(conn, at, contact_id, email, counted, first={"bounce_count": 1, "last_bounce_at": at})
 
