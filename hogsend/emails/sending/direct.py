@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.access.idempotency import input_hash, reused
+from hogsend.consent.suppression import TRANSACTIONAL
 from hogsend.contacts.lookup import find, find_by, lock_contact
 from hogsend.decisions.reasons import Reason
 from hogsend.emails.sending.job import deliver_later
@@ -24,6 +27,8 @@ from hogsend.tables.emails import email_sends
 from hogsend.validation import check_email, check_mailbox, check_properties, check_text
 
 RETRIABLE = ("failed", "bounced")
+TEST = "test"
+"""Category of the test of a transactional template."""
 _sends = email_sends.c
 
 
@@ -49,6 +54,18 @@ def check_send(runtime: Runtime, asked: EmailRequest) -> None:
             if "\n" in value or "\r" in value:
                 raise InvalidInput(name, f"{name} must be one line")
     check_properties("props", asked.props)
+
+
+def request_of_test(runtime: Runtime, template: str, to: str, props: Mapping[str, Any]) -> EmailRequest:
+    """A template to be looked at in a mailbox. Raises `TemplateNotFound`.
+
+    Nobody waits for it as for a receipt: an opt-out stops it, as one of the template's own category does.
+    """
+    tried = runtime.templates.get(template)
+    category = TEST if tried.category == TRANSACTIONAL else tried.category
+    return EmailRequest(
+        template=template, to=to, props=props, subject=f"[Test] {tried.name}", category=category
+    )
 
 
 async def send_in(
