@@ -21,7 +21,7 @@ MONTHS = ("p202001", "p202002", "p202003")
 
 @pytest.fixture
 async def months(runtime: Runtime, clock: ManualClock) -> AsyncIterator[None]:
-    """January to March of 2020 with an event on each first day, one of 2019 in the default partition; it is 31 March."""
+    """January to March of 2020, an event on each first day, one of 2019 in the default partition; it is 31 March."""
     clock.set(datetime(2020, 3, 31, tzinfo=UTC))
     runtime.settings.retention_events = KEPT_DAYS
     async with runtime.database.transaction() as conn:
