@@ -90,7 +90,9 @@ async def _own_refusal(
         return None
     if said.unsubscribed_all:
         return Reason.UNSUBSCRIBED_FROM_ALL
-    if category is not None and said.categories.get(category) is False:
+    if category is not None and any(
+        wanted is False and ledger.same_category(name, category) for name, wanted in said.categories.items()
+    ):
         return Reason.UNSUBSCRIBED_FROM_CATEGORY
     return None
 
@@ -246,9 +248,10 @@ async def change_preferences(
     contact_id = holder or contact_id
     before = await _preferences(conn, contact_id)
     now = clock.now()
-    values, verdicts = _changes(before, unsubscribed_all, categories or {})
+    named = _named(before, categories or {})
+    values, verdicts = _changes(before, unsubscribed_all, named)
     address = own or before["email"]
-    said = spoken(unsubscribed_all, categories or {})
+    said = spoken(unsubscribed_all, named)
     new = (
         await record_words(conn, now, address, said, source=source, evidence=of_email(email_id))
         if address
@@ -272,6 +275,16 @@ async def change_preferences(
             detail={"scope": scope, "source": source},
         )
     return bool(values or new)
+
+
+def _named(before: Mapping[str, Any], categories: Mapping[str, bool]) -> dict[str, bool]:
+    """Each category in the spelling in which the contact spoke of it first; of two answers a refusal counts."""
+    known = ledger.one_spelling([*before["categories"], *categories])
+    return {
+        name: all(categories[each] for each in spellings if each in categories)
+        for name, spellings in known.items()
+        if any(each in categories for each in spellings)
+    }
 
 
 def spoken(unsubscribed_all: bool | None, categories: Mapping[str, bool]) -> dict[str, bool]:

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import httpx
 import pytest
+from pydantic import SecretStr
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -117,6 +118,21 @@ async def test_processes_count_a_guessers_failures_together(
                 await attempts.check("203.0.113.7")
         clock.advance(timedelta(seconds=61))
         await theirs.check("203.0.113.7")
+
+
+async def test_a_webhooks_secret_is_guessed_no_oftener_than_a_key(
+    client: httpx.AsyncClient, runtime: Runtime
+) -> None:
+    runtime.settings.failed_auth_limit = 3
+    runtime.settings.posthog_webhook_secret = SecretStr("s3cret")
+    event = {"event": {"event": "seen", "distinct_id": "ada"}}
+
+    async def post(secret: str) -> int:
+        headers = {"X-PostHog-Webhook-Secret": secret}
+        return (await client.post("/v1/webhooks/posthog", json=event, headers=headers)).status_code
+
+    assert [await post(f"guess-{number}") for number in range(5)] == [401] * 3 + [429] * 2
+    assert await post("s3cret") == 200, "PostHog itself is not to suffer for who guesses beside it"
 
 
 async def test_failures_are_counted_in_memory_while_redis_is_away(
