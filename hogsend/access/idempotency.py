@@ -77,7 +77,7 @@ class Claim:
     async def _write(self, conn: AsyncConnection, **values: Any) -> None:
         kept = await conn.execute(update(idempotency_keys).where(self._where).values(values))
         if kept.rowcount == 0:
-            raise InProgress
+            raise _in_progress()
 
     async def renew(self, runtime: Runtime) -> None:
         """Hold the key for as long as its effect takes; runs until it is cancelled."""
@@ -180,11 +180,12 @@ def reused() -> InvalidInput:
     )
 
 
-class InProgress(Conflict):
+class ClaimConflict(Conflict):
     """Another call has the key now."""
 
-    def __init__(self) -> None:
-        super().__init__("The first call with this idempotencyKey is still under way", code="IN_PROGRESS")
+
+def _in_progress() -> ClaimConflict:
+    return ClaimConflict("The first call with this idempotencyKey is still under way", code="IN_PROGRESS")
 
 
 async def _claim_or_answer(
@@ -205,7 +206,7 @@ async def _claim_or_answer(
             if row is not None and look % LOOKS_AT_OWNER == 0:
                 await _free_of_the_dead(conn, runtime, operation, key, row)
         await asyncio.sleep(LOOK_AGAIN_SECONDS)
-    raise InProgress
+    raise _in_progress()
 
 
 async def _claim(

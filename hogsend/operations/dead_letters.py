@@ -12,7 +12,7 @@ from sqlalchemy import Row, RowMapping, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.access.audit import audit
-from hogsend.access.idempotency import NO_KEY, Claim, InProgress
+from hogsend.access.idempotency import NO_KEY, Claim, ClaimConflict
 from hogsend.deadletters.actions import resolve_dead_letters
 from hogsend.decisions.reasons import Reason
 from hogsend.emails.sending.reopen import reopen_one
@@ -275,7 +275,7 @@ async def _retry_each(runtime: Runtime, wish: DeadLetterRetry, claim: Claim) -> 
             async with runtime.database.transaction() as conn:
                 await retry_in(conn, runtime, entry_id)
                 await claim.keep(conn, Retries([*retried, entry_id], refused).to_json())
-        except InProgress:
+        except ClaimConflict:
             raise
         except (Conflict, NotFound) as error:
             refused[entry_id] = error.message
