@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from hogsend.addresses import BadAddress, checked_mailbox
 from hogsend.validation import NOBODYS_IDS
 
 SHORTEST_SECRET = 32
@@ -181,6 +182,17 @@ class Settings(BaseSettings):
             if value != "*" and not _HOST.fullmatch(value):
                 raise ValueError(f"{value} is not a host's name: write it without scheme, port and path")
         return [value.lower() for value in values]
+
+    @field_validator("email_from")
+    @classmethod
+    def _sender_can_be_written(cls, value: str) -> str:
+        try:
+            checked_mailbox(value)
+        except BadAddress as error:
+            raise ValueError(
+                f"must be an email address, alone or as in Ada Lovelace <ada@example.com>: {error}"
+            ) from None
+        return value
 
     @model_validator(mode="after")
     def _keys_outlive_sends(self) -> Settings:

@@ -16,6 +16,7 @@ import httpx
 from hogsend.alerts import ssrf
 from hogsend.alerts.channel_config import TARGETS
 from hogsend.alerts.rule_types import RULE_TYPES, AlertRuleType
+from hogsend.consent.suppression import TRANSACTIONAL, refusal
 from hogsend.emails.providers import Message, ProviderError
 from hogsend.runtime import Runtime
 
@@ -146,6 +147,11 @@ def _pinned(
 
 
 async def _email(runtime: Runtime, to: str, notice: Notice) -> None:
+    """Transactional for those whom an operator named; never to an address that bounced, complained or is suppressed."""
+    async with runtime.database.read() as conn:
+        refused = await refusal(conn, contact_id=None, email=to, category=TRANSACTIONAL)
+    if refused is not None:
+        raise DeliveryFailed(f"The address is not written to: {refused.reason.value}")
     message = Message(
         to=to,
         from_email=runtime.settings.email_from,

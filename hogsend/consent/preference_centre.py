@@ -18,8 +18,11 @@ from hogsend.consent.ledger import (
     ALL,
     CATEGORY,
     SUPPRESSIONS,
+    Words,
     category_scope,
+    last_word,
     of_email,
+    one_spelling,
     record_words,
     words_about,
 )
@@ -51,12 +54,21 @@ async def choices(runtime: Runtime, token: ReaderToken) -> Choices:
     refused = {scope for scope, word in words.items() if not word.allowed}
     answers = dict(said.categories) if said is not None else {}
     spoken_of = {scope.removeprefix(CATEGORY) for scope in words if scope.startswith(CATEGORY)}
-    names = sorted({*runtime.templates.categories(), *answers, *spoken_of} - {suppression.TRANSACTIONAL})
+    names = one_spelling([*runtime.templates.categories(), *sorted({*answers, *spoken_of})])
+    names.pop(suppression.TRANSACTIONAL, None)
     return Choices(
         unsubscribed_all=ALL in refused or bool(said and said.unsubscribed_all),
         suppressed=bool(refused & SUPPRESSIONS.keys()) or bool(said and said.suppressed),
-        categories={name: answers.get(name, True) and category_scope(name) not in refused for name in names},
+        categories={
+            name: all(answers.get(each, True) for each in names[name]) and _is_allowed(words, name)
+            for name in sorted(names)
+        },
     )
+
+
+def _is_allowed(words: Words, category: str) -> bool:
+    word = last_word(words, category_scope(category))
+    return word is None or word.allowed
 
 
 async def unsubscribe(runtime: Runtime, token: ReaderToken, *, category: str | None, source: str) -> None:
@@ -82,7 +94,10 @@ async def choose(
             runtime,
             token,
             unsubscribed_all=False if resubscribe else None,
-            categories={name: name in wanted for name in known},
+            categories={
+                name: all(each in wanted for each in spellings)
+                for name, spellings in one_spelling(known).items()
+            },
             source="preference-centre",
         )
 

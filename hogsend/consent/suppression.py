@@ -90,7 +90,9 @@ async def _own_refusal(
         return None
     if said.unsubscribed_all:
         return Reason.UNSUBSCRIBED_FROM_ALL
-    if category is not None and said.categories.get(category) is False:
+    if category is not None and any(
+        wanted is False and ledger.same_category(name, category) for name, wanted in said.categories.items()
+    ):
         return Reason.UNSUBSCRIBED_FROM_CATEGORY
     return None
 
@@ -250,9 +252,10 @@ async def change_preferences(
     contact_id = holder or contact_id
     before = await _preferences(conn, contact_id)
     now = clock.now()
-    values, verdicts = _changes(before, unsubscribed_all, categories or {})
+    named = _named(before, categories or {})
+    values, verdicts = _changes(before, unsubscribed_all, named)
     address = own or before["email"]
-    said = spoken(unsubscribed_all, categories or {})
+    said = spoken(unsubscribed_all, named)
     new = (
         await record_words(conn, now, address, said, source=source, evidence=of_email(email_id))
         if address
@@ -280,6 +283,16 @@ async def change_preferences(
     return bool(values or new)
 
 
+def _named(before: Mapping[str, Any], categories: Mapping[str, bool]) -> dict[str, bool]:
+    """Each category in the spelling in which the contact spoke of it first; of two answers a refusal counts."""
+    known = ledger.one_spelling([*before["categories"], *categories])
+    return {
+        name: all(categories[each] for each in spellings if each in categories)
+        for name, spellings in known.items()
+        if any(each in categories for each in spellings)
+    }
+
+
 def spoken(unsubscribed_all: bool | None, categories: Mapping[str, bool]) -> dict[str, bool]:
     """Answers of preferences as words of the ledger."""
     said = {ledger.category_scope(name): wanted for name, wanted in categories.items()}
@@ -305,7 +318,9 @@ def _changes(
 
 
 async def count_bounce(conn: AsyncConnection, at: datetime, contact_id: UUID, email: str) -> None:
-    """Note one bounce of this contact. Under its lock."""
+    """Note one bounce at this contact's address; that of another address is not theirs. Under the locks of both."""
+    if contact_id != await owner_of(conn, email):
+        return
     counted = {"bounce_count": _p.bounce_count + 1, "last_bounce_at": at}
     await _write(conn, at, contact_id, email, counted, first={"bounce_count": 1, "last_bounce_at": at})
 

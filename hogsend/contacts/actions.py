@@ -27,7 +27,7 @@ from hogsend.storage.database import Record, lock_subjects
 from hogsend.storage.metadata import new_id
 from hogsend.tables.contacts import contact_aliases, contact_preferences, contacts
 from hogsend.tables.journeys import LIVE_STATUSES, journey_states
-from hogsend.validation import NOBODYS, check_properties, check_text
+from hogsend.validation import check_properties, check_text
 
 MAX_CATEGORIES = 200
 _p = contact_preferences.c
@@ -58,7 +58,7 @@ async def create(
     external_id: str | None,
     email: str | None = None,
     properties: Mapping[str, Any] | None = None,
-    refused: Collection[str] = NOBODYS,
+    refused: Collection[str],
 ) -> Contact:
     """Make a contact. Raises `Conflict` where somebody has one of the keys, `InvalidInput` for a malformed one."""
     keys = Keys.of(external_id, email, refused=refused)
@@ -125,7 +125,7 @@ async def upsert(
     external_id: str | None = None,
     email: str | None = None,
     properties: Mapping[str, Any] | None = None,
-    refused: Collection[str] = NOBODYS,
+    refused: Collection[str],
 ) -> Resolved:
     """Find by either key, fill in the missing one, merge where each has its own contact, or make one."""
     check_properties("properties", {} if properties is None else properties)

@@ -32,7 +32,8 @@ REASONS: dict[Reason, str] = {
     Reason.ALREADY_ENTERED: "The contact entered this journey before, and may enter only once.",
     Reason.ENTERED_RECENTLY: "The contact entered this journey within its entry period.",
     Reason.EMAILED_RECENTLY: "This journey emailed the contact within its `suppress` time.",
-    Reason.TRIGGER_CHAIN_TOO_LONG: "Journeys triggered one another's events more than ten times within a day.",
+    Reason.TRIGGER_CHAIN_TOO_LONG: "Journeys triggered one another's events more than ten times within a day, "
+    "or a hundred times in all.",
     Reason.SLEEPING: "The journey sleeps until a given time.",
     Reason.AWAITING_EVENT: "The journey waits for an event.",
     Reason.COLLECTING_EVENTS: "The journey collects events for a while.",

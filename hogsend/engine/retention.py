@@ -30,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy import Text as SqlText
 from sqlalchemy.sql.dml import Delete
 
+from hogsend.engine.old_partitions import drop_old_partitions
 from hogsend.runtime import Runtime
 from hogsend.tables.access import api_keys, audit_intents, audit_logs, idempotency_keys
 from hogsend.tables.alerts import alert_rules, alerts
@@ -74,7 +75,8 @@ BATCH = 1000
 class Aged:
     """Rows are forgotten `setting` days after `since`, where `only` holds; `clock` is the one that `since` is of.
 
-    With `clearing`, the row stays and that column is emptied.
+    With `clearing`, the row stays and that column is emptied. Where the table is cut into spans of `since`, those
+    that are behind go whole.
     """
 
     table: Table
@@ -247,6 +249,8 @@ def _before(runtime: Runtime, policy: Aged | Prefix) -> datetime | None:
 
 async def _forget(runtime: Runtime, policy: Aged | Prefix, before: datetime) -> int:
     forgotten = 0
+    if policy.table.dialect_options["postgresql"]["partition_by"] is not None:
+        await drop_old_partitions(runtime, policy.table, before)
     while True:
         async with runtime.database.transaction() as conn:
             if isinstance(policy, Prefix):

@@ -21,6 +21,7 @@ from hogsend.engine.outbox import RUN_START, RUN_WAKE, OutboxMessage, publish_al
 from hogsend.enrollment.condition_facts import ContactFacts
 from hogsend.enrollment.entry_history import entry_histories
 from hogsend.enrollment.guards import EntryHistory, Guard, check_entry, refusal
+from hogsend.enrollment.trigger_chains import chain_guard
 from hogsend.journeys.conditions.builders import Condition, evaluate, matches_properties
 from hogsend.journeys.definition import Journey
 from hogsend.runs.ending import end_runs
@@ -33,7 +34,6 @@ from hogsend.tables.journeys import LIVE_STATUSES, journey_states, journey_steps
 if TYPE_CHECKING:
     from hogsend.events.event import Event
 
-MOST_CHAINED = 10
 _states = journey_states.c
 _steps = journey_steps.c
 _LISTENING = (
@@ -222,8 +222,9 @@ async def enroll_matching(
 ) -> list[Enrollment]:
     """Reach one verdict for each journey that listens for this event, and record it with its reason."""
     journeys = runtime.registry.listening_to(event.name)
-    if event.depth > MOST_CHAINED:
-        kept_out = [_chained(journey.id, event) for journey in journeys]
+    chained = chain_guard(event.depth, event.chain)
+    if chained is not None:
+        kept_out = [Enrollment(journey.id, False, chained.reason, None, (chained,)) for journey in journeys]
         await _record(conn, runtime, event, contact, kept_out, replayed)
         return kept_out
     known = await entry_histories(conn, contact["id"], journeys)
@@ -238,18 +239,6 @@ async def enroll_matching(
     verdicts = [_enrollment(journey.id, guards, entered.get(journey.id)) for journey, guards in asked]
     await _record(conn, runtime, event, contact, verdicts, replayed)
     return verdicts
-
-
-def _chained(journey_id: str, event: Event) -> Enrollment:
-    """Journeys that trigger one another's events would go on for ever."""
-    guard = Guard(
-        "trigger chain",
-        Reason.TRIGGER_CHAIN_TOO_LONG,
-        "failed",
-        f"at most {MOST_CHAINED} events that journeys triggered from one another",
-        f"this is number {event.depth}",
-    )
-    return Enrollment(journey_id, False, guard.reason, None, (guard,))
 
 
 def _enrollment(journey_id: str, guards: Sequence[Guard], state_id: UUID | None) -> Enrollment:
@@ -295,7 +284,7 @@ def run_input(event: Event, contact: Record) -> dict[str, Any]:
             "name": event.name,
             "properties": dict(event.properties),
             "occurred_at": event.occurred_at.isoformat(),
-            **({"depth": event.depth} if event.depth else {}),
+            **({"depth": event.depth, "chain": event.chain} if event.chain else {}),
         },
         "user": {
             "id": str(contact["id"]),

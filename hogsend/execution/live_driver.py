@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.contacts.lookup import lock_person
 from hogsend.decisions.reasons import DecisionKind, Reason
+from hogsend.enrollment.trigger_chains import chain_guard, links_of_trigger
 from hogsend.events.event import NewEvent
 from hogsend.execution import lookups as questions
 from hogsend.execution.claimed_run import RUN_LEASE, ClaimedRun
@@ -27,8 +28,6 @@ from hogsend.storage.database import lock_subjects
 from hogsend.tables.events import user_events
 from hogsend.tables.journeys import journey_steps, journey_waits
 
-# Product time: journeys that start one another once a day are a schedule, not a loop.
-CHAIN_RESTS = timedelta(days=1)
 _steps = journey_steps.c
 
 
@@ -143,26 +142,37 @@ class LiveDriver:
         async with self.runtime.database.transaction() as conn:
             await lock_person(conn, self.run.contact_id)
             row = await self.run.lock_and_check(conn)
-            contact = await self.run.contact(conn)
-            result = await ingest_in(
-                conn,
-                self.runtime,
-                NewEvent(
-                    name=event,
-                    external_id=contact["external_id"],
-                    email=contact["email"],
-                    anonymous_id=contact["anonymous_id"],
-                    properties=properties,
-                    idempotency_key=f"step:{self.run.run_id}:{step.key}",
-                    source="journey",
-                    depth=_depth(row, self.runtime.clock.now()),
-                ),
-            )
-            now = self.runtime.clock.now()
-            await self.run.close(conn, step, {"event_id": str(result.event_id)}, past=now)
-            detail = {"event": event, "event_id": str(result.event_id)}
-            await self.run.record_decision(conn, DecisionKind.BRANCHED, Reason.EVENT_TRIGGERED, detail)
+            event_id, kind, reason, why = await self._let_happen(conn, row, step, event, properties)
+            await self.run.close(conn, step, {"event_id": event_id}, past=self.runtime.clock.now())
+            await self.run.record_decision(conn, kind, reason, {"event": event, "event_id": event_id} | why)
         self.runtime.fault_point(f"after_step:{step.key}")
+
+    async def _let_happen(
+        self, conn: AsyncConnection, run: RowMapping, step: Step, event: str, properties: Mapping[str, Any]
+    ) -> tuple[str | None, DecisionKind, Reason, dict[str, Any]]:
+        """The event that a run triggers, and the verdict. Behind the last one of a chain that is too long, none."""
+        links = await links_of_trigger(conn, run, self.runtime.clock.now())
+        # The first one too many is stored, for the record of what it does not start. A wait may have ended by it.
+        refused = chain_guard(links.depth, links.chain, more=1)
+        if refused is not None:
+            return None, DecisionKind.SKIPPED, Reason.TRIGGER_CHAIN_TOO_LONG, {"guards": [refused.to_json()]}
+        contact = await self.run.contact(conn)
+        result = await ingest_in(
+            conn,
+            self.runtime,
+            NewEvent(
+                name=event,
+                external_id=contact["external_id"],
+                email=contact["email"],
+                anonymous_id=contact["anonymous_id"],
+                properties=properties,
+                idempotency_key=f"step:{self.run.run_id}:{step.key}",
+                source="journey",
+                depth=links.depth,
+                chain=links.chain,
+            ),
+        )
+        return str(result.event_id), DecisionKind.BRANCHED, Reason.EVENT_TRIGGERED, {}
 
     async def _rearm(self, conn: AsyncConnection, run: RowMapping, step: Step, span: timedelta) -> bool:
         """Read an open step again under the lock, or give a new one its window. True where it is new."""
@@ -257,13 +267,6 @@ def _event_json(row: RowMapping) -> dict[str, Any]:
         "properties": row["properties"],
         "occurred_at": row["occurred_at"].isoformat(),
     }
-
-
-def _depth(run: RowMapping, now: datetime) -> int:
-    """That of an event which this run triggers. Where the run took its time, a chain begins anew."""
-    if now - run["created_at"] >= CHAIN_RESTS:
-        return 1
-    return int(run["input"]["event"].get("depth", 0)) + 1
 
 
 def _deadline(step: Step) -> datetime:

@@ -77,17 +77,19 @@ async def replay(runtime: Runtime, event_id: UUID) -> IngestResult:
     Raises `InvalidInput` where there is no such event.
     """
     async with runtime.database.transaction() as conn:
-        row = (
-            (await conn.execute(select(user_events).where(user_events.c.id == event_id)))
-            .mappings()
-            .one_or_none()
-        )
-        if row is None or row["contact_id"] is None:
-            raise InvalidInput("eventId", "Event not found", code="NOT_FOUND")
-        contact = await _locked_contact(conn, row["contact_id"])
-        event = Event.of(row)
-        exits, enrollments = await react(conn, runtime, event, contact, replayed=True)
-        return IngestResult(True, event.id, contact["id"], tuple(exits), tuple(enrollments))
+        return await replay_in(conn, runtime, event_id)
+
+
+async def replay_in(conn: AsyncConnection, runtime: Runtime, event_id: UUID) -> IngestResult:
+    """`replay` in the caller's transaction."""
+    found = await conn.execute(select(user_events).where(user_events.c.id == event_id))
+    row = found.mappings().one_or_none()
+    if row is None or row["contact_id"] is None:
+        raise InvalidInput("eventId", "Event not found", code="NOT_FOUND")
+    contact = await _locked_contact(conn, row["contact_id"])
+    event = Event.of(row)
+    exits, enrollments = await react(conn, runtime, event, contact, replayed=True)
+    return IngestResult(True, event.id, contact["id"], tuple(exits), tuple(enrollments))
 
 
 async def react(
@@ -171,9 +173,10 @@ async def _store(
         "occurred_at": occurred_at,
         "received_at": now,
         "depth": event.depth,
+        "chain": event.chain,
     }
     seq = (await conn.execute(_APPEND, row)).scalar_one()
     await activity.record(
         conn, at=occurred_at, kind=ActivityKind.EVENT, type="received", ref_id=event_id, contact_id=contact_id
     )
-    return Event(event_id, seq, event.name, event.properties, occurred_at, now, event.depth)
+    return Event(event_id, seq, event.name, event.properties, occurred_at, now, event.depth, event.chain)

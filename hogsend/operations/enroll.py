@@ -55,7 +55,7 @@ async def enroll_in(
     The same key again has the same verdict: the one that was recorded then.
     """
     event = _trigger_event(find_journey(runtime, journey_id), person, idempotency_key)
-    check_event(event)
+    check_event(event, runtime.settings.nobodys_ids)
     return await _verdict(conn, journey_id, person, await ingest_in(conn, runtime, event))
 
 

@@ -11,12 +11,18 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hogsend.rest.errors import INTERNAL, TOO_LARGE, away, error_response
-from hogsend.storage.unreachable import unreachable
+from hogsend.graphql.errors import Code, problem
+from hogsend.rest.errors import INTERNAL, TOO_LARGE, JSONResponse, away, error_response
+from hogsend.storage.unreachable import RETRY_SECONDS, unreachable
 
 log = structlog.get_logger(__name__)
 
 LONGEST_REQUEST = 30.0
+GRAPHQL_PATH = "/graphql"
+TOO_LONG = (
+    "The request took too long and was ended; what it had begun to change may still happen. Try again later, "
+    "with the same idempotency key"
+)
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{8,128}")
 
@@ -64,10 +70,11 @@ class RequestId:
 
 
 class Deadline:
-    """Ends a request that has no answer `LONGEST_REQUEST` seconds after all of it came: raises `TimeoutError`.
+    """Answers 503 for a request that has no answer `LONGEST_REQUEST` seconds after all of it came, and ends it.
 
-    A Postgres that is slow or silent would keep it, and its connection, for each statement anew. Once an answer
-    begins it may take as long as it likes: streams and exports do.
+    A Postgres that is slow or silent would keep it, and its connection, for each statement anew; so would a lock that
+    somebody holds. Which of them it was nobody knows here, so no cause is told. Once an answer begins it may take as
+    long as it likes: streams and exports do.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -100,8 +107,23 @@ class Deadline:
             move(None)
             await send(message)
 
-        async with asyncio.timeout(LONGEST_REQUEST) as deadline:
-            await self.app(scope, heard, answered)
+        try:
+            async with asyncio.timeout(LONGEST_REQUEST) as deadline:
+                await self.app(scope, heard, answered)
+        except TimeoutError:
+            if answering or not deadline.expired():
+                raise
+            log.warning("request_took_too_long", path=scope["path"])
+            await _took_too_long(scope)(scope, receive, send)
+
+
+def _took_too_long(scope: Scope) -> ASGIApp:
+    request_id = scope["state"]["request_id"]
+    after = {"Retry-After": str(RETRY_SECONDS)}
+    if scope["path"] == GRAPHQL_PATH:
+        told = problem(TOO_LONG, Code.INTERNAL, retryAfter=RETRY_SECONDS, requestId=request_id)
+        return JSONResponse({"errors": [told.formatted]}, 503, headers=after)
+    return error_response(503, TOO_LONG, request_id=request_id, headers=after)
 
 
 class _TooLarge(Exception):

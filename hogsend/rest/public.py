@@ -22,7 +22,8 @@ from starlette.routing import Route
 from hogsend.access.client_address import address_of
 from hogsend.consent import preference_centre as preferences
 from hogsend.consent import tokens
-from hogsend.emails.tracking.delivery_events import Visit, record_fact
+from hogsend.emails.tracking.delivery_events import record_fact
+from hogsend.emails.tracking.visits import Visit
 from hogsend.rest.errors import NOT_FOUND, error_response
 from hogsend.rest.visit_limit import WINDOW_SECONDS, VisitLimit
 from hogsend.runtime import Runtime

@@ -29,6 +29,13 @@ user_events = Table(
         server_default=text("0"),
         comment="how many events journeys triggered, one from the other, up to this one",
     ),
+    Column(
+        "chain",
+        SmallInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="the same through whatever rests there were between them",
+    ),
     Index("ix_user_events_contact_seq", "contact_id", "seq"),
     Index("ix_user_events_contact_name", "contact_id", "name", "seq"),
     Index("ix_user_events_contact", "contact_id", text("occurred_at DESC"), text("id DESC")),

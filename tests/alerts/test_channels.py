@@ -12,6 +12,7 @@ import pytest
 from hogsend.alerts.channels import DeliveryFailed, Notice, tell
 from hogsend.alerts.ssrf import IPAddress
 from hogsend.clock import ManualClock
+from hogsend.consent import suppression
 from hogsend.emails.providers import ProviderRefused
 from hogsend.emails.providers.memory import MemoryProvider
 from hogsend.runtime import Runtime
@@ -91,6 +92,18 @@ async def test_an_email_goes_out_once_for_one_telling(runtime: Runtime, clock: M
     provider.faults.append(ProviderRefused("no such mailbox"))
     with pytest.raises(DeliveryFailed, match="no such mailbox"):
         await tell(runtime, "email", {"to": "ops@example.com"}, notice(clock))
+
+
+@pytest.mark.parametrize("said", ["bounce", "complaint", "manual"])
+async def test_no_alert_goes_to_an_address_that_is_suppressed(
+    runtime: Runtime, clock: ManualClock, said: suppression.Type
+) -> None:
+    async with runtime.database.transaction() as conn:
+        await suppression.suppress(conn, clock, "ops@example.com", said)
+    with pytest.raises(DeliveryFailed, match="The address is not written to"):
+        await tell(runtime, "email", {"to": "Ops@Example.com"}, notice(clock))
+    assert isinstance(runtime.provider, MemoryProvider)
+    assert runtime.provider.to("ops@example.com") == []
 
 
 async def test_the_address_that_was_checked_is_the_one_that_is_called(

@@ -14,7 +14,7 @@ from sqlalchemy import func, insert, select, update
 from hogsend.clock import ManualClock
 from hogsend.consent import tokens
 from hogsend.consent.tokens import ReaderToken
-from hogsend.emails.tracking.delivery_events import MOST_VISITS, VISIT
+from hogsend.emails.tracking.visits import MOST_VISITS, VISIT
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
 from hogsend.tables.emails import email_events, email_links, email_sends

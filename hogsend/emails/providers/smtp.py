@@ -6,12 +6,11 @@ import asyncio
 import smtplib
 import ssl
 from dataclasses import dataclass
-from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import parseaddr
 from urllib.parse import unquote, urlsplit
 
-from hogsend.addresses import ascii_address
+from hogsend.addresses import ascii_address, sender_header
 from hogsend.emails.providers.errors import OutcomeUnknown, ProviderRefused, TryLater
 from hogsend.emails.providers.message import Message
 from hogsend.settings import Settings, SettingsError
@@ -89,6 +88,12 @@ class SmtpProvider:
                 handed_over = True
                 connection.send_message(mail)
                 accepted = True
+        except smtplib.SMTPNotSupportedError as error:
+            if not handed_over:
+                raise TryLater(f"The mail server does not do what is asked of it: {error}") from error
+            raise ProviderRefused(
+                "The mail server takes no address with letters beyond ASCII before its @ (SMTPUTF8)"
+            ) from error
         except smtplib.SMTPRecipientsRefused as error:
             code, said = next(iter(error.recipients.values()))
             raise _answered(code, said) from error
@@ -126,13 +131,12 @@ def _answered(code: int, said: bytes | str) -> ProviderRefused | TryLater:
 
 def _mime(message: Message, message_id: str) -> EmailMessage:
     mail = EmailMessage()
-    name, address = parseaddr(message.from_email)
-    mail["From"] = Address(name, addr_spec=address)
+    mail["From"] = sender_header(message.from_email)
     mail["To"] = ascii_address(message.to)
     mail["Subject"] = message.subject
     mail["Message-ID"] = message_id
     if message.reply_to:
-        mail["Reply-To"] = message.reply_to
+        mail["Reply-To"] = ascii_address(message.reply_to)
     for header, value in message.headers.items():
         mail[header] = value
     mail.set_content(message.text)

@@ -15,7 +15,7 @@ from hogsend.graphql.context import Context, Info
 from hogsend.graphql.fields import attribute, optional
 from hogsend.graphql.mutations import Answer, idempotency_key, mutation, named_by_id, part, payload
 from hogsend.graphql.node import by_key
-from hogsend.operations.dead_letters import MOST_AT_ONCE, DeadLetterRetry, Retries, discard, retry, retry_many
+from hogsend.operations.dead_letters import MOST_AT_ONCE, DeadLetterRetry, discard, retry, retry_many
 from hogsend.schema.deadletters.types import DeadLetter
 from hogsend.tables.deadletters import DeadLetterSource
 
@@ -105,15 +105,8 @@ def _retries(input: DeadLettersRetryInput) -> DeadLetterRetry:
     )
 
 
-def _kept(done: Retries) -> Answer:
-    return {
-        "retried": [str(key) for key in done.retried],
-        "refused": {str(key): why for key, why in done.refused.items()},
-    }
-
-
 async def _would_retry(info: Info, input: DeadLettersRetryInput) -> Answer:
-    return _kept(await retry_many(info.context.runtime, _retries(input), dry_run=True))
+    return (await retry_many(info.context.runtime, _retries(input), dry_run=True)).to_json()
 
 
 @strawberry.type
@@ -152,7 +145,7 @@ class DeadLetterMutation:
         several=True,
     )
     async def dead_letters_retry(self, info: Info, input: DeadLettersRetryInput, claim: Claim) -> Answer:
-        return _kept(await retry_many(info.context.runtime, _retries(input)))
+        return (await retry_many(info.context.runtime, _retries(input), claim)).to_json()
 
 
 def _result(key: str, why: str | None) -> DeadLetterRetryResult:

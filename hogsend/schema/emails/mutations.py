@@ -12,7 +12,7 @@ from strawberry.scalars import JSON
 from hogsend.access.audit import Action, Resource, audit
 from hogsend.access.caller import Scope
 from hogsend.access.idempotency import Claim
-from hogsend.emails.sending.direct import resend_in, send_in
+from hogsend.emails.sending.direct import request_of_test, resend_in, send_in
 from hogsend.emails.sending.prepare import PreparedSend
 from hogsend.emails.sending.request import EmailRequest
 from hogsend.emails.templates.jinja import RenderError
@@ -134,18 +134,12 @@ class EmailMutation:
         TemplateSendTestPayload,
         scope=Scope.FULL_ADMIN,
         audits=(Action.CREATE, Resource.EMAIL, named_by("to")),
-        description="Send a template to an address to see it there; the subject says that it is a test.",
+        description="Send a template to an address to see it there; the subject says that it is a test. What the "
+        "address refused holds, an opt-out of everything also for a transactional template.",
     )
     async def template_send_test(self, info: Info, input: TemplateSendTestInput, claim: Claim) -> Answer:
-        template = info.context.runtime.templates.get(input.template)
         props: Any = input.props or {}
-        request = EmailRequest(
-            template=input.template,
-            to=input.to,
-            props=props,
-            subject=f"[Test] {template.name}",
-            category="transactional",
-        )
+        request = request_of_test(info.context.runtime, input.template, input.to, props)
         key = input.idempotency_key
         return await _send(info.context, request, claim, f"templateSendTest:{key}" if key else None)
 

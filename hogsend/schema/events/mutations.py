@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -21,11 +22,9 @@ from hogsend.graphql.rows import to_one
 from hogsend.ingestion.ingest import ingest_in
 from hogsend.ingestion.replay_events import (
     MOST_AT_ONCE,
-    Chosen,
     EventChoice,
-    Replayed,
+    ReplayError,
     choose,
-    not_found,
     replay_all,
 )
 from hogsend.schema.events.types import Event
@@ -140,18 +139,18 @@ def _choice(input: EventsReplayInput) -> EventChoice:
     )
 
 
-def _kept(chosen: Chosen, done: Replayed) -> Answer:
+def _kept(matched: Sequence[object], replayed: int, errors: Sequence[ReplayError]) -> Answer:
     return {
-        "matched": len(chosen.event_ids),
-        "replayed": done.replayed,
-        "errors": [{"event_id": event_id, "error": error} for event_id, error in done.errors.items()],
-        "sample": [str(event_id) for event_id in chosen.event_ids[:SAMPLE]],
+        "matched": len(matched),
+        "replayed": replayed,
+        "errors": [{"event_id": one.event_id, "error": one.error} for one in errors],
+        "sample": [str(event_id) for event_id in matched[:SAMPLE]],
     }
 
 
 async def _would_replay(info: Info, input: EventsReplayInput) -> Answer:
     chosen = await choose(info.context.runtime, _choice(input))
-    return _kept(chosen, Replayed(0, not_found(chosen)))
+    return _kept(chosen.event_ids, 0, [ReplayError(one, "Event not found") for one in chosen.unknown])
 
 
 @strawberry.type
@@ -165,7 +164,7 @@ class EventMutation:
     )
     async def event_ingest(self, info: Info, input: EventIngestInput) -> EventIngestPayload:
         runtime, event = info.context.runtime, input.event()
-        check_event(event)
+        check_event(event, runtime.settings.nobodys_ids)
         async with runtime.database.transaction() as conn:
             result = await ingest_in(conn, runtime, event)
             await audit(conn, resource_id=result.event_id, detail={"stored": result.stored})
@@ -190,9 +189,5 @@ class EventMutation:
         several=True,
     )
     async def events_replay(self, info: Info, input: EventsReplayInput, claim: Claim) -> Answer:
-        runtime = info.context.runtime
-        chosen = await choose(runtime, _choice(input))
-        done = await replay_all(runtime, chosen)
-        async with runtime.database.transaction() as conn:
-            await audit(conn, detail={"matched": len(chosen.event_ids), "replayed": done.replayed})
-        return _kept(chosen, done)
+        done = await replay_all(info.context.runtime, _choice(input), claim)
+        return _kept(done.done, done.replayed, done.errors)
