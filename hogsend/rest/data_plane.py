@@ -16,6 +16,7 @@ from hogsend.access.client_address import address_of
 from hogsend.access.gate import admit
 from hogsend.access.idempotency import Answer, Claim, once
 from hogsend.access.rate_limits import Plane
+from hogsend.clock import instant_text
 from hogsend.contacts.actions import delete_contact
 from hogsend.contacts.identity_keys import Contact, Keys
 from hogsend.contacts.lookup import find_by
@@ -25,7 +26,6 @@ from hogsend.emails.sending.direct import SendStatus, send_in, send_status
 from hogsend.emails.sending.request import EmailRequest
 from hogsend.errors import HogsendError, InvalidInput, NotFound
 from hogsend.events.event import NewEvent
-from hogsend.graphql.scalars import instant_text
 from hogsend.ingestion.ingest import ingest
 from hogsend.rest.body import json_object
 from hogsend.rest.errors import JSONResponse, on_hogsend_error

@@ -125,7 +125,7 @@ async def test_what_a_rule_does_not_take(
 
 
 async def fire(runtime: Runtime, clock: ManualClock, rule: dict[str, Any], **values: Any) -> str:
-    """What evaluation will record one day."""
+    """What evaluation records of an alert that is over."""
     fired = {
         "id": new_id(),
         "rule_id": UUID(rule["id"]),
@@ -136,6 +136,7 @@ async def fire(runtime: Runtime, clock: ManualClock, rule: dict[str, Any], **val
         "channel": rule["channel"],
         "delivered": True,
         "triggered_at": clock.now(),
+        "resolved_at": clock.now(),
         **values,
     }
     async with runtime.database.transaction() as conn:
@@ -175,7 +176,7 @@ async def test_history_pages_filters_and_outlives_its_rule(
     query ($rule: ID!) {
       alerts(ruleId: $rule) { totalCount nodes { id rule { name deletedAt alerts { totalCount } } } }
       node(id: $rule) { id }
-      alertRules { nodes { name currentValue alerts { nodes { currentValue } } } }
+      alertRules { nodes { name currentValue alerts { nodes { currentValue value } } } }
     }
     """
     body = (
@@ -186,7 +187,7 @@ async def test_history_pages_filters_and_outlives_its_rule(
     assert first["rule"]["deletedAt"] == "2026-01-15T10:33:00.000Z"
     assert first["rule"]["alerts"]["totalCount"] == 2
     assert body["data"]["alertRules"]["nodes"] == [
-        {"name": "Other", "currentValue": 0, "alerts": {"nodes": [{"currentValue": 0.08}]}}
+        {"name": "Other", "currentValue": None, "alerts": {"nodes": [{"currentValue": 0.08, "value": 0.08}]}}
     ]
 
 
@@ -210,7 +211,7 @@ async def test_a_rule_can_be_tried_out(client: httpx.AsyncClient, receiver: Rece
         tried = await try_out(client, rule["id"], idempotencyKey="t1")
         assert tried == {"delivered": True, "error": None, "userErrors": []}
     [body] = receiver.bodies
-    assert (body["ruleId"], body["test"], body["currentValue"]) == (rule["id"], True, 0)
+    assert (body["ruleId"], body["test"], body["currentValue"]) == (rule["id"], True, None)
     receiver.faults.append(Answer(500))
     failed = await try_out(client, rule["id"])
     assert failed == {"delivered": False, "error": "The receiver answered 500", "userErrors": []}

@@ -63,6 +63,7 @@ async def trouble(runtime: Runtime, clock: ManualClock) -> None:
             "threshold": 3,
             "channel": "email",
             "triggered_at": clock.now(),
+            "resolved_at": clock.now(),
         }
         sent = await send_email(runtime, f"p{number}@example.com")
         async with runtime.database.transaction() as conn:
