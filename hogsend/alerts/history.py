@@ -52,8 +52,13 @@ async def fire(conn: AsyncConnection, runtime: Runtime, rule: Record, value: flo
         "held": "fired" if muted else None,
     }
     await conn.execute(insert(alerts).values(alert))
-    fired = {"firing_alert_id": alert_id, "last_triggered_at": now, "cooldown_from": wall}
-    await conn.execute(update(alert_rules).where(_rules.id == rule["id"]).values(fired, clear_evaluations=0))
+    fired = {
+        "firing_alert_id": alert_id,
+        "last_triggered_at": now,
+        "cooldown_from": wall,
+        "clear_evaluations": 0,
+    }
+    await conn.execute(update(alert_rules).where(_rules.id == rule["id"]).values(fired))
     await _log(conn, now, alert_id, "fired")
     if not muted:
         await _notify(conn, runtime, rule, alert_id, "fired")

@@ -1,0 +1,508 @@
+"""Alerts under faults: one firing whatever the number of workers, told in the end, and over when it is over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from hogsend.alerts.actions import delete_rule, mute_rule, update_rule
+from hogsend.alerts.evaluation import evaluate_rules
+from hogsend.boot import open_runtime
+from hogsend.clock import ManualClock
+from hogsend.emails.providers.inbox import InboxProvider
+from hogsend.engine.crons import run_cron
+from hogsend.journeys.registry import Registry
+from hogsend.runtime import Runtime
+from hogsend.settings import Settings
+from tests.alerts.evaluating import (
+    HOUR,
+    MINUTE,
+    a_rule,
+    deliveries,
+    history,
+    is_signed,
+    log_of,
+    minutes,
+    row_of,
+    trouble,
+    work,
+)
+from tests.conftest import ADMIN_KEY
+from tests.driving import rows
+from tests.serving.socket import Socket, open_socket
+from tests.standins.http import Answer, Reset
+from tests.standins.receiver import ReceiverStandIn
+from tests.standins.resend import WEBHOOK_SECRET, webhook
+from worker.work import SCHEDULE
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    changes: dict[str, Any] = {
+        "alert_private_targets": True,
+        "allow_http_targets": True,
+        "alert_minimum_sends": 4,
+        "resend_webhook_secret": WEBHOOK_SECRET,
+        "dev": True,
+    }
+    return Settings(**{**settings.model_dump(), **changes})
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[ReceiverStandIn]:
+    async with ReceiverStandIn() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+async def workers(settings: Settings, clock: ManualClock, runtime: Runtime) -> AsyncIterator[list[Runtime]]:
+    """Five processes, each with a pool of its own."""
+    async with AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(
+                open_runtime(settings, clock=clock, templates=runtime.templates, registry=Registry())
+            )
+            for _ in range(5)
+        ]
+
+
+async def test_five_workers_make_one_firing_and_one_resolution(
+    runtime: Runtime, workers: list[Runtime], clock: ManualClock, receiver: ReceiverStandIn
+) -> None:
+    await a_rule(runtime, receiver.url)
+    await trouble(runtime)
+    for _ in range(3):
+        await asyncio.gather(*(evaluate_rules(worker) for worker in workers))
+        clock.advance(MINUTE)
+    assert (await history(runtime), await log_of(runtime)) == ([(1, "firing")], ["fired"])
+    clock.advance(HOUR)
+    for clear in range(3):
+        assert await log_of(runtime) == ["fired"], f"{clear} evaluations are not enough"
+        await asyncio.gather(*(evaluate_rules(worker) for worker in workers))
+        clock.advance(MINUTE)
+    assert await history(runtime) == [(1, "cleared")]
+    assert await log_of(runtime) == ["fired", "resolved"]
+    while await asyncio.gather(*(work(worker) for worker in workers)) != [0] * 5:
+        clock.advance(MINUTE)
+    assert [body["event"] for body in receiver.bodies] == ["alert.fired", "alert.resolved"]
+
+
+async def test_workers_whose_crons_come_due_at_once_evaluate_once(
+    runtime: Runtime, workers: list[Runtime], clock: ManualClock
+) -> None:
+    await a_rule(runtime)
+    await trouble(runtime)
+    [cron] = [cron for cron in SCHEDULE if cron.run is evaluate_rules]
+    ran = await asyncio.gather(*(run_cron(worker, cron) for worker in workers))
+    assert sum(ran) == 1
+    assert await history(runtime) == [(1, "firing")]
+
+
+async def test_the_clock_jumps_ahead_and_back(runtime: Runtime, clock: ManualClock) -> None:
+    rule = await a_rule(runtime)
+    start = clock.now()
+    await trouble(runtime)
+    await evaluate_rules(runtime)
+    clock.set(start + timedelta(days=1))
+    await evaluate_rules(runtime)
+    assert await history(runtime) == [(1, "firing")], "a jump is one evaluation, however long"
+    clock.set(start - timedelta(days=1))
+    await minutes(runtime, clock, 3)
+    assert await history(runtime) == [(1, "firing")], "what was added a day from now counts"
+    async with runtime.database.transaction() as conn:
+        await conn.exec_driver_sql("DELETE FROM dead_letters")
+    await minutes(runtime, clock, 3)
+    assert await history(runtime) == [(1, "cleared")]
+    [times] = await rows(runtime, "SELECT triggered_at, resolved_at FROM alerts")
+    assert times.resolved_at >= times.triggered_at, "nothing ends before it began"
+    assert (await row_of(runtime, rule["id"])).cooldown_from > clock.wall() + HOUR
+    await trouble(runtime)
+    await minutes(runtime, clock)
+    assert len(await history(runtime)) == 2, "a cooldown that lies a day ahead holds nothing back"
+
+
+@pytest.mark.parametrize("outage", [Answer(503, b"down"), Reset(accepted=False)])
+async def test_the_channel_is_down_for_an_hour(
+    runtime: Runtime, clock: ManualClock, receiver: ReceiverStandIn, outage: Answer | Reset
+) -> None:
+    rule = await a_rule(runtime, receiver.url)
+    await trouble(runtime)
+    receiver.outage = outage
+    await minutes(runtime, clock)
+    for _ in range(64):
+        await work(runtime)
+        await minutes(runtime, clock)
+    assert await history(runtime) == [(1, "cleared")], "it came and went while nobody could be told"
+    assert await deliveries(runtime) == [("fired", "pending"), ("resolved", "pending")]
+    receiver.outage = None
+    for _ in range(15):
+        clock.advance(MINUTE)
+        await work(runtime)
+    assert [body["event"] for body in receiver.bodies] == ["alert.fired", "alert.resolved"]
+    firing = [request for request in receiver.requests if request.json()["event"] == "alert.fired"]
+    assert len(firing) > 8
+    assert len({request.headers["webhook-id"] for request in firing}) == 1, "one telling, one id"
+    assert all(is_signed(request, rule["signing_secret"]) for request in receiver.requests)
+    [fired, _] = await rows(runtime, "SELECT * FROM alert_deliveries ORDER BY created_at")
+    assert (fired.status, fired.response_status, fired.response_body) == ("delivered", 200, "ok")
+    assert fired.attempts == len(firing)
+    [alert] = await rows(runtime, "SELECT delivered, error FROM alerts")
+    assert (alert.delivered, alert.error) == (True, None)
+
+
+RETRY = "mutation ($id: ID!) { deadLetterRetry(input: { id: $id }) { userErrors { message } } }"
+
+
+async def test_a_channel_that_stays_down_is_a_dead_letter_and_can_be_retried(
+    runtime: Runtime, clock: ManualClock, receiver: ReceiverStandIn, client: httpx.AsyncClient
+) -> None:
+    await a_rule(runtime, receiver.url)
+    await trouble(runtime)
+    receiver.outage = Answer(500, b"\x00" + b"x" * 10_000)
+    await minutes(runtime, clock)
+    while await deliveries(runtime) == [("fired", "pending")]:
+        clock.advance(timedelta(minutes=10))
+        await work(runtime)
+    assert await deliveries(runtime) == [("fired", "failed")]
+    [delivery] = await rows(runtime, "SELECT * FROM alert_deliveries")
+    assert (delivery.attempts, delivery.error) == (36, "The receiver answered 500")
+    assert delivery.response_body == "\N{REPLACEMENT CHARACTER}" + "x" * 499
+    [letter] = await rows(runtime, "SELECT * FROM dead_letters WHERE payload ->> 'job' = 'alerts.tell'")
+    assert letter.error == "DeliveryFailed: The receiver answered 500"
+    answer = (await client.get("/v1/admin/alerts/history")).json()["alerts"]
+    assert [alert["delivered"] for alert in answer] == [False]
+    receiver.outage = None
+    asked = {"query": RETRY, "variables": {"id": str(letter.id)}}
+    assert (await client.post("/graphql", json=asked)).json()["data"]["deadLetterRetry"]["userErrors"] == []
+    await work(runtime)
+    assert await deliveries(runtime) == [("fired", "delivered")]
+    assert [
+        alert["delivered"] for alert in (await client.get("/v1/admin/alerts/history")).json()["alerts"]
+    ] == [True]
+
+
+@pytest.mark.parametrize(
+    ("changes", "ends"),
+    [
+        ({"type": "engine_lag", "threshold": 10_000_000}, "rule_changed"),
+        ({"enabled": False}, "rule_disabled"),
+        ({"name": "Another name", "cooldown_minutes": 5}, "firing"),
+        ({"threshold": 7}, "firing"),
+        (None, "rule_deleted"),
+    ],
+)
+async def test_a_rule_is_changed_while_it_fires(
+    runtime: Runtime, clock: ManualClock, receiver: ReceiverStandIn, changes: Any, ends: str
+) -> None:
+    rule = await a_rule(runtime, receiver.url)
+    await trouble(runtime)
+    await minutes(runtime, clock)
+    await work(runtime)
+    if changes is None:
+        await delete_rule(runtime, rule["id"])
+    else:
+        await update_rule(runtime, rule["id"], changes)
+    assert await history(runtime) == [(1, ends)]
+    await minutes(runtime, clock)
+    await work(runtime)
+    told = [(body["event"], body["resolution"]) for body in receiver.bodies]
+    over = [] if ends == "firing" else [("alert.resolved", ends)]
+    assert told == [("alert.fired", None), *over], "whoever was told is told that it is over"
+    await minutes(runtime, clock, 2)
+    judged_anew = isinstance(changes, dict) and changes.get("threshold") == 7
+    assert await history(runtime) == [(1, "cleared" if judged_anew else ends)]
+
+
+async def test_a_rule_that_is_changed_between_measure_and_lock_waits_for_the_next_minute(
+    runtime: Runtime, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = await a_rule(runtime)
+    await trouble(runtime)
+    from hogsend.alerts import evaluation
+
+    measured = evaluation._measured
+
+    async def then_change(*given: Any) -> Any:
+        values = await measured(*given)
+        changes = {"type": "journey_failure_spike", "threshold": 0}
+        await update_rule(runtime, rule["id"], changes)
+        return values
+
+    monkeypatch.setattr(evaluation, "_measured", then_change)
+    await evaluate_rules(runtime)
+    assert await history(runtime) == [], "the value was another measure's"
+
+
+async def test_a_worker_that_stood_still_acts_on_nothing_old(
+    runtime: Runtime, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await a_rule(runtime)
+    await trouble(runtime)
+    from hogsend.alerts import evaluation
+
+    measured = evaluation._measured
+
+    async def then_sleep(*given: Any) -> Any:
+        values = await measured(*given)
+        clock.advance(2 * HOUR)
+        return values
+
+    monkeypatch.setattr(evaluation, "_measured", then_sleep)
+    await evaluate_rules(runtime)
+    assert await history(runtime) == []
+
+
+async def test_a_mute_across_its_end(runtime: Runtime, clock: ManualClock, receiver: ReceiverStandIn) -> None:
+    rule = await a_rule(runtime, receiver.url)
+    await mute_rule(runtime, rule["id"], clock.wall() + timedelta(minutes=10))
+    await trouble(runtime)
+    await minutes(runtime, clock, 8)
+    assert await work(runtime) == 0
+    assert (await history(runtime), await log_of(runtime)) == ([(1, "firing")], ["fired"]), (
+        "a mute hides nothing, it only tells nobody"
+    )
+    await minutes(runtime, clock, 2)
+    await work(runtime)
+    assert [body["event"] for body in receiver.bodies] == ["alert.fired"], (
+        "it still fires: told when the mute ends"
+    )
+    # It clears in a second mute: told when that one is ended by hand.
+    await mute_rule(runtime, rule["id"], clock.wall() + timedelta(hours=5))
+    clock.advance(HOUR)
+    await minutes(runtime, clock, 4)
+    assert await history(runtime) == [(1, "cleared")]
+    assert await work(runtime) == 0
+    await mute_rule(runtime, rule["id"], None)
+    await minutes(runtime, clock)
+    await work(runtime)
+    assert [body["event"] for body in receiver.bodies] == ["alert.fired", "alert.resolved"]
+
+
+async def test_what_came_and_went_in_a_mute_is_told_to_nobody(runtime: Runtime, clock: ManualClock) -> None:
+    rule = await a_rule(runtime)
+    await mute_rule(runtime, rule["id"], clock.wall() + timedelta(hours=3))
+    await trouble(runtime)
+    await minutes(runtime, clock)
+    clock.advance(HOUR)
+    await minutes(runtime, clock, 3)
+    assert (await history(runtime), await log_of(runtime)) == ([(1, "cleared")], ["fired", "resolved"])
+    clock.advance(timedelta(hours=3))
+    await minutes(runtime, clock)
+    assert await deliveries(runtime) == []
+
+
+async def test_a_rule_that_is_disabled_in_a_mute_tells_the_end_after_it(
+    runtime: Runtime, clock: ManualClock, receiver: ReceiverStandIn
+) -> None:
+    rule = await a_rule(runtime, receiver.url)
+    await trouble(runtime)
+    await minutes(runtime, clock)
+    await mute_rule(runtime, rule["id"], clock.wall() + timedelta(minutes=5))
+    await update_rule(runtime, rule["id"], {"enabled": False})
+    await minutes(runtime, clock, 4)
+    await work(runtime)
+    assert [body["event"] for body in receiver.bodies] == ["alert.fired"]
+    await minutes(runtime, clock)
+    await work(runtime)
+    await work(runtime)
+    assert [body["event"] for body in receiver.bodies] == ["alert.fired", "alert.resolved"]
+
+
+@pytest.mark.parametrize("type", ["bounce_rate_exceeded", "high_complaint_rate", "delivery_issue"])
+async def test_no_traffic_is_no_rate(runtime: Runtime, clock: ManualClock, type: str) -> None:
+    threshold = 1 if type == "delivery_issue" else 0
+    await a_rule(runtime, type=type, threshold=threshold)
+    await minutes(runtime, clock)
+    assert await history(runtime) == []
+
+
+async def test_evaluation_is_away_for_ten_minutes_and_catches_up(
+    runtime: Runtime, clock: ManualClock, receiver: ReceiverStandIn
+) -> None:
+    await a_rule(runtime, receiver.url)
+    await minutes(runtime, clock)
+    for _ in range(10):
+        clock.advance(MINUTE)
+        await trouble(runtime)
+    await evaluate_rules(runtime)
+    assert await history(runtime) == [(10, "firing")], "one firing, with all that happened meanwhile"
+    clock.advance(2 * HOUR)
+    await minutes(runtime, clock, 2)
+    assert await history(runtime) == [(10, "firing")], "hours without evaluation clear nothing"
+    await minutes(runtime, clock)
+    assert await history(runtime) == [(10, "cleared")]
+
+
+async def test_it_clears_only_after_three_in_a_row_and_is_quiet_for_its_cooldown(
+    runtime: Runtime, clock: ManualClock
+) -> None:
+    await a_rule(runtime, cooldown_minutes=180)
+    await trouble(runtime)
+    await minutes(runtime, clock)
+    clock.advance(HOUR)
+    await minutes(runtime, clock, 2)
+    await trouble(runtime)
+    await minutes(runtime, clock)
+    clock.advance(HOUR)
+    await minutes(runtime, clock, 2)
+    assert await history(runtime) == [(1, "firing")], "a value that comes and goes is one alert"
+    await minutes(runtime, clock)
+    assert await history(runtime) == [(1, "cleared")]
+    await trouble(runtime)
+    await minutes(runtime, clock, 10)
+    assert await history(runtime) == [(1, "cleared")]
+    clock.advance(timedelta(minutes=45))
+    await minutes(runtime, clock)
+    assert await history(runtime) == [(1, "cleared"), (1, "firing")]
+
+
+async def test_one_measure_that_fails_keeps_no_other_rule_waiting(
+    runtime: Runtime, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hogsend.alerts import rule_types
+
+    await a_rule(runtime, type="engine_lag", threshold=10)
+    await a_rule(runtime)
+    await trouble(runtime)
+    taken = rule_types.measure_all
+
+    async def one_fails(conn: Any, runtime: Runtime, measures: Any) -> Any:
+        if "overdue" in {measure.source.__name__ for measure in measures}:
+            await conn.exec_driver_sql("SELECT 1 / 0")
+        return await taken(conn, runtime, measures)
+
+    monkeypatch.setattr(rule_types, "measure_all", one_fails)
+    with pytest.raises(Exception, match="division by zero"):
+        await evaluate_rules(runtime)
+    assert await history(runtime) == [(1, "firing")]
+
+
+STREAM = """
+subscription ($rule: ID) {
+  alertFired(ruleId: $rule) { cursor change alert { id value threshold delivered rule { name firing { id } } } }
+}
+"""
+
+
+async def told(socket: Socket) -> dict[str, Any]:
+    data: dict[str, Any] = (await socket.next("live"))["alertFired"]
+    return data
+
+
+async def deliver_some(
+    client: httpx.AsyncClient, runtime: Runtime, clock: ManualClock, event: str, count: int
+) -> None:
+    """Send emails over the API, and let the provider report them over its webhook."""
+    begun = clock.now()
+    for number in range(count):
+        asked = {"to": f"{event.split('.')[1]}-{number}@example.com", "template": "welcome"}
+        assert (await client.post("/v1/emails", json=asked)).status_code == 202
+    await work(runtime)
+    sent = await rows(runtime, "SELECT message_id FROM email_sends WHERE created_at >= :begun", begun=begun)
+    assert len(sent) == count
+    detail: dict[str, Any] = {
+        "bounce": {"type": "Permanent", "subType": "General", "message": "No such mailbox"}
+    }
+    for row in sent:
+        more = detail if event == "email.bounced" else {}
+        body, headers = webhook(event, message_id=row.message_id, at=clock.wall(), **more)
+        answer = await client.post("/v1/webhooks/email/resend", content=body, headers=headers)
+        assert answer.status_code == 200
+
+
+async def make_rules(client: httpx.AsyncClient, slack: str, hook: str) -> str:
+    """One rule a channel, over GraphQL. Returns the secret of the webhook."""
+    document = """mutation ($input: AlertRuleCreateInput!) {
+      alertRuleCreate(input: $input) { signingSecret rule { signingSecret } userErrors { message } } }"""
+    secrets = []
+    for channel, config in (
+        ("SLACK", {"webhookUrl": f"{slack}/services/T0/B0/x", "channel": "#ops"}),
+        ("WEBHOOK", {"url": hook}),
+        ("EMAIL", {"to": "ops@example.com"}),
+    ):
+        rule = {"name": f"Bounces to {channel}", "type": "BOUNCE_RATE_EXCEEDED", "threshold": 0.4}
+        asked = {"input": {**rule, "channel": channel, "channelConfig": config}}
+        body = (await client.post("/graphql", json={"query": document, "variables": asked})).json()
+        secrets.append(body["data"]["alertRuleCreate"]["signingSecret"])
+        assert body["data"]["alertRuleCreate"]["rule"]["signingSecret"].startswith("whsec_…")
+    none, secret, nor_here = secrets
+    assert (none, nor_here) == (None, None)
+    return str(secret)
+
+
+async def test_a_bounce_storm_and_its_end(
+    runtime: Runtime, clock: ManualClock, receiver: ReceiverStandIn, live_server: str
+) -> None:
+    runtime.provider = InboxProvider(runtime.database, clock)
+    async with (
+        ReceiverStandIn() as hook,
+        httpx.AsyncClient(base_url=live_server, headers={"Authorization": f"Bearer {ADMIN_KEY}"}) as client,
+        open_socket(live_server) as socket,
+    ):
+        secret = await make_rules(client, receiver.url, hook.url)
+        await socket.init()
+        await socket.subscribe("live", STREAM)
+        await deliver_some(client, runtime, clock, "email.delivered", 4)
+        await minutes(runtime, clock)
+        await deliver_some(client, runtime, clock, "email.bounced", 6)
+        await minutes(runtime, clock)
+        await work(runtime)
+        seen = [await told(socket) for _ in range(3)]
+        assert {(one["change"], one["alert"]["value"]) for one in seen} == {("FIRED", 0.6)}
+        assert all(one["alert"]["rule"]["firing"]["id"] == one["alert"]["id"] for one in seen)
+        assert {one["alert"]["rule"]["name"] for one in seen} == {
+            f"Bounces to {channel}" for channel in ("SLACK", "WEBHOOK", "EMAIL")
+        }
+        await deliver_some(client, runtime, clock, "email.opened", 10)
+        await minutes(runtime, clock, 3)
+        await work(runtime)
+        seen = [await told(socket) for _ in range(3)]
+        assert {one["change"] for one in seen} == {"RESOLVED"}
+        assert await history(runtime) == [(0.6, "cleared")] * 3
+
+        headlines = [body["blocks"][0]["text"]["text"] for body in receiver.bodies]
+        assert headlines == ["Alert: Bounces to SLACK", "Resolved: Bounces to SLACK"]
+        assert [body["event"] for body in hook.bodies] == ["alert.fired", "alert.resolved"]
+        assert all(is_signed(request, secret) for request in hook.requests)
+        assert not any(is_signed(request, "whsec_" + "A" * 44) for request in hook.requests)
+        query = {**hook.bodies[0]["lookAt"]}
+        found = (await client.post("/graphql", json=query)).json()["data"]["emails"]
+        assert found["totalCount"] == 6, "the query that the alert names shows what bounced"
+        inbox = (await client.get("/dev/inbox?format=json&limit=50")).json()["messages"]
+        subjects = [message["subject"] for message in inbox if message["to"] == "ops@example.com"]
+        assert subjects == ["Resolved: Bounces to EMAIL", "Alert: Bounces to EMAIL"]
+
+
+async def test_a_stream_of_one_rule_resumes_behind_its_cursor(
+    runtime: Runtime, clock: ManualClock, live_server: str
+) -> None:
+    mine, other = await a_rule(runtime), await a_rule(runtime, name="Other")
+    document = STREAM.replace("($rule: ID)", "($rule: ID, $after: String)").replace(
+        "ruleId: $rule", "ruleId: $rule, after: $after"
+    )
+    async with open_socket(live_server) as socket:
+        await socket.init()
+        await socket.subscribe("live", document, rule=f"rule_{mine['id']}")
+        await trouble(runtime)
+        await minutes(runtime, clock)
+        fired = await told(socket)
+        assert (fired["change"], fired["alert"]["rule"]["name"]) == ("FIRED", "Dead letters")
+    clock.advance(HOUR)
+    await minutes(runtime, clock, 3)
+    async with open_socket(live_server) as socket:
+        await socket.init()
+        await socket.subscribe("live", document, rule=str(mine["id"]), after=fired["cursor"])
+        resolved = await told(socket)
+        assert (resolved["change"], resolved["alert"]["id"]) == ("RESOLVED", fired["alert"]["id"])
+        await socket.subscribe("wrong", document, rule="journey_welcome")
+        refused = await socket.receive()
+        assert (refused["id"], refused["type"]) == ("wrong", "error")
+    assert {str(other["id"]), str(mine["id"])} == {
+        str(row.rule_id) for row in await rows(runtime, "SELECT rule_id FROM alerts")
+    }
