@@ -77,8 +77,8 @@ async def sends(conn: AsyncConnection, runtime: Runtime) -> Sends:
     counted = select(func.count(), *(func.count(column) for column in happened)).where(
         sent_since(window(runtime, RATES_OVER))
     )
-    sent, delivered, bounced, complained = (await conn.execute(counted)).one()
-    return Sends(sent, delivered, bounced, complained, runtime.settings.alert_minimum_sends)
+    row = (await conn.execute(counted)).one()
+    return Sends(row[0], row[1], row[2], row[3], runtime.settings.alert_minimum_sends)
 
 
 @dataclass(frozen=True)
