@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
+import re
+from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +20,8 @@ from hogsend.tables.deadletters import DeadLetterSource
 from tests.driving import rows
 from tests.standins.http import Request
 from worker.work import WORK
+
+PAGE = Path(__file__).parents[2] / "docs" / "alerts.md"
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
@@ -92,11 +94,15 @@ async def row_of(runtime: Runtime, rule_id: UUID) -> Any:
     return row
 
 
+def recipe() -> Callable[..., bool]:
+    """How a receiver checks a webhook by hand, as `docs/alerts.md` has it."""
+    [block] = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    found: Callable[..., bool] = names["is_from_hogsend"]
+    return found
+
+
 def is_signed(request: Request, secret: str) -> bool:
-    """Whether a webhook is from us: Standard Webhooks, by hand."""
-    headers = request.headers
-    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + request.body
-    key = base64.b64decode(secret.removeprefix("whsec_"))
-    expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
-    version, _, signature = headers["webhook-signature"].partition(",")
-    return version == "v1" and hmac.compare_digest(signature, expected)
+    """Whether a webhook is from us, checked as the docs tell receivers to."""
+    return recipe()(secret, request.headers, request.body, now=int(request.headers["webhook-timestamp"]))
