@@ -12,9 +12,8 @@ from sqlalchemy import RowMapping
 from hogsend.access.audit import note_interrupted
 from hogsend.alerts.deliveries import give_up_telling, tell_job
 from hogsend.alerts.evaluation import evaluate_rules
-from hogsend.alerts.history import TELL
 from hogsend.alerts.invariants import SETTLED_AFTER, check_invariants
-from hogsend.alerts.measures import EVERY
+from hogsend.alerts.measures import EVERY, TELL
 from hogsend.analytics.captures import capture_waiting, captures_wait
 from hogsend.contacts.imports import IMPORT, give_up, run_import
 from hogsend.deadletters.actions import add_dead_letter

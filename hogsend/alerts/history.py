@@ -14,7 +14,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.alerts.measures import window
+from hogsend.alerts.measures import TELL, window
 from hogsend.alerts.notice import Change
 from hogsend.alerts.rule_types import of_type
 from hogsend.engine.outbox import enqueue_job
@@ -25,7 +25,6 @@ from hogsend.storage.metadata import new_id
 from hogsend.tables.alerts import alert_deliveries, alert_rules, alerts
 from hogsend.tables.realtime import ActivityKind
 
-TELL = "alerts.tell"
 MOST_ATTEMPTS = 36
 """With the pauses between jobs' attempts they span four and a half hours."""
 

@@ -22,6 +22,8 @@ from hogsend.tables.deadletters import dead_letters
 from hogsend.tables.decisions import decisions
 from hogsend.tables.emails import UNDER_WAY, email_sends
 
+TELL = "alerts.tell"
+"""The kind of the job that tells an alert."""
 EVERY = timedelta(minutes=1)
 """Real time between two evaluations."""
 RATES_OVER = timedelta(days=30)
@@ -107,8 +109,9 @@ async def failures(conn: AsyncConnection, runtime: Runtime) -> int:
 
 
 async def letters(conn: AsyncConnection, runtime: Runtime) -> int:
-    """How many dead letters were added in the last hour."""
-    return await _count_since(conn, dead_letters.c.created_at, window(runtime, COUNTS_OVER))
+    """How many dead letters were added in the last hour, those of alerts left out: an alert must not bring the next."""
+    of_alerts = func.coalesce(dead_letters.c.payload["job"].as_string(), "") == TELL
+    return await _count_since(conn, dead_letters.c.created_at, window(runtime, COUNTS_OVER), ~of_alerts)
 
 
 async def findings(conn: AsyncConnection, runtime: Runtime) -> int:

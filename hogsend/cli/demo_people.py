@@ -22,7 +22,7 @@ _RULES = "/v1/admin/alerts/rules"
 _RULE: dict[str, Any] = {
     "name": "Too many bounces",
     "type": "bounce_rate_exceeded",
-    "threshold": 0.02,
+    "threshold": 0.01,
     "channel": "email",
     "channelConfig": {"to": "ops@example.com"},
 }

@@ -177,14 +177,15 @@ async def test_a_channel_that_stays_down_is_a_dead_letter_and_can_be_retried(
     assert letter.error == "DeliveryFailed: The receiver answered 500"
     answer = (await client.get("/v1/admin/alerts/history")).json()["alerts"]
     assert [alert["delivered"] for alert in answer] == [False]
+    await minutes(runtime, clock, 3)
+    assert await history(runtime) == [(1, "cleared")], "the dead letter of an alert fires no other"
     receiver.outage = None
     asked = {"query": RETRY, "variables": {"id": str(letter.id)}}
     assert (await client.post("/graphql", json=asked)).json()["data"]["deadLetterRetry"]["userErrors"] == []
     await work(runtime)
-    assert await deliveries(runtime) == [("fired", "delivered")]
-    assert [
-        alert["delivered"] for alert in (await client.get("/v1/admin/alerts/history")).json()["alerts"]
-    ] == [True]
+    assert await deliveries(runtime) == [("fired", "delivered"), ("resolved", "delivered")]
+    answer = (await client.get("/v1/admin/alerts/history")).json()["alerts"]
+    assert [alert["delivered"] for alert in answer] == [True]
 
 
 @pytest.mark.parametrize(
