@@ -80,13 +80,10 @@ async def update_rule(runtime: Runtime, rule_id: UUID, changes: Mapping[str, Any
 
 async def delete_rule(runtime: Runtime, rule_id: UUID) -> None:
     """Take the rule away; what it fired stays, and is resolved. Raises `NotFound`."""
-    now = runtime.clock.now()
     async with runtime.database.transaction() as conn:
         before = await _live(conn, rule_id)
         await resolve(conn, runtime, before, "rule_deleted")
-        await conn.execute(
-            update(alert_rules).where(_rules.id == rule_id).values(deleted_at=now, updated_at=now)
-        )
+        await _set(conn, runtime, rule_id, deleted_at=runtime.clock.now())
         await audit(conn, resource_id=rule_id, before=audit_view(before))
 
 

@@ -98,7 +98,7 @@ class AlertRule(
         "Instant of real time until which its notifications are held back; it may be past."
     )
     signing_secret: str = attribute(
-        "Secret that its webhooks are signed with, but for all that matters: only the last characters are told."
+        "Secret that its webhooks are signed with, masked: only the last characters are told."
     )
 
     uuid = bare_uuid()
