@@ -20,7 +20,7 @@ from hogsend.engine.jobs import RunAgain
 from hogsend.runtime import Runtime
 from hogsend.tables.alerts import alert_deliveries, alert_rules, alerts
 
-IN_ORDER = timedelta(seconds=10)
+IN_ORDER = timedelta(minutes=1)
 """Real time after which a resolution looks again whether its firing has been told."""
 
 _deliveries, _alerts, _rules = alert_deliveries.c, alerts.c, alert_rules.c
@@ -67,6 +67,7 @@ async def tell_job(runtime: Runtime, payload: Mapping[str, Any]) -> None:
     except DeliveryFailed as error:
         await _note(runtime, delivery, error.receipt, error.reason)
         raise
+    runtime.fault_point("after_alert_told")
     await _note(runtime, delivery, receipt, None)
 
 

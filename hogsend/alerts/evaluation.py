@@ -149,3 +149,4 @@ async def _act(
     elif verdict is Verdict.RESOLVE:
         await resolve(conn, runtime, rule, "cleared", value)
         log.info("alert_resolved", rule_id=str(rule["id"]), type=rule["type"])
+    runtime.fault_point("before_alert_commit")

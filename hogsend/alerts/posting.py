@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
@@ -13,6 +14,7 @@ from hogsend.alerts import ssrf
 
 TIMEOUT = httpx.Timeout(10.0, connect=5.0)
 LONGEST_SECONDS = 20.0
+BODY_SECONDS = 2.0
 FIRST_BYTES = 500
 
 
@@ -80,12 +82,17 @@ async def _answer(target: ssrf.Target, body: bytes, headers: Mapping[str, str]) 
 
 
 async def _beginning(response: httpx.Response) -> str:
-    """The first bytes as they came, whatever their encoding says: nothing is unpacked."""
+    """The first bytes as they came, whatever their encoding says: nothing is unpacked.
+
+    The status is the answer: a body that is slow, or breaks off, does not undo it.
+    """
     taken = b""
-    async for chunk in response.aiter_raw(FIRST_BYTES):
-        taken += chunk
-        if len(taken) >= FIRST_BYTES:
-            break
+    with suppress(TimeoutError, httpx.HTTPError):
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in response.aiter_raw():
+                taken += chunk
+                if len(taken) >= FIRST_BYTES:
+                    break
     # Postgres keeps no NUL in a text.
     return taken[:FIRST_BYTES].decode("utf-8", "replace").replace("\x00", "\N{REPLACEMENT CHARACTER}")
 

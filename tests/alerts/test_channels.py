@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Sequence
 from ipaddress import ip_address
@@ -12,7 +13,7 @@ import pytest
 
 from hogsend.alerts.channels import tell
 from hogsend.alerts.notice import Notice
-from hogsend.alerts.posting import DeliveryFailed
+from hogsend.alerts.posting import DeliveryFailed, Receipt
 from hogsend.alerts.rule_types import RULE_TYPES, AlertRuleType
 from hogsend.alerts.ssrf import IPAddress
 from hogsend.clock import ManualClock
@@ -157,3 +158,20 @@ async def test_what_went_wrong_is_said_without_the_url(
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
         with pytest.raises(DeliveryFailed, match="request failed: ConnectError"):
             await tell(runtime, "webhook", {"url": url}, notice(clock))
+
+
+async def test_a_body_that_never_ends_does_not_undo_the_status(
+    runtime: Runtime, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hogsend.alerts.posting.BODY_SECONDS", 0.2)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\ntaken")
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        receipt = await tell(runtime, "webhook", {"url": url}, notice(clock))
+    assert receipt == Receipt(200, "taken")

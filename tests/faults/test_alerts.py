@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -34,7 +34,7 @@ from tests.alerts.evaluating import (
     work,
 )
 from tests.conftest import ADMIN_KEY
-from tests.driving import rows
+from tests.driving import Crashed, crash_once_at, rows
 from tests.serving.socket import Socket, open_socket
 from tests.standins.http import Answer, Reset
 from tests.standins.receiver import ReceiverStandIn
@@ -154,6 +154,39 @@ async def test_the_channel_is_down_for_an_hour(
     assert fired.attempts == len(firing)
     [alert] = await rows(runtime, "SELECT delivered, error FROM alerts")
     assert (alert.delivered, alert.error) == (True, None)
+
+
+async def test_an_answer_that_is_lost_is_told_again_under_the_same_id(
+    runtime: Runtime, clock: ManualClock, receiver: ReceiverStandIn
+) -> None:
+    await a_rule(runtime, receiver.url)
+    await trouble(runtime)
+    receiver.faults.append(Reset(accepted=True))
+    await minutes(runtime, clock)
+    for _ in range(2):
+        await work(runtime)
+        clock.advance(MINUTE)
+    assert len(receiver.bodies) == 2
+    assert len({request.headers["webhook-id"] for request in receiver.requests}) == 1
+    assert receiver.bodies[0] == receiver.bodies[1]
+    assert await deliveries(runtime) == [("fired", "delivered")]
+
+
+@pytest.mark.parametrize(("point", "told"), [("before_alert_commit", 1), ("after_alert_told", 2)])
+async def test_a_worker_that_dies_on_the_way_fires_and_tells_in_the_end(
+    runtime: Runtime, clock: ManualClock, receiver: ReceiverStandIn, point: str, told: int
+) -> None:
+    await a_rule(runtime, receiver.url)
+    await trouble(runtime)
+    crash_once_at(runtime, point)
+    for _ in range(8):
+        with suppress(Crashed):
+            await minutes(runtime, clock)
+            await work(runtime)
+    assert (await history(runtime), await log_of(runtime)) == ([(1, "firing")], ["fired"])
+    assert await deliveries(runtime) == [("fired", "delivered")]
+    assert len(receiver.bodies) == told
+    assert len({request.headers["webhook-id"] for request in receiver.requests}) == 1
 
 
 RETRY = "mutation ($id: ID!) { deadLetterRetry(input: { id: $id }) { userErrors { message } } }"
