@@ -106,7 +106,7 @@ def _create_deliveries() -> None:
             ["alert_id"], ["alerts.id"], name=op.f("fk_alert_deliveries_alert_id"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_alert_deliveries")),
-        sa.UniqueConstraint("alert_id", "change", name=op.f("uq_alert_deliveries_alert_id")),
+        sa.UniqueConstraint("alert_id", "change", name=op.f("uq_alert_deliveries_alert_id_change")),
         comment="One for each firing and each resolution that is told",
     )
     op.create_index(
@@ -139,7 +139,7 @@ def _create_findings() -> None:
             name=op.f("ck_invariant_findings_kind"),
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_invariant_findings")),
-        sa.UniqueConstraint("kind", "subject", name=op.f("uq_invariant_findings_kind")),
+        sa.UniqueConstraint("kind", "subject", name=op.f("uq_invariant_findings_kind_subject")),
     )
     op.create_index(
         "ix_invariant_findings_found",
