@@ -11,6 +11,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 
+def instant_text(value: datetime) -> str:
+    """`2026-01-15T10:30:00.000Z`: UTC, milliseconds."""
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
+
+
 class Clock(Protocol):
     """Both instants are aware and in UTC."""
 

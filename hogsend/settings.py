@@ -120,6 +120,13 @@ class Settings(BaseSettings):
         alias="HOGSEND_ALLOW_HTTP_TARGETS",
         description="Alerts may be posted by plain http too: for development",
     )
+    alert_minimum_sends: int = Field(
+        20,
+        alias="HOGSEND_ALERT_MINIMUM_SENDS",
+        ge=1,
+        le=1_000_000,
+        description="Of fewer emails an alert rule makes no rate",
+    )
 
     # What runs the journeys.
     journeys: Annotated[list[str], NoDecode] = Field(["worker.journeys"], alias="HOGSEND_JOURNEYS")

@@ -10,6 +10,10 @@ from uuid import UUID
 from sqlalchemy import RowMapping
 
 from hogsend.access.audit import note_interrupted
+from hogsend.alerts.deliveries import give_up_telling, tell_job
+from hogsend.alerts.evaluation import evaluate_rules
+from hogsend.alerts.invariants import SETTLED_AFTER, check_invariants
+from hogsend.alerts.measures import EVERY, TELL
 from hogsend.analytics.captures import capture_waiting, captures_wait
 from hogsend.contacts.imports import IMPORT, give_up, run_import
 from hogsend.deadletters.actions import add_dead_letter
@@ -32,6 +36,7 @@ from hogsend.tables.journeys import journey_states
 HANDLERS: Mapping[str, Handler] = {
     DELIVER: deliver_job,
     IMPORT: run_import,
+    TELL: tell_job,
 }
 
 # Every table whose rows a process holds for a while.
@@ -69,6 +74,8 @@ SCHEDULE: tuple[Cron, ...] = (
     Cron("sweep-sends", timedelta(minutes=1), sweep_sends),
     Cron("settle-stragglers", timedelta(minutes=1), match_stragglers),
     Cron("captures", timedelta(seconds=1), capture_waiting, captures_wait, timedelta(seconds=15)),
+    Cron("alerts", EVERY, evaluate_rules),
+    Cron("invariants", SETTLED_AFTER, check_invariants),
     Cron("partitions", timedelta(hours=1), make_partitions),
     Cron("retention", timedelta(hours=1), forget_old),
     Cron("interrupted-mutations", timedelta(hours=1), note_interrupted),
@@ -88,6 +95,8 @@ async def bury_job(runtime: Runtime, job: RowMapping, error: str) -> None:
         else (DeadLetterSource.WEBHOOK, str(job["id"]))
     )
     async with runtime.database.transaction() as conn:
+        if job["kind"] == TELL:
+            await give_up_telling(conn, UUID(payload["delivery_id"]))
         await add_dead_letter(
             conn,
             runtime.clock,

@@ -33,7 +33,13 @@ from sqlalchemy.sql.dml import Delete
 from hogsend.engine.old_partitions import drop_old_partitions
 from hogsend.runtime import Runtime
 from hogsend.tables.access import api_keys, audit_intents, audit_logs, idempotency_keys
-from hogsend.tables.alerts import alert_rules, alerts
+from hogsend.tables.alerts import (
+    alert_deliveries,
+    alert_rules,
+    alerts,
+    invariant_findings,
+    invariant_progress,
+)
 from hogsend.tables.consent import consent_key, consent_ledger
 from hogsend.tables.contacts import (
     contact_aliases,
@@ -178,7 +184,10 @@ POLICIES: Sequence[Policy] = (
     ),
     With(import_batches, import_jobs),
     With(import_errors, import_jobs),
-    Aged(alerts, alerts.c.triggered_at, "retention_alerts"),
+    Aged(alerts, alerts.c.triggered_at, "retention_alerts", alerts.c.resolved_at.is_not(None)),
+    With(alert_deliveries, alerts),
+    Aged(invariant_findings, invariant_findings.c.found_at, "retention_alerts"),
+    Forever(invariant_progress, "one row: how far the books were checked"),
     Aged(
         dead_letters,
         dead_letters.c.created_at,

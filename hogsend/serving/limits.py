@@ -43,7 +43,7 @@ from graphql.validation import (
 )
 
 from hogsend.access.rate_limits import Rate
-from hogsend.graphql.scalars import instant_text
+from hogsend.clock import instant_text
 
 MAX_DEPTH = 12
 MAX_ALIASES = 30

@@ -84,6 +84,8 @@ async def test_all_crons_are_scheduled_on_both_engines(
     assert by_hatchet.keys() | beside == wanted
     assert not by_hatchet.keys() & beside
     assert by_hatchet["redrive"] == ["*/1 * * * *"]
+    assert by_hatchet["alerts"] == ["*/1 * * * *"]
+    assert by_hatchet["invariants"] == ["*/10 * * * *"]
     assert by_hatchet["retention"] == ["0 */1 * * *"]
     assert embedded_worker(runtime)._schedule == SCHEDULE
     runtime.engine = EmbeddedEngine(runtime)

@@ -129,7 +129,16 @@ DOCUMENTS: dict[str, tuple[str, int]] = {
     "decisions": ("query ($n: Int) { decisions(first: $n) { totalCount nodes { " + DECISION + " } } }", 6),
 }
 # Measured by the tests of the features that they belong to.
-ELSEWHERE = {"importJob", "apiKeys", "auditLog", "metrics", "alertRules", "alerts", "deadLetters"}
+ELSEWHERE = {
+    "importJob",
+    "apiKeys",
+    "auditLog",
+    "metrics",
+    "alertRules",
+    "alerts",
+    "invariantFindings",
+    "deadLetters",
+}
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from hogsend.access.audit import Action, Resource
 from hogsend.access.caller import Scope
-from hogsend.graphql.scalars import instant_text
+from hogsend.clock import instant_text
 from hogsend.rest.models import Body, Instant
 from hogsend.rest.params import FROM, PAGE, TO, Choice, Flag, Param, Text
 from hogsend.rest.shapes import Node, listing

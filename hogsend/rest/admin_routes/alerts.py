@@ -19,7 +19,7 @@ fragment AlertRule on AlertRule {
 """
 ALERT = """
 fragment Alert on Alert {
-  id: uuid ruleId: ruleUuid ruleName type currentValue threshold channel delivered triggeredAt
+  id: uuid ruleId: ruleUuid ruleName type currentValue: value threshold channel delivered triggeredAt: firedAt
 }
 """
 ERRORS = "userErrors { field message code }"
@@ -30,7 +30,7 @@ else:
     RuleType = Literal[RULE_WORDS]
 Channel = Literal["slack", "webhook", "email"]
 _CONFIG = "slack: `{webhookUrl, channel?}`; webhook: `{url}`; email: `{to}`"
-_THRESHOLD = "Where it fires: a rate from 0 to 1, or a number of failures"
+_THRESHOLD = "Where it fires: a rate from 0 to 1, a number, or seconds or hours, by its type"
 
 _rule = lowered("type", "channel")
 

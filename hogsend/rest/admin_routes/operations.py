@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from hogsend.graphql.scalars import instant_text
+from hogsend.clock import instant_text
 from hogsend.operations.enroll import MAX_BATCH
 from hogsend.rest.models import Body, Instant, Properties
 from hogsend.rest.shapes import word

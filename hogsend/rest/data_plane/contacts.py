@@ -8,12 +8,12 @@ from typing import Any
 from pydantic import Field
 from starlette.requests import Request
 
+from hogsend.clock import instant_text
 from hogsend.contacts.actions import delete_contact
 from hogsend.contacts.identity_keys import Contact, Keys
 from hogsend.contacts.lookup import find_by
 from hogsend.contacts.resolve import resolve
 from hogsend.errors import InvalidInput, NotFound
-from hogsend.graphql.scalars import instant_text
 from hogsend.rest.body import json_object
 from hogsend.rest.components import ID, YES, array_of, object_of, reference
 from hogsend.rest.data_plane.route import PERSON, DataRoute

@@ -11,7 +11,7 @@ from hogsend.addresses import BadAddress, checked_mailbox
 from hogsend.clock import ManualClock
 from hogsend.emails.providers import Message, ProviderRefused
 from hogsend.emails.providers.resend import ResendProvider
-from hogsend.emails.providers.smtp import Server, SmtpProvider
+from hogsend.emails.providers.smtp import SmtpProvider
 from hogsend.settings import SettingsError, load_settings
 from tests.standins import resend as resend_standin
 from tests.standins.resend import ResendStandIn
@@ -37,7 +37,7 @@ async def mail_server() -> AsyncIterator[SmtpStandIn]:
 @pytest.fixture
 def smtp(mail_server: SmtpStandIn) -> SmtpProvider:
     url = f"smtp://127.0.0.1:{mail_server.port}"
-    return SmtpProvider(Server.from_url(url), message_domain="example.com")
+    return SmtpProvider(SmtpServer.from_url(url), message_domain="example.com")
 
 
 async def test_smtp_speaks_ascii_in_the_envelope_and_in_the_headers(
