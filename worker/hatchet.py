@@ -24,7 +24,7 @@ from hogsend.engine.loops import Loop, forever, keep_time, listen, publish
 from hogsend.engine.port import EngineDown
 from hogsend.engine.publisher import Publisher, retry_now
 from hogsend.execution.due_runs import note_engine_run
-from hogsend.execution.external_engine import hand_over, run_slice
+from hogsend.execution.external_engine import hand_over, note_driver, run_slice
 from hogsend.operations.deploy_check import warn_of_breaking
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings, SettingsError
@@ -58,7 +58,7 @@ async def run_one_job(runtime: Runtime, job_id: UUID) -> None:
     await run_job(runtime, WORK, job_id, runtime.owner)
 
 
-CALLS = Calls(slice=slice_for_hatchet, job=run_one_job, crons=SCHEDULE)
+CALLS = Calls(slice=slice_for_hatchet, driver_came=note_driver, job=run_one_job, crons=SCHEDULE)
 BESIDE = tuple(cron for cron in SCHEDULE if cron_expression(cron.every) is None)
 """The crons that Hatchet cannot time: below a minute, mostly."""
 
