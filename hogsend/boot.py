@@ -24,6 +24,7 @@ from hogsend.runtime import Runtime
 from hogsend.settings import Settings
 from hogsend.storage.anchor import anchored_clock
 from hogsend.storage.database import Database
+from hogsend.storage.statement_spans import watch_statements
 
 log = structlog.get_logger(__name__)
 
@@ -77,6 +78,8 @@ async def open_runtime(
         retry=Retry(NoBackoff(), 0),
         health_check_interval=15,
     )
+    for engine in database.engines:
+        watch_statements(engine.sync_engine)
     the_clock = clock or await anchored_clock(database, settings.speed)
     the_provider = provider or make_provider(settings, database, the_clock)
     runtime = Runtime(
@@ -90,12 +93,26 @@ async def open_runtime(
     )
     try:
         runtime.engine = _make_engine(runtime)
-        yield runtime
+        async with _traced(settings, application):
+            yield runtime
     finally:
         await runtime.close_parts()
         await the_provider.close()
         await redis.aclose()
         await database.close()
+
+
+@asynccontextmanager
+async def _traced(settings: Settings, service: str) -> AsyncIterator[None]:
+    """OpenTelemetry's SDK is heavy: only who keeps traces imports it."""
+    endpoint = settings.traces_endpoint
+    if endpoint is None:
+        yield
+        return
+    from hogsend.telemetry.otel import exported
+
+    async with exported(endpoint, service):
+        yield
 
 
 def _make_engine(runtime: Runtime) -> Engine:

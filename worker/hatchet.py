@@ -25,6 +25,7 @@ from hogsend.engine.port import EngineDown
 from hogsend.engine.publisher import Publisher, retry_now
 from hogsend.execution.due_runs import note_engine_run
 from hogsend.execution.external_engine import hand_over, note_driver, run_slice
+from hogsend.monitoring.probes import monitored
 from hogsend.operations.deploy_check import warn_of_breaking
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings, SettingsError
@@ -125,7 +126,11 @@ class HatchetWorker:
 
     async def _lifespan(self) -> AsyncGenerator[Runtime, None]:
         self._loop = asyncio.get_running_loop()
-        async with open_runtime(self._settings, application="hogsend-worker") as runtime:
+        port = self._settings.worker_metrics_port
+        async with (
+            open_runtime(self._settings, application="hogsend-worker") as runtime,
+            monitored(runtime, port, "HOGSEND_WORKER_METRICS_PORT"),
+        ):
             assert isinstance(runtime.engine, HatchetEngine)
             beside: list[asyncio.Task[Any]] = [
                 asyncio.create_task(forever(name, loop))

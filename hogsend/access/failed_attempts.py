@@ -8,6 +8,7 @@ from hogsend.access.client_address import network_of
 from hogsend.access.errors import RateLimited
 from hogsend.access.rate_limits import WINDOW, LocalWindows
 from hogsend.runtime import Runtime
+from hogsend.telemetry.counters import RATE_LIMITED
 
 
 class FailedAttempts:
@@ -27,6 +28,7 @@ class FailedAttempts:
         now = self._runtime.clock.wall().timestamp()
         used, oldest = self._windows.look(network_of(address), now)
         if used >= limit:
+            RATE_LIMITED.labels("authentication").inc()
             raise RateLimited(limit, max(1, math.ceil(oldest + WINDOW - now)))
 
     def note(self, address: str | None) -> None:

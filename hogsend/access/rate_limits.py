@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from hogsend.access.caller import Caller
 from hogsend.access.errors import RateLimited
 from hogsend.runtime import Runtime
+from hogsend.telemetry.counters import RATE_LIMITED
 
 log = structlog.get_logger(__name__)
 
@@ -87,6 +88,7 @@ class RateLimiter:
         shared = await self._count_shared(key, now, limit)
         allowed, used, oldest = shared or local
         if not allowed:
+            RATE_LIMITED.labels(plane.value).inc()
             raise RateLimited(limit, max(1, math.ceil(oldest + WINDOW - now.timestamp())))
         return Rate(limit, max(0, limit - used), datetime.fromtimestamp(oldest + WINDOW, UTC))
 

@@ -16,6 +16,7 @@ from hogsend.realtime import activity
 from hogsend.storage.metadata import new_id
 from hogsend.tables.decisions import decisions
 from hogsend.tables.realtime import ActivityKind
+from hogsend.telemetry.counters import DECISIONS, count_when_committed
 
 _APPEND = insert(decisions)
 
@@ -73,6 +74,8 @@ async def record_decisions(conn: AsyncConnection, at: datetime, verdicts: Sequen
     await conn.execute(_APPEND, [_row(row_id, at, verdict) for row_id, verdict in named])
     lines = [line for row_id, verdict in named for line in _lines(row_id, at, verdict)]
     await activity.record_all(conn, lines)
+    for verdict in verdicts:
+        count_when_committed(conn, DECISIONS.labels(verdict.kind.value, verdict.reason.value))
     return [row_id for row_id, _ in named]
 
 

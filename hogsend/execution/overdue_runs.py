@@ -75,7 +75,7 @@ async def redrive_overdue(runtime: Runtime) -> int:
     return called
 
 
-def _oldest(which: ColumnElement[bool]) -> Select[Any]:
+def _oldest(which: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
     return select(*_COLUMNS).where(which).order_by(_states.wake_at).limit(BATCH)
 
 
@@ -88,7 +88,8 @@ async def _orphans(conn: AsyncConnection, runtime: Runtime) -> Sequence[RowMappi
     dead = [o for o in owners.scalars().all() if o != runtime.owner and await is_gone(conn, o)]
     if not dead:
         return []
-    return (await conn.execute(_oldest(and_(late, _states.driver_owner.in_(dead))))).mappings().all()
+    orphans = await conn.execute(_oldest(and_(late, _states.driver_owner.in_(dead))))
+    return orphans.mappings().all()
 
 
 async def wake_released(runtime: Runtime, run_ids: Sequence[UUID]) -> None:
