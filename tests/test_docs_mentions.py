@@ -49,6 +49,7 @@ ELSEWHERE = {
     "cProfile",
     "datetime",
     "extensions",
+    "http",
     "info",
     "properties",
     "strawberry",

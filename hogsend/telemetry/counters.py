@@ -5,8 +5,11 @@ Labels hold words of ours alone: no path, name or id that a caller can choose ma
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+# Each counter would have a second series that says when it began.
+disable_created_metrics()
 
 OTHER = "other"
 """Stands for whatever is not known: a path without a route, a document that nobody vouched for."""
