@@ -49,7 +49,6 @@ ELSEWHERE = {
     "cProfile",
     "datetime",
     "extensions",
-    "http",
     "info",
     "properties",
     "strawberry",

@@ -9,7 +9,7 @@ from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 # Each counter would have a second series that says when it began.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 OTHER = "other"
 """Stands for whatever is not known: a path without a route, a document that nobody vouched for."""
