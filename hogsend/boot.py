@@ -78,8 +78,6 @@ async def open_runtime(
         retry=Retry(NoBackoff(), 0),
         health_check_interval=15,
     )
-    for engine in database.engines:
-        watch_statements(engine.sync_engine)
     the_clock = clock or await anchored_clock(database, settings.speed)
     the_provider = provider or make_provider(settings, database, the_clock)
     runtime = Runtime(
@@ -93,7 +91,7 @@ async def open_runtime(
     )
     try:
         runtime.engine = _make_engine(runtime)
-        async with _traced(settings, application):
+        async with _traced(runtime, application):
             yield runtime
     finally:
         await runtime.close_parts()
@@ -103,14 +101,16 @@ async def open_runtime(
 
 
 @asynccontextmanager
-async def _traced(settings: Settings, service: str) -> AsyncIterator[None]:
+async def _traced(runtime: Runtime, service: str) -> AsyncIterator[None]:
     """OpenTelemetry's SDK is heavy: only who keeps traces imports it."""
-    endpoint = settings.traces_endpoint
+    endpoint = runtime.settings.traces_endpoint
     if endpoint is None:
         yield
         return
     from hogsend.telemetry.otel import exported
 
+    for engine in runtime.database.engines:
+        watch_statements(engine.sync_engine)
     async with exported(endpoint, service):
         yield
 

@@ -16,7 +16,7 @@ from hogsend.engine.outbox import JOB, RUN_CANCEL, RUN_START, RUN_WAKE
 from hogsend.engine.port import Engine, EngineDown
 from hogsend.runtime import Runtime
 from hogsend.tables.engine import PUBLISHED_AT_ONCE, outbox
-from hogsend.telemetry.counters import OUTBOX
+from hogsend.telemetry.counters import OTHER, OUTBOX
 
 LONGEST_PAUSE = timedelta(minutes=5)
 
@@ -108,7 +108,7 @@ class Publisher:
         except Exception as error:
             delay = backoff(row["attempts"] + 1, longest=LONGEST_PAUSE)
             known = isinstance(error, EngineDown)
-            OUTBOX.labels(row["topic"], "pushed_back").inc()
+            _count(row["topic"], "pushed_back")
             log.warning("outbox_row_pushed_back", topic=row["topic"], id=row["id"], exc_info=not known)
             await conn.execute(
                 update(outbox)
@@ -120,7 +120,7 @@ class Publisher:
                 )
             )
             return False
-        OUTBOX.labels(row["topic"], "delivered").inc()
+        _count(row["topic"], "delivered")
         return True
 
     async def _hand_over(self, conn: AsyncConnection, topic: str, payload: Mapping[str, Any]) -> None:
@@ -138,3 +138,7 @@ class Publisher:
                 await self._engine.enqueue(UUID(payload["job_id"]))
             case _:
                 raise ValueError(f"nobody takes the topic {topic}")
+
+
+def _count(topic: str, outcome: str) -> None:
+    OUTBOX.labels(topic if topic in ENGINE_TOPICS else OTHER, outcome).inc()

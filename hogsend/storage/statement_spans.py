@@ -28,9 +28,9 @@ def watch_statements(engine: Engine) -> None:
     def begin(
         _conn: Connection, _cursor: Any, statement: str, _given: Any, context: Any, _many: bool
     ) -> None:
-        told = summary(statement)
-        attributes = {"db.system.name": "postgresql", "db.query.summary": told}
-        if context is not None:
+        if context is not None and traces.current() is not None:
+            told = summary(statement)
+            attributes = {"db.system.name": "postgresql", "db.query.summary": told}
             context.__dict__[_BEGUN] = traces.begin(told, kind="client", attributes=attributes)
 
     @event.listens_for(engine, "after_cursor_execute")
