@@ -141,10 +141,14 @@ class Settings(BaseSettings):
         None, alias="HOGSEND_METRICS_KEY", description="Opens /metrics, on the API's own port too"
     )
     otlp_endpoint: str | None = Field(
-        None, alias="OTEL_EXPORTER_OTLP_ENDPOINT", description="Base address of a collector, OTLP over HTTP"
+        None,
+        alias="OTEL_EXPORTER_OTLP_ENDPOINT",
+        repr=False,
+        description="Base address of a collector, OTLP over HTTP",
     )
-    otlp_traces_endpoint: str | None = Field(None, alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    otlp_traces_endpoint: str | None = Field(None, alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", repr=False)
     otlp_protocol: Literal["http/protobuf"] = Field("http/protobuf", alias="OTEL_EXPORTER_OTLP_PROTOCOL")
+    otel_traces_exporter: Literal["otlp", "none"] = Field("otlp", alias="OTEL_TRACES_EXPORTER")
     otel_disabled: bool = Field(False, alias="OTEL_SDK_DISABLED")
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", alias="HOGSEND_LOG_LEVEL")
@@ -256,7 +260,7 @@ class Settings(BaseSettings):
     @cached_property
     def traces_endpoint(self) -> str | None:
         """Where spans are posted to; None where no traces are kept."""
-        if self.otel_disabled:
+        if self.otel_disabled or self.otel_traces_exporter == "none":
             return None
         if self.otlp_traces_endpoint is not None:
             return self.otlp_traces_endpoint

@@ -1,9 +1,8 @@
-"""What Hatchet is given to run: limits, crons, the driver's loop, generations, the watchdog."""
+"""What Hatchet is given to run: limits, crons, the driver's loop, generations."""
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,7 +12,6 @@ import pytest
 from hatchet_sdk import Hatchet, NonDeterminismError, NonRetryableException, TaskRunError
 from hatchet_sdk.conditions import build_conditions_proto, flatten_conditions
 from hatchet_sdk.contracts.v1.workflows_pb2 import STATUS, CreateWorkflowVersionRequest
-from sqlalchemy import update
 
 from hogsend import days
 from hogsend.clock import ManualClock
@@ -21,15 +19,13 @@ from hogsend.engine.embedded import EmbeddedEngine
 from hogsend.engine.hatchet import limits, tasks
 from hogsend.engine.hatchet.client import client_config, whole_seconds
 from hogsend.engine.hatchet.tasks import DriverInput, SliceInput, SliceOutput, cron_expression, declare
-from hogsend.engine.liveness import sign_in
 from hogsend.execution.advance import advance
-from hogsend.execution.external_engine import note_driver, run_slice
-from hogsend.execution.overdue_runs import redrive_overdue, some_overdue
+from hogsend.execution.external_engine import run_slice
 from hogsend.operations.stuck_runs import resume_in
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
-from hogsend.tables.journeys import journey_states
-from tests.driving import Crashed, drive, journal, rows, send_event, statuses, watching
+from tests.driving import Crashed, journal, rows, send_event, statuses, watching
+from tests.engine.one_run import enrolled, generation, starts
 from worker.hatchet import BESIDE, CALLS, slice_for_hatchet
 from worker.main import embedded_worker
 from worker.work import SCHEDULE, watchdog
@@ -216,24 +212,8 @@ async def test_a_driver_that_contradicts_its_log_is_not_tried_again(on_hatchet: 
 # What a slice does, and generations.
 
 
-async def enrolled(runtime: Runtime, event: str = "signup") -> UUID:
-    (enrollment,) = (await send_event(runtime, event)).enrollments
-    assert enrollment.state_id is not None
-    return enrollment.state_id
-
-
 def slice_of(run_id: UUID, **more: Any) -> SliceInput:
     return SliceInput(**{"run_id": run_id, "generation": 0, "number": 0, **more})
-
-
-async def generation(runtime: Runtime) -> int:
-    (state,) = await rows(runtime, "SELECT generation FROM journey_states")
-    return int(state.generation)
-
-
-async def starts(runtime: Runtime) -> list[int]:
-    query = "SELECT payload FROM outbox WHERE topic = 'run.start' ORDER BY id"
-    return [row.payload["generation"] for row in await rows(runtime, query)]
 
 
 async def test_a_slice_says_when_to_come_again(runtime: Runtime, clock: ManualClock) -> None:
@@ -341,82 +321,3 @@ async def test_a_resumed_run_gets_a_driver_of_its_own(runtime: Runtime) -> None:
     assert await starts(runtime) == [0, 1]
     assert (await run_slice(runtime, run_id, 0)).state == "superseded"
     assert (await run_slice(runtime, run_id, 1)).state == "done"
-
-
-async def test_lost_runs_are_called_again_at_growing_intervals(runtime: Runtime, clock: ManualClock) -> None:
-    await enrolled(runtime)
-    await drive(runtime)
-    clock.advance(days(1))
-    assert await redrive_overdue(runtime) == 0
-    called = []
-    for minute in range(1, 70):
-        clock.advance(timedelta(minutes=1))
-        if await redrive_overdue(runtime):
-            called.append(minute)
-    # A driver that did not come in eight minutes is replaced; the new one is called a minute later.
-    assert called == [1, 2, 4, 8, 9, 16, 17, 32, 33, 64, 65]
-    wakes = await rows(runtime, "SELECT payload FROM outbox WHERE topic = 'run.wake'")
-    assert {wake.payload["reason"] for wake in wakes} == {"overdue"}
-    assert await generation(runtime) == 4
-    assert await starts(runtime) == [0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
-    await drive(runtime)
-    assert await redrive_overdue(runtime) == 0
-
-
-async def test_the_driver_of_a_dead_worker_is_replaced_within_a_minute(
-    runtime: Runtime, clock: ManualClock
-) -> None:
-    """Hatchet takes the driver for running, so calling it is in vain; its worker's heartbeat says otherwise."""
-    run_id = await enrolled(runtime)
-    await drive(runtime)
-    await note_driver(dataclasses.replace(runtime, owner="host:1:dead"), run_id, 0)
-    clock.advance(days(1))
-    assert not await some_overdue(runtime)
-    seconds = {}
-    for second in range(1, 61):
-        clock.advance(timedelta(seconds=1))
-        if await some_overdue(runtime) and await redrive_overdue(runtime):
-            seconds[second] = await generation(runtime)
-    # Called first: it may only be evicted. Then replaced; the new driver's process is not known to be dead.
-    assert seconds == {10: 0, 25: 1, 60: 1}
-    assert await starts(runtime) == [0, 0, 1, 1]
-    (cancelled,) = await rows(runtime, "SELECT payload FROM outbox WHERE topic = 'run.cancel'")
-    assert cancelled.payload["run_id"] == str(run_id)
-
-
-async def test_the_driver_of_a_worker_that_lives_is_not_replaced_so_soon(
-    runtime: Runtime, clock: ManualClock
-) -> None:
-    run_id = await enrolled(runtime)
-    await drive(runtime)
-    async with runtime.database.engine.connect() as session:
-        await sign_in(session, "host:1:lives")
-        await note_driver(dataclasses.replace(runtime, owner="host:1:lives"), run_id, 0)
-        clock.advance(days(1) + timedelta(seconds=59))
-        assert await some_overdue(runtime)
-        assert await redrive_overdue(runtime) == 0
-        await session.run_sync(lambda conn: conn.detach())
-    # Its session ended, and its heartbeat with it.
-    assert await redrive_overdue(runtime) == 1
-
-
-async def test_a_driver_of_another_generation_is_not_noted(runtime: Runtime) -> None:
-    run_id = await enrolled(runtime)
-    await note_driver(runtime, run_id, 1)
-    assert [row.driver_owner for row in await rows(runtime, "SELECT driver_owner FROM journey_states")] == [
-        None
-    ]
-    await note_driver(runtime, run_id, 0)
-    (row,) = await rows(runtime, "SELECT driver_owner FROM journey_states")
-    assert row.driver_owner == runtime.owner
-
-
-async def test_runs_that_somebody_holds_are_left_alone(runtime: Runtime, clock: ManualClock) -> None:
-    run_id = await enrolled(runtime)
-    clock.advance(timedelta(minutes=5))
-    assert await redrive_overdue(runtime) == 1
-    async with runtime.database.transaction() as conn:
-        await conn.execute(update(journey_states).values(lease_until=clock.wall() + timedelta(minutes=9)))
-    clock.advance(timedelta(minutes=8))
-    assert await redrive_overdue(runtime) == 0
-    assert (await run_slice(runtime, run_id, 0)).wait == timedelta(minutes=1)

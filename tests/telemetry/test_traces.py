@@ -263,6 +263,7 @@ def test_what_a_statement_is_called(statement: str, told: str) -> None:
             "http://t/x",
         ),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_SDK_DISABLED": "true"}, None),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_TRACES_EXPORTER": "none"}, None),
     ],
 )
 def test_where_traces_go(
