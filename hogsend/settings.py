@@ -137,6 +137,28 @@ class Settings(BaseSettings):
         1.0, alias="HOGSEND_SPEED", gt=0, le=1_000_000, description="How fast journey time runs"
     )
 
+    # Who watches it.
+    metrics_host: str = Field("127.0.0.1", alias="HOGSEND_METRICS_HOST")
+    metrics_port: int | None = Field(
+        None, alias="HOGSEND_METRICS_PORT", ge=1, le=65535, description="Of the API's metrics and probes"
+    )
+    worker_metrics_port: int | None = Field(
+        None, alias="HOGSEND_WORKER_METRICS_PORT", ge=1, le=65535, description="Of a worker's"
+    )
+    metrics_key: SecretStr | None = Field(
+        None, alias="HOGSEND_METRICS_KEY", description="Opens /metrics, on the API's own port too"
+    )
+    otlp_endpoint: str | None = Field(
+        None,
+        alias="OTEL_EXPORTER_OTLP_ENDPOINT",
+        repr=False,
+        description="Base address of a collector, OTLP over HTTP",
+    )
+    otlp_traces_endpoint: str | None = Field(None, alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", repr=False)
+    otlp_protocol: Literal["http/protobuf"] = Field("http/protobuf", alias="OTEL_EXPORTER_OTLP_PROTOCOL")
+    otel_traces_exporter: Literal["otlp", "none"] = Field("otlp", alias="OTEL_TRACES_EXPORTER")
+    otel_disabled: bool = Field(False, alias="OTEL_SDK_DISABLED")
+
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", alias="HOGSEND_LOG_LEVEL")
     log_format: Literal["console", "json"] = Field("json", alias="HOGSEND_LOG_FORMAT")
 
@@ -180,6 +202,20 @@ class Settings(BaseSettings):
     def _redis_url(cls, value: str) -> str:
         if value.split("://", 1)[0] not in ("redis", "rediss", "unix"):
             raise ValueError("must start with redis://, rediss:// or unix://")
+        return value
+
+    @field_validator("metrics_key")
+    @classmethod
+    def _metrics_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and _length(value) < SHORTEST_ADMIN_KEY:
+            raise ValueError(f"must be at least {SHORTEST_ADMIN_KEY} random characters")
+        return value
+
+    @field_validator("otlp_endpoint", "otlp_traces_endpoint")
+    @classmethod
+    def _otlp_endpoint(cls, value: str | None) -> str | None:
+        if value is not None and value.split("://", 1)[0] not in ("http", "https"):
+            raise ValueError("must start with http:// or https://")
         return value
 
     @field_validator("allowed_hosts")
@@ -239,6 +275,15 @@ class Settings(BaseSettings):
         if self.email_provider is not None:
             return self.email_provider
         return "resend" if self.resend_api_key is not None else "inbox"
+
+    @cached_property
+    def traces_endpoint(self) -> str | None:
+        """Where spans are posted to; None where no traces are kept."""
+        if self.otel_disabled or self.otel_traces_exporter == "none":
+            return None
+        if self.otlp_traces_endpoint is not None:
+            return self.otlp_traces_endpoint
+        return f"{self.otlp_endpoint.rstrip('/')}/v1/traces" if self.otlp_endpoint is not None else None
 
     @property
     def engine(self) -> Literal["embedded", "hatchet"]:

@@ -19,6 +19,7 @@ FLOORS = (
     "clock",  # the two times
     "backoff",  # pauses between attempts
     "settings",
+    "telemetry",  # what is counted, and traces
     "logs",
     "storage",  # database, locks, collections, cursors, the embedded servers
     "tables",  # every table, one file a feature
@@ -42,6 +43,7 @@ FLOORS = (
     "analytics",  # PostHog
     "alerts",
     "health",
+    "monitoring",  # requests measured from outside, what waits, /metrics and the probes
     "graphql",  # the kit: how types, lists, links and mutations are declared
     "schema",  # what the API shows, a folder a feature
     "serving",  # documents run over HTTP, WebSocket, SSE

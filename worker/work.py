@@ -24,7 +24,7 @@ from hogsend.engine.jobs import Handler, Work
 from hogsend.engine.liveness import others_hold_leases, release_dead_leases
 from hogsend.engine.retention import forget_old
 from hogsend.events.partitions import make_partitions
-from hogsend.execution.overdue_runs import redrive_overdue, wake_released
+from hogsend.execution.overdue_runs import redrive_overdue, some_overdue, wake_released
 from hogsend.runtime import Runtime
 from hogsend.storage.anchor import note_time
 from hogsend.tables.access import audit_intents
@@ -62,15 +62,19 @@ async def somebody_may_be_dead(runtime: Runtime) -> bool:
 
 
 async def redrive(runtime: Runtime) -> None:
-    """Find runs that are due and that nobody drives. On the embedded engine the workers' own polls do."""
-    if runtime.settings.engine != "embedded":
-        await redrive_overdue(runtime)
+    """Find runs that are due and that nobody drives."""
+    await redrive_overdue(runtime)
+
+
+async def some_wait_for_a_driver(runtime: Runtime) -> bool:
+    """Whether a run that is due waits for an outside engine. On the embedded one the workers' own polls find it."""
+    return runtime.settings.engine != "embedded" and await some_overdue(runtime)
 
 
 SCHEDULE: tuple[Cron, ...] = (
     Cron(HEARTBEAT, timedelta(seconds=5), heartbeat),
     Cron("watchdog", timedelta(seconds=2), watchdog, somebody_may_be_dead),
-    Cron("redrive", timedelta(minutes=1), redrive),
+    Cron("redrive", timedelta(seconds=10), redrive, some_wait_for_a_driver),
     Cron("sweep-sends", timedelta(minutes=1), sweep_sends),
     Cron("settle-stragglers", timedelta(minutes=1), match_stragglers),
     Cron("captures", timedelta(seconds=1), capture_waiting, captures_wait, timedelta(seconds=15)),

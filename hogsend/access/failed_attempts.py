@@ -6,6 +6,7 @@ from hogsend.access.client_address import network_of
 from hogsend.access.errors import RateLimited
 from hogsend.access.rate_limits import LocalWindows, SharedWindows, seconds_left
 from hogsend.runtime import Runtime
+from hogsend.telemetry.counters import RATE_LIMITED
 
 
 class FailedAttempts:
@@ -32,6 +33,7 @@ class FailedAttempts:
             window = await self._runtime.part(SharedWindows).look(_key(address), now, limit) or window
         allowed, _, oldest = window
         if not allowed:
+            RATE_LIMITED.labels("authentication").inc()
             raise RateLimited(limit, seconds_left(oldest, now))
 
     async def note(self, address: str | None) -> None:

@@ -24,6 +24,7 @@ from hogsend.runtime import Runtime
 from hogsend.storage.metadata import new_id
 from hogsend.storage.stopping import stop
 from hogsend.tables.access import idempotency_keys
+from hogsend.telemetry.counters import DEDUPLICATED
 from hogsend.validation import check_text
 
 log = structlog.get_logger(__name__)
@@ -148,6 +149,7 @@ async def _claimed_or_known(
     claim_id = new_id()
     claim = await _claim_or_answer(runtime, operation, key, hashed, claim_id)
     if not isinstance(claim, Claim):
+        DEDUPLICATED.labels("mutation").inc()
         return claim
     runtime.fault_point("after_idempotency_claim")
     async with _held(runtime, claim):

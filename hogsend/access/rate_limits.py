@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from hogsend.access.caller import Caller
 from hogsend.access.errors import RateLimited
 from hogsend.runtime import Runtime
+from hogsend.telemetry.counters import RATE_LIMITED
 
 log = structlog.get_logger(__name__)
 
@@ -146,6 +147,7 @@ class RateLimiter:
         local = self._local.count(key, now.timestamp(), limit)
         allowed, used, oldest = await self._runtime.part(SharedWindows).count(key, now, limit) or local
         if not allowed:
+            RATE_LIMITED.labels(plane.value).inc()
             raise RateLimited(limit, seconds_left(oldest, now))
         return Rate(limit, max(0, limit - used), datetime.fromtimestamp(oldest + WINDOW, UTC))
 

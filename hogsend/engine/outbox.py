@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hogsend.clock import Clock
 from hogsend.storage.metadata import new_id
 from hogsend.tables.engine import jobs, outbox
+from hogsend.telemetry import traces
 
 RUN_START = "run.start"
 RUN_WAKE = "run.wake"
@@ -88,6 +89,7 @@ async def enqueue_job(
             max_attempts=max_attempts,
             run_at=wall + delay,
             created_at=wall,
+            trace=traces.current(),
         )
         .on_conflict_do_nothing(index_elements=["dedupe_key"])
         .returning(jobs.c.id)

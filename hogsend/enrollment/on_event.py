@@ -26,10 +26,12 @@ from hogsend.journeys.conditions.builders import Condition, evaluate, matches_pr
 from hogsend.journeys.definition import Journey
 from hogsend.runs.ending import end_runs
 from hogsend.runs.status import ENTERED
+from hogsend.runs.traced import woken_by
 from hogsend.runtime import Runtime
 from hogsend.storage.database import Record
 from hogsend.storage.metadata import new_id
 from hogsend.tables.journeys import LIVE_STATUSES, journey_states, journey_steps, journey_waits
+from hogsend.telemetry import traces
 
 if TYPE_CHECKING:
     from hogsend.events.event import Event
@@ -187,7 +189,7 @@ async def _wake(
     await conn.execute(
         update(journey_states)
         .where(_states.id.in_([run.id for run in runs]))
-        .values(wake_at=now, cursor_seq=event.seq, updated_at=now)
+        .values(wake_at=now, cursor_seq=event.seq, updated_at=now, trace=woken_by(traces.current()))
     )
     verdicts = [
         NewDecision(
@@ -313,6 +315,7 @@ def _run_row(
         "entry_key": f"{journey.id}:{contact['id']}" if journey.entry.limit == "once" else None,
         "entry_count": history.entries + 1,
         "trigger_event_id": event.id,
+        "trace": traces.current(),
         "created_at": now,
         "updated_at": now,
     }

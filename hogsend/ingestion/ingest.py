@@ -24,6 +24,7 @@ from hogsend.storage.metadata import new_id
 from hogsend.tables.contacts import contacts
 from hogsend.tables.events import event_keys, user_events
 from hogsend.tables.realtime import ActivityKind
+from hogsend.telemetry.counters import DEDUPLICATED, EVENTS, count_when_committed
 
 _APPEND = insert(user_events).returning(user_events.c.seq)
 
@@ -59,10 +60,12 @@ async def ingest_in(conn: AsyncConnection, runtime: Runtime, event: NewEvent) ->
     if event.idempotency_key is not None:
         seen = await _claim_key(conn, event, event.idempotency_key, event_id, now)
         if seen is not None:
+            count_when_committed(conn, DEDUPLICATED.labels("event"))
             return IngestResult(stored=False, event_id=seen)
     keys = Keys.checked(event.external_id, event.email, event.anonymous_id)
     contact = (await resolve(conn, runtime.clock, keys, event.contact_properties)).contact
     stored = await _store(conn, event, event_id, contact["id"], now)
+    count_when_committed(conn, EVENTS)
     runtime.fault_point("ingest_after_event")
     exits, enrollments = await react(conn, runtime, stored, contact)
     if runtime.settings.posthog_api_key is not None and event.source != "posthog":

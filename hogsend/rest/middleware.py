@@ -10,6 +10,7 @@ from uuid import uuid4
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
 
 from hogsend.graphql.errors import Code, problem
 from hogsend.rest.errors import INTERNAL, TOO_LARGE, JSONResponse, away, error_response
@@ -55,7 +56,8 @@ class RequestId:
             await send(message)
 
         try:
-            await self.app(scope, receive, with_id)
+            with bound_contextvars(request_id=request_id):
+                await self.app(scope, receive, with_id)
         except Exception as error:
             is_away = unreachable(error)
             # An outage is one fact, not a traceback for each request.

@@ -11,7 +11,6 @@ from uuid import UUID
 
 import structlog
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from prometheus_client import Counter
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import FormData
@@ -28,12 +27,10 @@ from hogsend.rest.errors import NOT_FOUND, error_response
 from hogsend.rest.visit_limit import WINDOW_SECONDS, VisitLimit
 from hogsend.runtime import Runtime
 from hogsend.tables.emails import email_links
+from hogsend.telemetry.counters import VISITS_UNCOUNTED
 
 log = structlog.get_logger(__name__)
 
-VISITS_UNCOUNTED = Counter(
-    "hogsend_visits_uncounted_total", "Opens and clicks over the limit of their address", ["type"]
-)
 PIXEL = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 LONGEST_AGENT = 512
 MOST_CATEGORIES = 100

@@ -41,6 +41,7 @@ jobs = Table(
     Column("error", Text),
     instant("created_at", nullable=False),
     instant("finished_at"),
+    Column("trace", Text, comment="W3C trace context of what queued it, where traces are kept"),
     one_of("status", ("pending", "running", "done", "dead")),
     Index("ix_jobs_leased", "lease_owner", postgresql_where=text("lease_owner IS NOT NULL")),
     Index("ix_jobs_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),

@@ -83,6 +83,14 @@ journey_states = Table(
     Column("entry_count", Integer, nullable=False, server_default=text("1")),
     uuid("trigger_event_id"),
     Column("engine_run_id", Text, comment="the engine's own id, for display and cancelling"),
+    Column(
+        "driver_owner",
+        Text,
+        comment="the process that its driver last came into, where an outside engine drives it",
+    ),
+    Column(
+        "trace", Text, comment="W3C trace contexts that the next slice goes on from, where traces are kept"
+    ),
     Column("error", Text),
     Column("ended_reason", Text),
     Column(

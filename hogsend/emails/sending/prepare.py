@@ -24,6 +24,7 @@ from hogsend.runtime import Runtime
 from hogsend.storage.database import Record
 from hogsend.storage.metadata import secret_id
 from hogsend.tables.emails import email_links, email_sends
+from hogsend.telemetry.counters import DEDUPLICATED, count_when_committed
 
 log = structlog.get_logger(__name__)
 
@@ -75,6 +76,7 @@ async def prepare(
         .returning(email_sends.c.id)
     )
     if written.scalar_one_or_none() is None:
+        count_when_committed(conn, DEDUPLICATED.labels("send"))
         return await _prepared_before(conn, request.send_key)
     if refused is None and composed.links:
         await conn.execute(

@@ -11,6 +11,7 @@ Three transactions, and the wire between the second and the third:
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Literal
@@ -32,6 +33,8 @@ from hogsend.runtime import Runtime
 from hogsend.storage.database import Record, lock_subjects
 from hogsend.tables.deadletters import DeadLetterSource
 from hogsend.tables.emails import UNDER_WAY, email_sends
+from hogsend.telemetry import traces
+from hogsend.telemetry.counters import PROVIDER_SECONDS, SENDS, count_when_committed
 
 log = structlog.get_logger(__name__)
 
@@ -164,6 +167,18 @@ async def _count_attempt(conn: AsyncConnection, runtime: Runtime, email_id: UUID
 
 async def _call_provider(runtime: Runtime, row: Record) -> tuple[SendOutcome, bool | None]:
     """The outcome, and whether the provider took the message: None where that cannot be known."""
+    provider = runtime.provider.name
+    attributes = {"hogsend.provider": provider, "hogsend.email_id": str(row["id"])}
+    with traces.span("send email", kind="client", attributes=attributes) as span:
+        began = time.perf_counter()
+        outcome, was_accepted = await _ask_provider(runtime, row)
+        answer = "unknown" if was_accepted is None else outcome.state
+        span.note({"hogsend.answer": answer, "hogsend.attempt": row["attempts"] + 1})
+    PROVIDER_SECONDS.labels(provider, answer).observe(time.perf_counter() - began)
+    return outcome, was_accepted
+
+
+async def _ask_provider(runtime: Runtime, row: Record) -> tuple[SendOutcome, bool | None]:
     email_id: UUID = row["id"]
     attempt = row["attempts"] + 1
     try:
@@ -209,6 +224,7 @@ async def _record(
     if recorded.rowcount == 0:
         log.warning("late_answer_ignored", email_id=str(email_id), state=outcome.state, error=outcome.error)
         return False
+    count_when_committed(conn, SENDS.labels(outcome.state))
     if outcome.state == "later":
         log.warning("send_retried_later", email_id=str(email_id), error=outcome.error)
         return True

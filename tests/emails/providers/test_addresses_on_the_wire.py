@@ -11,7 +11,7 @@ from hogsend.addresses import BadAddress, checked_mailbox
 from hogsend.clock import ManualClock
 from hogsend.emails.providers import Message, ProviderRefused
 from hogsend.emails.providers.resend import ResendProvider
-from hogsend.emails.providers.smtp import SmtpProvider
+from hogsend.emails.providers.smtp import SmtpProvider, SmtpServer
 from hogsend.settings import SettingsError, load_settings
 from tests.standins import resend as resend_standin
 from tests.standins.resend import ResendStandIn

@@ -59,7 +59,7 @@ async def test_workers_that_kill_themselves_at_every_edge_and_inside_it(plant: P
                 people[await plant.enroll("walk", email)] = email
             await asyncio.sleep(1)
     await plant.staffed()
-    # On a real Hatchet some drivers go down with their workers; the watchdog replaces them after eight minutes.
+    # On a real Hatchet some drivers go down with their workers; the watchdog replaces them within a minute.
     await plant.until_all(people, "status = 'completed'", within=240)
     for email in people.values():
         plant.got(email, "Welcome", "Nudge", "Bye")
