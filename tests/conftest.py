@@ -16,8 +16,10 @@ workers are told where it is, and each copies the migrated template.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -55,11 +57,21 @@ def pytest_configure() -> None:
         variable = (field.alias or name).upper()
         if variable != "HATCHET_CLIENT_TOKEN":
             os.environ.pop(variable, None)
+    # Without compiled code to read, each xdist worker rewrites every assertion, and each process that a test starts
+    # compiles the whole tree, anew.
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # gRPC's own work between fork and exec crashes the child where a stand-in for Hatchet has come and gone.
     os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
     # The default renderer draws every local variable of a traceback, which takes seconds.
     plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[structlog.processors.add_log_level, plain])
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays to the end: spare each full collection of garbage the walk through it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)
