@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from hogsend.journeys.registry import Registry
     from hogsend.runtime import Runtime
 
-pytest_plugins = ["tests.longest_first"]
+pytest_plugins = ["tests.longest_first", "tests.fixtures.warm"]
 
 ADMIN_KEY = "test-admin-key-long-enough"
 
@@ -113,8 +113,8 @@ def redis_url() -> Iterator[str]:
     valkey.stop()
 
 
-@pytest.fixture
-def settings(database_url: str, redis_url: str) -> Settings:
+@pytest.fixture(scope="session")
+def settings_of_worker(database_url: str, redis_url: str) -> Settings:
     return Settings(
         database_url=database_url,
         redis_url=redis_url,
@@ -125,6 +125,11 @@ def settings(database_url: str, redis_url: str) -> Settings:
         public_url="http://hogsend.test",
         rate_limit=100_000,
     )
+
+
+@pytest.fixture
+def settings(settings_of_worker: Settings) -> Settings:
+    return settings_of_worker.model_copy()
 
 
 @pytest.fixture

@@ -144,9 +144,16 @@ def statements(database: Database) -> Iterator[list[str]]:
     def note(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
         seen.append(statement)
 
-    engine = database.engine.sync_engine
-    event.listen(engine, "before_cursor_execute", note)
-    try:
+    with listening(database, "before_cursor_execute", note):
         yield seen
+
+
+@contextmanager
+def listening(database: Database, happening: str, listener: Callable[..., None]) -> Iterator[None]:
+    """Listen for what happens on the engine, within the block alone: the next test may get the same engine."""
+    engine = database.engine.sync_engine
+    event.listen(engine, happening, listener)
+    try:
+        yield
     finally:
-        event.remove(engine, "before_cursor_execute", note)
+        event.remove(engine, happening, listener)
