@@ -8,7 +8,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,10 @@ PATIENCE = 60.0
 """Seconds: on a loaded machine a browser takes its time. A page that is ready ends the wait at once."""
 
 
+class NotOnThePage(Exception):
+    """An expression raised, or the page that it was asked of has gone."""
+
+
 class Page:
     """One tab. `errors` is what its console says of errors: those of scripts, and of what could not be loaded."""
 
@@ -57,17 +61,21 @@ class Page:
         done = await self._do(
             "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
         )
-        assert "exceptionDetails" not in done, done["exceptionDetails"]
+        if "exceptionDetails" in done:
+            raise NotOnThePage(done["exceptionDetails"]["exception"]["description"])
         return done["result"].get("value")
 
     async def until(self, expression: str) -> None:
-        """Wait until a JavaScript expression is true."""
+        """Wait until a JavaScript expression is true; while a page comes or goes, it may also raise."""
         try:
             async with asyncio.timeout(PATIENCE):
-                while not await self.value(expression):
+                while True:
+                    with suppress(NotOnThePage):
+                        if await self.value(expression):
+                            return
                     await asyncio.sleep(0.05)
         except TimeoutError:
-            seen = await self.value("document.body && document.body.innerText")
+            seen = await self.value("document.body?.innerText")
             raise AssertionError(f"never: {expression}\n{self.errors}\n{seen}") from None
 
     async def picture(self) -> bytes:
@@ -82,7 +90,8 @@ class Page:
             while True:
                 message: dict[str, Any] = json.loads(await self._socket.recv())
                 if message.get("id") == number:
-                    assert "error" not in message, message["error"]
+                    if "error" in message:
+                        raise NotOnThePage(message["error"]["message"])
                     answer: dict[str, Any] = message["result"]
                     return answer
                 self._note(message)
