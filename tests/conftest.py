@@ -9,6 +9,8 @@
     live_server   the same application on a real port, for WebSockets and SSE: its base URL
     own_stack     a Postgres and a Valkey of the test's own, to stop and to kill
 
+Each module of `tests/fixtures/` has those of one subject, for every folder: nobody imports a fixture.
+
 One Postgres serves the whole run. The process that starts the run starts it, when it is first needed; xdist's
 workers are told where it is, and each copies the migrated template.
 """
@@ -44,7 +46,12 @@ if TYPE_CHECKING:
     from hogsend.journeys.registry import Registry
     from hogsend.runtime import Runtime
 
-pytest_plugins = ["tests.longest_first", "tests.fixtures.warm"]
+pytest_plugins = [
+    "tests.longest_first",
+    "tests.fixtures.emails",
+    "tests.fixtures.graphql",
+    "tests.fixtures.journeys",
+]
 
 ADMIN_KEY = "test-admin-key-long-enough"
 
@@ -89,6 +96,14 @@ def _run_servers(config: pytest.Config) -> RunServers:
     if _SERVERS not in config.stash:
         config.stash[_SERVERS] = RunServers()
     return config.stash[_SERVERS]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm() -> Iterator[None]:
+    from tests.warm import kept_warm
+
+    with kept_warm():
+        yield
 
 
 @pytest.fixture(scope="session")

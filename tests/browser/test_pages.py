@@ -12,7 +12,7 @@ from hogsend.emails.sending.protocol import deliver
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
 from tests.browser.devtools import CHROMIUM, Browser, Page, open_browser
-from tests.emails.conftest import MakePerson, Prepare
+from tests.fixtures.emails import MakePerson, Prepare
 
 pytestmark = [
     pytest.mark.slow,

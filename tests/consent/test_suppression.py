@@ -14,7 +14,7 @@ from hogsend.consent import suppression
 from hogsend.decisions.reasons import Reason
 from hogsend.runtime import Runtime
 from hogsend.tables.contacts import contacts
-from tests.emails.conftest import MakePerson, preferences_of, reasons_of
+from tests.fixtures.emails import MakePerson, preferences_of, reasons_of
 
 
 async def why(

@@ -25,7 +25,7 @@ from tests.driving import (
     statuses,
     watching,
 )
-from tests.faults.conftest import RunningWith
+from tests.fixtures.journeys import RunningWith
 
 
 @journey(id="under-test", trigger="signup", exit_on="unsubscribed")

@@ -30,7 +30,7 @@ from tests.driving import (
     send_event,
     statuses,
 )
-from tests.faults.conftest import RunningWith
+from tests.fixtures.journeys import RunningWith
 
 
 @journey(id="reminds-twice", trigger="signup")

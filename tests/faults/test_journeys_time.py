@@ -29,7 +29,7 @@ from tests.driving import (
     send_event,
     statuses,
 )
-from tests.faults.conftest import RunningWith
+from tests.fixtures.journeys import RunningWith
 from worker.work import SCHEDULE
 
 

@@ -19,7 +19,7 @@ from hogsend.serving.server import GraphQLServer
 from hogsend.storage.metadata import new_id
 from hogsend.tables.contacts import contacts
 from hogsend.tables.emails import email_sends
-from tests.graphql.conftest import Ask
+from tests.fixtures.graphql import Ask
 
 EMAILS = """
 query ($sort: EmailSort!, $order: SortOrder!, $first: Int, $after: String, $last: Int, $before: String, $offset: Int) {

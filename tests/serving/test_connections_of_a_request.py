@@ -13,7 +13,7 @@ from hogsend.graphql.context import CONNECTIONS_A_REQUEST
 from hogsend.runtime import Runtime
 from tests.conftest import ADMIN_KEY
 from tests.driving import listening
-from tests.graphql.conftest import Ask
+from tests.fixtures.graphql import Ask
 
 WIDE = (
     "{ " + " ".join(f"e{n}: emails(first: {n + 1}) {{ totalCount nodes {{ id }} }}" for n in range(12)) + " }"
