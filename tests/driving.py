@@ -145,9 +145,15 @@ def statements(database: Database, pool: AsyncEngine | None = None) -> Iterator[
     def note(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
         seen.append(statement)
 
-    engine = (pool or database.engine).sync_engine
-    event.listen(engine, "before_cursor_execute", note)
-    try:
+    with listening(pool or database.engine, "before_cursor_execute", note):
         yield seen
+
+
+@contextmanager
+def listening(engine: AsyncEngine, happening: str, listener: Callable[..., None]) -> Iterator[None]:
+    """Listen for what happens on the engine, within the block alone: the next test may get the same engine."""
+    event.listen(engine.sync_engine, happening, listener)
+    try:
+        yield
     finally:
-        event.remove(engine, "before_cursor_execute", note)
+        event.remove(engine.sync_engine, happening, listener)

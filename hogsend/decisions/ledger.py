@@ -52,7 +52,7 @@ async def record_decisions(conn: AsyncConnection, at: datetime, new: Sequence[Ne
     await conn.execute(_APPEND, [_row(row_id, at, decision) for row_id, decision in named])
     lines = [line for row_id, decision in named for line in _lines(row_id, at, decision)]
     await activity.record_all(conn, lines)
-    for decision in decided:
+    for decision in new:
         count_when_committed(conn, DECISIONS.labels(decision.kind.value, decision.reason.value))
     return [row_id for row_id, _ in named]
 

@@ -15,7 +15,7 @@ from hogsend.consent.tokens import ReaderToken
 from hogsend.decisions.reasons import Reason
 from hogsend.runtime import Runtime
 from hogsend.tables.contacts import contacts
-from tests.emails.conftest import MakePerson, preferences_of, reasons_of
+from tests.fixtures.emails import MakePerson, preferences_of, reasons_of
 
 
 async def why(

@@ -229,6 +229,7 @@ async def test_hatchet_goes_down_and_comes_up(stood_in: Plant) -> None:
 # The worker ends, one way and the other. Last, because they do.
 
 
+@pytest.mark.slow
 async def test_a_worker_that_is_killed_in_the_middle_of_a_send(plant: Plant) -> None:
     ada = plant.somebody()
     await plant.settled()

@@ -42,7 +42,7 @@ from hogsend.ingestion.ingest import ingest
 from hogsend.runtime import Runtime
 from hogsend.tables.emails import email_sends
 from tests.driving import drive
-from tests.faults.conftest import RunningWith
+from tests.fixtures.journeys import RunningWith
 from worker.work import WORK
 
 ADDRESSES = ("a@example.com", "b@example.com", "c@münchen.de")

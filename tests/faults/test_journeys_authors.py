@@ -31,8 +31,8 @@ from tests.driving import (
     send_event,
     statuses,
 )
-from tests.faults.conftest import RunningWith
 from tests.faults.providers import Held
+from tests.fixtures.journeys import RunningWith
 
 
 @journey(id="reminds-twice", trigger="signup")

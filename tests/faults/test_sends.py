@@ -34,8 +34,8 @@ from tests.driving import (
     send_event,
     statuses,
 )
-from tests.faults.conftest import RunningWith
 from tests.faults.providers import Slow
+from tests.fixtures.journeys import RunningWith
 from worker.work import WORK
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from hogsend.runtime import Runtime
 from tests.driving import rows
-from tests.faults.conftest import templates_of_tests
+from tests.fixtures.journeys import templates_of_tests
 
 SEND = """mutation ($template: String!) { templateSendTest(input: {template: $template, to: " Ada@Example.com"}) {
     refusal email { status category subject refusal } userErrors { message } } }"""

@@ -8,7 +8,7 @@ from hogsend import Context, User, journey
 from hogsend.clock import ManualClock
 from hogsend.enrollment.trigger_chains import MOST_CHAINED, MOST_CHAINED_IN_ALL
 from tests.driving import drive, drive_to_end, rows, send_event
-from tests.faults.conftest import RunningWith
+from tests.fixtures.journeys import RunningWith
 
 
 @journey(id="ping", trigger="ping", entry="unlimited")

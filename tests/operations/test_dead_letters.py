@@ -28,7 +28,7 @@ from hogsend.tables.access import audit_logs
 from hogsend.tables.deadletters import dead_letters
 from hogsend.tables.engine import jobs
 from tests.driving import drive, drive_to_end, reasons, rows, send_email, send_event, statuses
-from tests.faults.conftest import RunningWith
+from tests.fixtures.journeys import RunningWith
 from tests.operations.providers import Mute
 from worker.work import WORK, bury_job
 

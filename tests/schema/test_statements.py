@@ -14,7 +14,7 @@ from hogsend.schema.root import graphql_schema
 from hogsend.storage.metadata import new_id
 from hogsend.tables.emails import suppressions
 from tests.driving import drive, send_event, statements
-from tests.graphql.conftest import Ask
+from tests.fixtures.graphql import Ask
 
 PEOPLE = 8
 _PARAMETERS = re.compile(r"\$\d+(::\w+)?(, \$\d+(::\w+)?)*")

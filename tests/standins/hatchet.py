@@ -101,7 +101,7 @@ class HatchetStandIn:
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
         future: Future[T] = asyncio.run_coroutine_threadsafe(work, self._loop)
-        return future.result(20)
+        return future.result(60)
 
     async def _later(self, work: Callable[[], T]) -> T:
         return work()

@@ -18,7 +18,7 @@ from hogsend.emails.tracking.visits import Visit
 from hogsend.runtime import Runtime
 from hogsend.tables.emails import email_sends, suppressions
 from hogsend.tables.realtime import activity
-from tests.emails.conftest import MakePerson, Prepare, facts_of, preferences_of, reasons_of, the_send
+from tests.fixtures.emails import MakePerson, Prepare, facts_of, preferences_of, reasons_of, the_send
 
 
 async def test_a_fact_leaves_its_row_its_instant_and_its_activity(

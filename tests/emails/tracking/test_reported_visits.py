@@ -16,7 +16,7 @@ from hogsend.emails.tracking.visits import MOST_VISITS, VISIT
 from hogsend.runtime import Runtime
 from hogsend.tables.emails import email_links
 from tests.driving import rows
-from tests.emails.conftest import MakePerson, Prepare, the_send
+from tests.fixtures.emails import MakePerson, Prepare, the_send
 from tests.standins.resend import webhook
 
 URL = "/v1/webhooks/email/resend"
