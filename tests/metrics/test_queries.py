@@ -16,7 +16,8 @@ from sqlalchemy import delete, insert
 from hogsend.clock import ManualClock
 from hogsend.errors import InvalidInput
 from hogsend.metrics import queries
-from hogsend.metrics.queries import Engagement, Period, Span
+from hogsend.metrics.periods import Period, Span
+from hogsend.metrics.queries import Engagement
 from hogsend.runtime import Runtime
 from hogsend.storage.metadata import new_id
 from hogsend.tables.contacts import contact_preferences, contacts

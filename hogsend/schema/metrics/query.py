@@ -14,7 +14,7 @@ from hogsend.graphql.fields import COST, described, field, query, wire_type
 from hogsend.graphql.mapping import from_object
 from hogsend.graphql.scalars import instant_text
 from hogsend.metrics import queries
-from hogsend.metrics.queries import Period, Span
+from hogsend.metrics.periods import Period, Span
 from hogsend.schema.metrics.journeys import JourneyMetrics, JourneyReachMetrics, all_journey_metrics
 from hogsend.schema.metrics.types import (
     DeliverabilityPeriod,
