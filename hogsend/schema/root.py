@@ -43,6 +43,7 @@ from hogsend.schema.journeys.run_mutations import RunMutation
 from hogsend.schema.journeys.runs import JourneyStateQuery
 from hogsend.schema.journeys.types import JourneyQuery
 from hogsend.schema.metrics.query import MetricsQuery
+from hogsend.schema.metrics.subscriptions import MetricsSubscription
 from hogsend.schema.node import NodeQuery
 from hogsend.schema.viewer import ViewerQuery
 
@@ -86,7 +87,13 @@ class Mutation(
 
 
 @wire_type("Subscriptions: follow what happens, live.")
-class Subscription(ContactSubscription, DecisionSubscription, EmailSubscription, EventSubscription):
+class Subscription(
+    ContactSubscription,
+    DecisionSubscription,
+    EmailSubscription,
+    EventSubscription,
+    MetricsSubscription,
+):
     """One mixin a feature."""
 
 

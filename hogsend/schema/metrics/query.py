@@ -12,8 +12,8 @@ from hogsend.graphql import ids
 from hogsend.graphql.context import Info
 from hogsend.graphql.fields import COST, described, field, query, wire_type
 from hogsend.graphql.mapping import from_object
-from hogsend.graphql.scalars import instant_text
 from hogsend.metrics import queries
+from hogsend.metrics.check import last_check
 from hogsend.metrics.periods import Period, Span
 from hogsend.schema.metrics.journeys import JourneyMetrics, JourneyReachMetrics, all_journey_metrics
 from hogsend.schema.metrics.types import (
@@ -21,8 +21,11 @@ from hogsend.schema.metrics.types import (
     DeliverabilityPoint,
     EventCount,
     EventGranularity,
+    MetricsCheck,
     MetricsOverview,
     TemplateMetrics,
+    event_counts,
+    templates,
 )
 
 From = Annotated[datetime | None, strawberry.argument(name="from", description="At or after this instant.")]
@@ -75,7 +78,7 @@ class Metrics:
     ) -> list[TemplateMetrics]:
         async with info.context.connection() as conn:
             found = await queries.emails(conn, Span(from_, to), untemplated=include_untemplated)
-        return [from_object(TemplateMetrics, engagement, template_key=key) for key, engagement in found]
+        return templates(found)
 
     @_aggregate(
         "Deliverability of sent emails by the period in which they were requested, oldest first; empty periods are "
@@ -107,13 +110,15 @@ class Metrics:
         from_: From = None,
         to: To = None,
     ) -> list[EventCount]:
+        period = Period(granularity.value)
         async with info.context.connection() as conn:
-            found = await queries.events(conn, Period(granularity.value), Span(from_, to))
-        return [from_object(EventCount, one, date=_date(one.start, granularity)) for one in found]
+            return event_counts(await queries.events(conn, period, Span(from_, to)), period)
 
-
-def _date(start: datetime, granularity: EventGranularity) -> str:
-    return instant_text(start) if granularity is EventGranularity.HOUR else start.date().isoformat()
+    @field("How the last check of the rollups went; null before the first.")
+    async def check(self, info: Info) -> MetricsCheck | None:
+        async with info.context.connection() as conn:
+            found = await last_check(conn)
+        return None if found is None else from_object(MetricsCheck, found)
 
 
 @strawberry.type
