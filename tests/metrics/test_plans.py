@@ -17,7 +17,7 @@ from hogsend.metrics.rollups import ROLLUPS
 from hogsend.runtime import Runtime
 
 NOW = datetime(2026, 3, 18, 9, tzinfo=UTC)
-FEW, MANY = 2_000, 60_000
+FEW, MANY = 1_000, 20_000
 WEEK = Span(NOW - timedelta(days=6), NOW - timedelta(microseconds=1))
 
 STATEMENTS: dict[str, Callable[[AsyncConnection], Awaitable[Any]]] = {
