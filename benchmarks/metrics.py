@@ -2,9 +2,9 @@
 
     python -m benchmarks.metrics [--events 10000 1000000] [--asks 50]
 
-On a Postgres of its own. For each number of events (they are added up) it asks the REST routes; the floor is the same
+On a Postgres of its own. For each number of events it asks the REST routes; the floor is the same
 statement by hand, over one connection; beside it stand the pages that the statement touches, and what counting the rows
-themselves takes. Last, what an event's INSERT takes with the triggers that count and without.
+themselves takes. Last, what changes of rows take with the triggers that count and without.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from hogsend.storage.embedded import EmbeddedStack
 from hogsend.storage.migrate import migrate
 
 KEY = "metrics"
-AT_ONCE = 500_000
+AT_ONCE = 200_000
 ROUTES = ("/metrics/events", "/metrics/overview")
 # Indexes that metrics do not use take most of the time of filling; the statements are the same without.
 SPARED = ("contact_seq", "contact_name", "contact", "name")
@@ -42,32 +42,49 @@ SCAN = {
     "/metrics/overview": "SELECT count(*) FILTER (WHERE sent_at >= now() - interval '1 day'), count(*),"
     " count(bounced_at) FROM email_sends WHERE sent_at >= now() - interval '30 days'",
 }
-EVENTS = text("""
+# Row `g` of `:rows` more, spread over 90 days, with a name by the hour: as many cells whatever the number of rows. Ids
+# in a row, as those of events are.
+_ROWS = """
+FROM generate_series(CAST(:first AS bigint), CAST(:last AS bigint)) AS g,
+     LATERAL (SELECT g * 7776000.0 / CAST(:rows AS bigint) AS seconds,
+                     lpad(to_hex(CAST(:rows AS bigint)), 12, '0') || lpad(to_hex(g), 20, '0') AS id) AS row,
+     LATERAL (SELECT CAST(:now AS timestamptz) - seconds * interval '1 s' AS at) AS time,
+     LATERAL (SELECT CAST(extract(epoch FROM at) / 3600 AS bigint) % 5 AS kind) AS hour
+"""
+EVENTS = text(f"""
     INSERT INTO user_events (id, occurred_at, name, received_at)
-    SELECT gen_random_uuid(), CAST(:now AS timestamptz) - g % 2160 * interval '1 hour', 'e' || g % 5, :now
-    FROM generate_series(CAST(:first AS bigint), CAST(:last AS bigint)) AS g
+    SELECT CAST(id AS uuid), at, 'e' || kind, at {_ROWS}
 """)
-EMAILS = text("""
+EMAILS = text(f"""
     INSERT INTO email_sends (id, send_key, template_key, from_email, to_email, subject, status, sent_at, delivered_at,
                              created_at, updated_at)
-    SELECT gen_random_uuid(), 'k' || g, 't' || g % 5, 'a@example.com', 'b@example.com', 's', 'delivered', at, at, at, at
-    FROM generate_series(CAST(:first AS bigint), CAST(:last AS bigint)) AS g,
-         LATERAL (SELECT CAST(:now AS timestamptz) - g % 2160 * interval '1 hour' AS at) AS time
+    SELECT gen_random_uuid(), gen_random_uuid(), 't' || kind, 'a@example.com', 'b@example.com', 's', 'delivered',
+           at, at, at, at {_ROWS}
 """)
-ONE = (
-    "INSERT INTO user_events (id, occurred_at, name, received_at)"
-    " VALUES (gen_random_uuid(), now(), 'one', now())"
-)
+RUN = """
+    WITH person AS (
+        INSERT INTO contacts (id, first_seen_at, last_seen_at, created_at, updated_at)
+        VALUES (gen_random_uuid(), now(), now(), now(), now()) RETURNING id
+    )
+    INSERT INTO journey_states (id, journey_id, contact_id, email, status, version, created_at, updated_at)
+    SELECT gen_random_uuid(), 'benchmark', id, 'a@example.com', 'active', 'v', now(), now() FROM person
+"""
+CHANGES = {
+    "an event's INSERT": "INSERT INTO user_events (id, occurred_at, name, received_at)"
+    " VALUES (gen_random_uuid(), now(), 'one', now())",
+    "a run's change of status": "UPDATE journey_states SET status ="
+    " CASE status WHEN 'active' THEN 'waiting' ELSE 'active' END WHERE journey_id = 'benchmark'",
+}
 
 
-async def fill(runtime: Runtime, there: int, wanted: int) -> None:
-    """Events up to `wanted`, and a tenth of it of emails, over 90 days."""
-    for statement, part in ((EVENTS, 1), (EMAILS, 10)):
-        for first in range(there // part, wanted // part, AT_ONCE):
-            last = min(first + AT_ONCE, wanted // part) - 1
+async def fill(runtime: Runtime, rows: int) -> None:
+    """So many events more, and a hundredth of it of emails."""
+    now = datetime.now(UTC)
+    for statement, wanted in ((EVENTS, rows), (EMAILS, max(rows // 100, 5_000))):
+        for first in range(0, wanted, AT_ONCE):
+            values = {"first": first, "last": min(first + AT_ONCE, wanted) - 1, "now": now, "rows": wanted}
             async with runtime.database.transaction() as conn:
-                values = {"first": first, "last": last, "now": datetime.now(UTC)}
-                await asyncio.wait_for(conn.execute(statement, values), 600)
+                await conn.execute(statement, values)
     await fold(runtime)
     async with runtime.database.each_alone() as conn:
         await conn.execute(text("VACUUM ANALYZE event_stats, sent_stats, email_stats"))
@@ -109,18 +126,27 @@ async def measure(runtime: Runtime, client: httpx.AsyncClient, route: str, asks:
     return f"{routed:.1f}", f"{floor:.1f}", str(pages), f"{scan:.1f}"
 
 
-async def counting(runtime: Runtime, asks: int) -> tuple[float, float]:
-    """Median ms of an event's INSERT in a transaction that is rolled back: with the triggers, and without."""
+async def counting(runtime: Runtime, asks: int) -> list[str]:
+    """What Postgres says that each of CHANGES takes, and the triggers that count in it; each is rolled back."""
+    told = []
     async with runtime.database.each_alone() as conn:
         raw: Any = (await conn.get_raw_connection()).driver_connection
-        took = []
-        for change in ("ENABLE", "DISABLE"):
-            transaction = raw.transaction()
-            await transaction.start()
-            await raw.execute(f"ALTER TABLE user_events {change} TRIGGER count_event_stats_insert")
-            took.append(await median_ms(lambda: raw.execute(ONE), asks * 10))
-            await transaction.rollback()
-    return took[0], took[1]
+        await raw.execute(RUN)
+        for what, change in CHANGES.items():
+            whole, counted = [], []
+            for _ in range(asks):
+                transaction = raw.transaction()
+                await transaction.start()
+                [plan] = await raw.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {change}")
+                await transaction.rollback()
+                whole.append(plan["Execution Time"])
+                counted.append(
+                    sum(one["Time"] for one in plan["Triggers"] if one["Trigger Name"].startswith("count_"))
+                )
+            told.append(
+                f"{what}: {statistics.median(whole):.3f} ms, of which {statistics.median(counted):.3f} count"
+            )
+    return told
 
 
 async def run(stack: EmbeddedStack, counts: list[int], asks: int) -> None:
@@ -147,14 +173,14 @@ async def run(stack: EmbeddedStack, counts: list[int], asks: int) -> None:
         async with client:
             for count in sorted(counts):
                 began = time.perf_counter()
-                await fill(runtime, there, count)
+                await fill(runtime, count - there)
                 console.print(f"{count:,} events are there after {time.perf_counter() - began:.0f} s")
                 there = count
                 for route in ROUTES:
                     table.add_row(f"{count:,}", route, *await measure(runtime, client, route, asks))
         console.print(table)
-        counted, bare = await counting(runtime, asks)
-        console.print(f"an event's INSERT: {counted:.3f} ms counted, {bare:.3f} ms not counted")
+        for line in await counting(runtime, asks):
+            console.print(line)
 
 
 def main() -> None:

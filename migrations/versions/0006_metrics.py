@@ -6,6 +6,7 @@ Triggers, since no path to a table goes round them: a merge, a deletion, a casca
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -18,11 +19,15 @@ depends_on = None
 
 
 class Source(NamedTuple):
-    """A table whose rows count. `counted` selects what `{rows}` count as; other updates than `when` change nothing."""
+    """A table whose rows count. `counted` selects what `{rows}` count as, by `columns`: no other changes anything."""
 
     table: str
     counted: str
-    when: str
+    columns: tuple[str, ...]
+
+    def of(self, row: str) -> str:
+        """SQL: the columns of `NEW` or `OLD`."""
+        return ", ".join(f"{row}.{column}" for column in self.columns)
 
 
 class Rollup(NamedTuple):
@@ -39,12 +44,6 @@ _LATER = "least({0}delivered_at, {0}opened_at, {0}clicked_at, {0}bounced_at, {0}
 _SENT = f"coalesce({{0}}sent_at, {_LATER})"
 _INSTANTS = ("sent_at", *(f"{name}_at" for name in _HAPPENED))
 
-
-def _changed(*columns: str) -> str:
-    listed = [", ".join(f"{row}.{column}" for column in columns) for row in ("OLD", "NEW")]
-    return f"({listed[0]}) IS DISTINCT FROM ({listed[1]})"
-
-
 ROLLUPS = (
     Rollup(
         "contact_stats",
@@ -58,13 +57,13 @@ ROLLUPS = (
                 "SELECT c.created_at AS at, 1 AS contacts, coalesce(p.unsubscribed_all, false)::int AS unsubscribed"
                 " FROM {rows} AS c LEFT JOIN contact_preferences AS p ON p.contact_id = c.id"
                 " WHERE c.deleted_at IS NULL",
-                _changed("deleted_at", "created_at"),
+                ("id", "created_at", "deleted_at"),
             ),
             Source(
                 "contact_preferences",
                 "SELECT c.created_at AS at, 0 AS contacts, p.unsubscribed_all::int AS unsubscribed"
                 " FROM {rows} AS p JOIN contacts AS c ON c.id = p.contact_id WHERE c.deleted_at IS NULL",
-                _changed("unsubscribed_all", "contact_id"),
+                ("contact_id", "unsubscribed_all"),
             ),
         ),
     ),
@@ -78,7 +77,7 @@ ROLLUPS = (
             Source(
                 "user_events",
                 "SELECT e.occurred_at AS at, e.name, 1 AS count FROM {rows} AS e",
-                _changed("occurred_at", "name"),
+                ("occurred_at", "name"),
             ),
         ),
     ),
@@ -95,7 +94,7 @@ ROLLUPS = (
                 f" ({_SENT.format('s.')} IS NOT NULL)::int AS sent, "
                 + ", ".join(f"(s.{name}_at IS NOT NULL)::int AS {name}" for name in _HAPPENED)
                 + " FROM {rows} AS s",
-                _changed("created_at", "journey_id", "template_key", *_INSTANTS),
+                ("created_at", "journey_id", "template_key", *_INSTANTS),
             ),
         ),
     ),
@@ -113,7 +112,7 @@ ROLLUPS = (
                 " FROM {rows} AS s WHERE s.sent_at IS NOT NULL UNION ALL"
                 f" SELECT {_LATER.format('s.')}, 1, (s.bounced_at IS NOT NULL)::int"
                 f" FROM {{rows}} AS s WHERE s.sent_at IS NULL AND {_LATER.format('s.')} IS NOT NULL",
-                _changed(*_INSTANTS),
+                _INSTANTS,
             ),
         ),
     ),
@@ -131,17 +130,14 @@ ROLLUPS = (
                 " CASE r.status WHEN 'completed' THEN coalesce("
                 "(extract(epoch FROM r.completed_at - r.created_at) * 1000000)::bigint, 0)"
                 " ELSE 0 END AS microseconds FROM {rows} AS r",
-                _changed("created_at", "journey_id", "status", "completed_at"),
+                ("created_at", "journey_id", "status", "completed_at"),
             ),
         ),
     ),
 )
 
 _HOUR = "date_trunc('hour', at, 'UTC')"
-_START = (
-    f"CASE grain WHEN 'hour' THEN {_HOUR} WHEN 'day' THEN date_trunc('day', at, 'UTC')"
-    " ELSE timestamptz '1970-01-01 00:00+00' END"
-)
+_STARTS = {"day": "date_trunc('day', start, 'UTC')", "all": "timestamptz '1970-01-01 00:00+00'"}
 
 
 def upgrade() -> None:
@@ -218,8 +214,9 @@ def _make_triggers(rollup: Rollup, source: Source) -> None:
             f" FROM ({source.counted.format(rows=rows)}) AS counted{more}"
         )
 
+    new, old = source.of("NEW"), source.of("OLD")
     function = f"hogsend_count_{rollup.name}_of_{source.table}"
-    updated = f"{fresh('(SELECT NEW.*)')} UNION ALL {fresh('(SELECT OLD.*)', sign='-1')}"
+    updated = f"{fresh(f'(SELECT {new})')} UNION ALL {fresh(f'(SELECT {old})', sign='-1')}"
     # What retention deletes stays counted, apart.
     moved = (
         " CROSS JOIN (VALUES (false, -1), (true, 1)) AS moved(forgotten, sign)"
@@ -247,17 +244,36 @@ END $$
         )
     op.execute(
         f"CREATE TRIGGER {name}_update AFTER UPDATE ON {source.table}"
-        f" FOR EACH ROW WHEN ({source.when}) EXECUTE FUNCTION {function}()"
+        f" FOR EACH ROW WHEN (({new}) IS DISTINCT FROM ({old})) EXECUTE FUNCTION {function}()"
     )
 
 
 def _count_what_is_there(rollup: Rollup) -> None:
-    grains = ", ".join(f"('{grain}')" for grain in rollup.grains)
-    facts = (
-        f"SELECT grain, {_START} AS start, false AS forgotten, 1 AS sign, facts.*"
-        f" FROM {rollup.name}_facts AS facts CROSS JOIN (VALUES {grains}) AS grains(grain)"
+    """A month a statement, so that none takes longer than a connection waits."""
+    named = ", ".join((*rollup.keys, *rollup.measures))
+    next_month = sa.text(
+        f"SELECT date_trunc('month', min(at), 'UTC') FROM {rollup.name}_facts WHERE at >= :since"
     )
-    op.execute(_insert(rollup, facts))
+    of_a_month = sa.text(
+        _insert(
+            rollup,
+            f"SELECT 'hour' AS grain, {_HOUR} AS start, false AS forgotten, 1 AS sign, {named}"
+            f" FROM {rollup.name}_facts"
+            " WHERE at >= :month AND at < date_trunc('month', CAST(:month AS timestamptz) + interval '32 days', 'UTC')",
+        )
+    )
+    month = datetime.min.replace(tzinfo=UTC)
+    while (month := op.get_bind().execute(next_month, {"since": month}).scalar()) is not None:
+        op.get_bind().execute(of_a_month, {"month": month})
+        month = (month + timedelta(days=32)).replace(day=1)
+    for grain in rollup.grains[1:]:
+        op.execute(
+            _insert(
+                rollup,
+                f"SELECT '{grain}' AS grain, {_STARTS[grain]} AS start, forgotten, 1 AS sign, {named}"
+                f" FROM {rollup.name} WHERE grain = 'hour'",
+            )
+        )
 
 
 def _make_checks() -> None:
