@@ -7,10 +7,10 @@ differs is wrong, whoever writes meanwhile. What retention deleted is counted ap
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime
 
 import structlog
-from sqlalchemy import func, text
+from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -26,15 +26,15 @@ WALK = 31 * DAY
 
 _c = metric_checks.c
 # What was sent has been requested before.
-_OLDEST = text(
-    "SELECT min(at) FROM ("
+_NEWEST = text(
+    "SELECT max(at) FROM ("
     + " UNION ALL ".join(
-        f"(SELECT at FROM {rollup.facts} ORDER BY at LIMIT 1) UNION ALL"
-        f" (SELECT start FROM {rollup.table.name} WHERE grain = 'hour' ORDER BY start LIMIT 1)"
+        f"(SELECT at FROM {rollup.facts} WHERE at < :before ORDER BY at DESC LIMIT 1) UNION ALL"
+        f" (SELECT start FROM {rollup.table.name} WHERE grain = 'hour' AND start < :before ORDER BY start DESC LIMIT 1)"
         for rollup in ROLLUPS
         if rollup is not SENT
     )
-    + ") AS oldest"
+    + ") AS newest"
 )
 
 
@@ -74,16 +74,16 @@ async def check_rollups(runtime: Runtime) -> None:
 
 
 async def _walk(runtime: Runtime, recent: datetime) -> Reach:
-    """The older hours whose turn it is: on from where the last check came to, from the newest when all were."""
+    """The older hours whose turn it is, on from where the last check came to; of what is empty none."""
     async with runtime.database.read() as conn:
-        came_to: datetime | None = (
-            await conn.execute(metric_checks.select().with_only_columns(_c.walked_to))
-        ).scalar()
-        oldest: datetime | None = (await conn.execute(_OLDEST)).scalar()
-    if oldest is None or oldest >= recent:
+        came_to = (await conn.execute(select(_c.walked_to))).scalar()
+        newest = None if came_to is None else (await conn.execute(_NEWEST, {"before": came_to})).scalar()
+        if newest is None or newest >= recent:
+            newest = (await conn.execute(_NEWEST, {"before": recent})).scalar()
+    if newest is None:
         return Reach(recent, recent)
-    end = came_to if came_to is not None and oldest < came_to <= recent else recent
-    return Reach(max(end - WALK, floor(oldest, HOUR)), end)
+    end = floor(newest, HOUR) + HOUR
+    return Reach(max(end, datetime.min.replace(tzinfo=UTC) + WALK) - WALK, end)
 
 
 async def _compare(runtime: Runtime, rollup: Rollup, reach: Reach) -> int:

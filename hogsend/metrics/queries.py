@@ -291,7 +291,7 @@ async def events(conn: AsyncConnection, granularity: Period, span: Span) -> list
 
 
 async def _points(conn: AsyncConnection, statement: Select[Any]) -> Sequence[RowMapping]:
-    rows = (await conn.execute(statement.limit(MOST_POINTS + 1))).mappings().all()
+    rows: Sequence[RowMapping] = (await conn.execute(statement.limit(MOST_POINTS + 1))).mappings().all()
     if len(rows) > MOST_POINTS:
         raise InvalidInput(
             "from", f"from and to span more than {MOST_POINTS} points: narrow them, or take a longer period"

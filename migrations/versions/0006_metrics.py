@@ -265,6 +265,8 @@ def _count_what_is_there(rollup: Rollup) -> None:
     month = datetime.min.replace(tzinfo=UTC)
     while (month := op.get_bind().execute(next_month, {"since": month}).scalar()) is not None:
         op.get_bind().execute(of_a_month, {"month": month})
+        if (month.year, month.month) == (9999, 12):
+            break
         month = (month + timedelta(days=32)).replace(day=1)
     for grain in rollup.grains[1:]:
         op.execute(
