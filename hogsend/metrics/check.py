@@ -22,7 +22,7 @@ from hogsend.tables.metrics import metric_checks
 log = structlog.get_logger(__name__)
 
 RECENT = 2 * DAY
-WALK = 31 * DAY
+WALK = 7 * DAY
 
 _c = metric_checks.c
 # What was sent has been requested before.
@@ -55,7 +55,7 @@ async def last_check(conn: AsyncConnection) -> Check | None:
 
 
 async def check_rollups(runtime: Runtime) -> None:
-    """A scheduled task: the last two days with what is to come, and in turn one more month of the time before."""
+    """A scheduled task: the last two days with what is to come, and in turn one more week of the time before."""
     now = runtime.clock.now()
     recent = floor(now, HOUR) - RECENT
     before = await _walk(runtime, recent)

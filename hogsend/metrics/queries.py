@@ -27,12 +27,9 @@ UNTEMPLATED = "(none)"
 
 _sends = email_sends.c
 
-# Each of the later instants proves that the provider had the message, also where its answer was lost.
-sent_when: ColumnElement[Any] = func.coalesce(
-    _sends.sent_at,
-    func.least(
-        _sends.delivered_at, _sends.opened_at, _sends.clicked_at, _sends.bounced_at, _sends.complained_at
-    ),
+# Each of these instants proves that the provider had the message, also where its answer was lost.
+_first_heard: ColumnElement[Any] = func.least(
+    _sends.delivered_at, _sends.opened_at, _sends.clicked_at, _sends.bounced_at, _sends.complained_at
 )
 
 
@@ -158,8 +155,8 @@ def _sent_within(now: datetime, days: int) -> Select[Any]:
 
 
 def sent_since(since: datetime) -> ColumnElement[bool]:
-    """The emails that were sent at `since` or later; spelled so that the index on `sent_at` serves it."""
-    return or_(_sends.sent_at >= since, and_(_sends.sent_at.is_(None), sent_when >= since))
+    """The emails that were sent at `since` or later; spelled so that the indexes of both instants serve it."""
+    return or_(_sends.sent_at >= since, and_(_sends.sent_at.is_(None), _first_heard >= since))
 
 
 async def journeys(conn: AsyncConnection, names: Mapping[str, str]) -> list[JourneyRuns]:

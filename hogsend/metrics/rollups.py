@@ -19,9 +19,9 @@ from sqlalchemy import (
     column,
     false,
     func,
+    literal_column,
     select,
     table,
-    text,
     union_all,
 )
 
@@ -91,9 +91,9 @@ class Rollup:
     def _cells(self, grain: str, reach: Reach) -> Select[Any]:
         cells = self.table.c
         listed = (cells[name] for name in (*self.keys, *self.measures))
-        return select(cells.start.label("at"), *listed).where(
-            cells.grain == text(f"'{grain}'"), *reach.holds(cells.start)
-        )
+        # Not a parameter: the index of fresh rows is found by what stands in the statement.
+        of_grain = cells.grain == literal_column(f"'{grain}'")
+        return select(cells.start.label("at"), *listed).where(of_grain, *reach.holds(cells.start))
 
     def _rows(self, reach: Reach) -> Select[Any]:
         at: Column[Any] = instant("at")

@@ -5,6 +5,7 @@ Triggers, since no path to a table goes round them: a merge, a deletion, a casca
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -140,7 +141,18 @@ _HOUR = "date_trunc('hour', at, 'UTC')"
 _STARTS = {"day": "date_trunc('day', start, 'UTC')", "all": "timestamptz '1970-01-01 00:00+00'"}
 
 
+def _need_transition_tables() -> None:
+    """Older ones refuse each insert into a hypertable that has such a trigger, not the trigger."""
+    query = "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'"
+    found = op.get_bind().execute(sa.text(query)).scalar()
+    if found is not None and tuple(int(part) for part in re.findall(r"\d+", found)[:2]) < (2, 18):
+        raise RuntimeError(
+            f"TimescaleDB {found} is too old: metrics need 2.18 or newer. Update the extension first"
+        )
+
+
 def upgrade() -> None:
+    _need_transition_tables()
     op.create_index(
         "ix_email_sends_sent_late",
         "email_sends",
@@ -262,7 +274,7 @@ def _count_what_is_there(rollup: Rollup) -> None:
             " WHERE at >= :month AND at < date_trunc('month', CAST(:month AS timestamptz) + interval '32 days', 'UTC')",
         )
     )
-    month = datetime.min.replace(tzinfo=UTC)
+    month: datetime | None = datetime.min.replace(tzinfo=UTC)
     while (month := op.get_bind().execute(next_month, {"since": month}).scalar()) is not None:
         op.get_bind().execute(of_a_month, {"month": month})
         if (month.year, month.month) == (9999, 12):

@@ -33,7 +33,7 @@ To = Annotated[datetime | None, described("At or before this instant.")]
 
 
 def _aggregate(description: str, cost: int = 50) -> Callable[[Callable[..., Any]], Any]:
-    """A list that is computed by walking over rows: it costs much, however short it is."""
+    """A list that is summed up anew, as long as there are names and periods: the caller does not bound it."""
     return lambda resolver: strawberry.field(
         resolver=resolver, description=description, metadata={COST: cost}
     )

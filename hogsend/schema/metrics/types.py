@@ -89,7 +89,7 @@ class EventCount:
 class MetricsCheck:
     at: datetime = attribute("When the last check was.")
     hours: int = attribute(
-        "Number of hours that it compared with the rows: the last two days, and in turn a month of the time before."
+        "Number of hours that it compared with the rows: the last two days, and in turn a week of the time before."
     )
     mended: int = attribute("Number of counts that it found wrong, and put right.")
     mended_ever: int = attribute("Number of counts that any check put right.")
