@@ -65,7 +65,8 @@ class Rollup:
     def add_to_cells(self) -> str:
         """SQL: the end of an INSERT that adds to the cells that are there; it takes none that is fresh."""
         sums = ", ".join(f"{one} = {self.table.name}.{one} + excluded.{one}" for one in self.measures)
-        cell = ", ".join((*OF_A_CELL, *self.keys))
+        keys = f", (ARRAY[{', '.join(self.keys)}])" if self.keys else ""
+        cell = ", ".join(OF_A_CELL) + keys
         return f"ON CONFLICT ({cell}) WHERE grain <> 'fresh' DO UPDATE SET {sums}"
 
     def within(self, reach: Reach, *, by_day: bool = True) -> FromClause:

@@ -14,7 +14,8 @@ GRAINS = ("fresh", "hour", "day", "all")
 
 def _rollup(name: str, keys: tuple[str, ...], measures: tuple[str, ...], comment: str) -> Table:
     """The table of one rollup: a cell for each grain, start and `keys`, with a sum for each of `measures`."""
-    cell = ("grain", "start", "forgotten", *keys)
+    # Nulls are equal within an array, as they are not between columns before Postgres 15.
+    cell = ("grain", "start", "forgotten", *([text(f"(ARRAY[{', '.join(keys)}])")] if keys else []))
     return Table(
         name,
         metadata,
@@ -29,7 +30,6 @@ def _rollup(name: str, keys: tuple[str, ...], measures: tuple[str, ...], comment
             *cell,
             unique=True,
             postgresql_where=text("grain <> 'fresh'"),
-            postgresql_nulls_not_distinct=True,
         ),
         Index(f"ix_{name}_fresh", "start", postgresql_where=text("grain = 'fresh'")),
         comment=comment,

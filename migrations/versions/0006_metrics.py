@@ -190,10 +190,15 @@ def _make_table(rollup: Rollup) -> None:
     op.create_index(
         f"uq_{name}_cell",
         name,
-        ["grain", "start", "forgotten", *rollup.keys],
+        # Nulls are equal within an array, as they are not between columns before Postgres 15.
+        [
+            "grain",
+            "start",
+            "forgotten",
+            *([sa.text(f"(ARRAY[{', '.join(rollup.keys)}])")] if rollup.keys else []),
+        ],
         unique=True,
         postgresql_where=sa.text("grain <> 'fresh'"),
-        postgresql_nulls_not_distinct=True,
     )
     op.create_index(f"ix_{name}_fresh", name, ["start"], postgresql_where=sa.text("grain = 'fresh'"))
     # Fresh rows come and go with each fact: without this, a big table would hold many dead ones.
