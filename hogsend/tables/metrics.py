@@ -15,7 +15,7 @@ GRAINS = ("fresh", "hour", "day", "all")
 def _rollup(name: str, keys: tuple[str, ...], measures: tuple[str, ...], comment: str) -> Table:
     """The table of one rollup: a cell for each grain, start and `keys`, with a sum for each of `measures`."""
     # Nulls are equal within an array, as they are not between columns before Postgres 15.
-    cell = ("grain", "start", "forgotten", *([text(f"(ARRAY[{', '.join(keys)}])")] if keys else []))
+    of_keys = [text(f"(ARRAY[{', '.join(keys)}])")] if keys else []
     return Table(
         name,
         metadata,
@@ -27,7 +27,10 @@ def _rollup(name: str, keys: tuple[str, ...], measures: tuple[str, ...], comment
         one_of("grain", GRAINS),
         Index(
             f"uq_{name}_cell",
-            *cell,
+            "grain",
+            "start",
+            "forgotten",
+            *of_keys,
             unique=True,
             postgresql_where=text("grain <> 'fresh'"),
         ),
