@@ -25,6 +25,8 @@ from hogsend.engine.liveness import others_hold_leases, release_dead_leases
 from hogsend.engine.retention import forget_old
 from hogsend.events.partitions import make_partitions
 from hogsend.execution.overdue_runs import redrive_overdue, some_overdue, wake_released
+from hogsend.metrics.check import check_rollups
+from hogsend.metrics.fold import any_fresh, fold
 from hogsend.runtime import Runtime
 from hogsend.storage.anchor import note_time
 from hogsend.tables.access import audit_intents
@@ -82,6 +84,8 @@ SCHEDULE: tuple[Cron, ...] = (
     Cron("invariants", SETTLED_AFTER, check_invariants),
     Cron("partitions", timedelta(hours=1), make_partitions),
     Cron("retention", timedelta(hours=1), forget_old),
+    Cron("fold-metrics", timedelta(seconds=10), fold, any_fresh, timedelta(minutes=1)),
+    Cron("check-metrics", timedelta(hours=1), check_rollups),
     Cron("interrupted-mutations", timedelta(hours=1), note_interrupted),
 )
 

@@ -70,6 +70,14 @@ from hogsend.tables.journeys import (
     journey_versions,
     journey_waits,
 )
+from hogsend.tables.metrics import (
+    contact_stats,
+    email_stats,
+    event_stats,
+    journey_stats,
+    metric_checks,
+    sent_stats,
+)
 from hogsend.tables.realtime import activity, activity_horizon
 
 log = structlog.get_logger(__name__)
@@ -148,6 +156,10 @@ _WAITING_LETTER = exists().where(
     dead_letters.c.payload["jobId"].as_string() == cast(_jobs.id, SqlText),
 )
 
+_ROLLUP = (
+    "metrics outlive what they count: a row for each hour with anything in it, whatever happened how often"
+)
+
 POLICIES: Sequence[Policy] = (
     Prefix(activity, "retention_activity"),
     Forever(activity_horizon, "one row: how far the activity log was forgotten"),
@@ -216,6 +228,12 @@ POLICIES: Sequence[Policy] = (
     Forever(api_keys, "what operators set up; the audit log names them"),
     Forever(journey_settings, "what operators set up"),
     Forever(journey_versions, "one row for each version of the code"),
+    Forever(contact_stats, _ROLLUP),
+    Forever(event_stats, _ROLLUP),
+    Forever(email_stats, _ROLLUP),
+    Forever(sent_stats, _ROLLUP),
+    Forever(journey_stats, _ROLLUP),
+    Forever(metric_checks, "one row: how the last check of the rollups went"),
     Forever(crons, "one row for each cron"),
     Forever(clock, "one row: where time is anchored"),
 )
@@ -262,6 +280,7 @@ async def _forget(runtime: Runtime, policy: Aged | Prefix, before: datetime) -> 
         await drop_old_partitions(runtime, policy.table, before)
     while True:
         async with runtime.database.transaction() as conn:
+            await conn.execute(_KEEP_COUNTED)
             if isinstance(policy, Prefix):
                 done = (await conn.execute(_FORGET_ACTIVITY, {"before": before, "batch": BATCH})).scalar()
             else:
@@ -271,6 +290,8 @@ async def _forget(runtime: Runtime, policy: Aged | Prefix, before: datetime) -> 
             return forgotten
 
 
+# The triggers of rollups keep what is forgotten in this transaction counted, see docs/metrics.md.
+_KEEP_COUNTED = text("SELECT set_config('hogsend.forgetting', 'on', true)")
 # From the beginning of the log to the first row that is young, or whose transaction may have an older one beside it.
 _FORGET_ACTIVITY = text("""
 WITH first AS (

@@ -1,4 +1,4 @@
-"""Count contacts, runs, sends and events, from the rows themselves.
+"""Count contacts, runs, sends and events, from their rollups: what it costs does not grow with the rows.
 
 Every instant that bounds a window is product time and comes from the caller. Dates are days of UTC.
 """
@@ -8,59 +8,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import Enum
+from functools import reduce
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Select, and_, distinct, extract, func, or_, select, true
+from sqlalchemy import ColumnElement, FromClause, RowMapping, Select, and_, func, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from hogsend.errors import InvalidInput
-from hogsend.tables.contacts import contact_preferences, contacts
+from hogsend.metrics.periods import Period, Reach, Span
+from hogsend.metrics.rollups import CONTACTS, EMAILS, EVENTS, RUNS, SENT, total
+from hogsend.storage.database import Record
 from hogsend.tables.emails import email_sends
-from hogsend.tables.events import user_events
-from hogsend.tables.journeys import DRIVEN_STATUSES, STUCK_STATUSES, journey_states
+from hogsend.tables.journeys import DRIVEN_STATUSES
 
 MOST_POINTS = 20_000
 UNTEMPLATED = "(none)"
 
-_contacts = contacts.c
-_preferences = contact_preferences.c
 _sends = email_sends.c
-_states = journey_states.c
-_events = user_events.c
 
-# Each of the later instants proves that the provider had the message, also where its answer was lost.
-sent_when: ColumnElement[Any] = func.coalesce(
-    _sends.sent_at,
-    func.least(
-        _sends.delivered_at, _sends.opened_at, _sends.clicked_at, _sends.bounced_at, _sends.complained_at
-    ),
+# Each of these instants proves that the provider had the message, also where its answer was lost.
+_first_heard: ColumnElement[Any] = func.least(
+    _sends.delivered_at, _sends.opened_at, _sends.clicked_at, _sends.bounced_at, _sends.complained_at
 )
-
-
-class Period(Enum):
-    """How long one point of a series is."""
-
-    HOUR = "hour"
-    DAY = "day"
-    WEEK = "week"
-    MONTH = "month"
-
-
-@dataclass(frozen=True)
-class Span:
-    """A window in time, both ends within it; an end that is None is open."""
-
-    start: datetime | None = None
-    end: datetime | None = None
-
-    def holds(self, column: ColumnElement[Any]) -> list[ColumnElement[bool]]:
-        bounds = []
-        if self.start is not None:
-            bounds.append(column >= self.start)
-        if self.end is not None:
-            bounds.append(column <= self.end)
-        return bounds
 
 
 @dataclass(frozen=True)
@@ -152,75 +122,84 @@ def rate(part: int, whole: int) -> float:
 
 async def overview(conn: AsyncConnection, now: datetime) -> Overview:
     """One statement. `now` is product time."""
-    day, week, month = (now - timedelta(days=days) for days in (1, 7, 30))
-    people = (
-        select(
-            func.count().label("contacts"),
-            func.count().filter(_preferences.unsubscribed_all).label("unsubscribed"),
-        )
-        .select_from(contacts.outerjoin(contact_preferences, _preferences.contact_id == _contacts.id))
-        .where(_contacts.deleted_at.is_(None))
-        .subquery("people")
+    people = CONTACTS.ever()
+    contacts = select(total(people.c.contacts).label("contacts"), total(people.c.unsubscribed).label("away"))
+    runs = RUNS.ever()
+    entered = (
+        select(runs.c.journey_id)
+        .where(runs.c.status.in_(DRIVEN_STATUSES))
+        .group_by(runs.c.journey_id)
+        .having(total(runs.c.runs) > 0)
     )
-    journeys = (
-        select(func.count(distinct(_states.journey_id)).label("journeys"))
-        .where(_states.status.in_(DRIVEN_STATUSES))
-        .subquery("running")
-    )
-    sends = (
-        select(
-            func.count().filter(sent_when >= day).label("day"),
-            func.count().filter(sent_when >= week).label("week"),
-            func.count().label("month"),
-            func.count(_sends.bounced_at).label("bounced"),
-        )
-        .where(sent_since(month))
-        .subquery("sends")
-    )
-    together = people.join(journeys, true()).join(sends, true())
-    row = (await conn.execute(select(people, journeys, sends).select_from(together))).mappings().one()
+    parts: list[FromClause] = [
+        contacts.subquery("people"),
+        select(func.count().label("journeys")).select_from(entered.subquery()).subquery("running"),
+        *(_sent_within(now, days).subquery(f"days{days}") for days in (1, 7, 30)),
+    ]
+    together = reduce(lambda left, right: left.join(right, true()), parts[1:], parts[0])
+    row = (await conn.execute(select(*parts).select_from(together))).mappings().one()
     return Overview(
         total_contacts=row["contacts"],
         active_journeys=row["journeys"],
-        emails_sent_24h=row["day"],
-        emails_sent_7d=row["week"],
-        emails_sent_30d=row["month"],
-        bounce_rate_30d=rate(row["bounced"], row["month"]),
-        unsubscribe_rate=rate(row["unsubscribed"], row["contacts"]),
+        emails_sent_24h=row["sent1"],
+        emails_sent_7d=row["sent7"],
+        emails_sent_30d=row["sent30"],
+        bounce_rate_30d=rate(row["bounced30"], row["sent30"]),
+        unsubscribe_rate=rate(row["away"], row["contacts"]),
     )
 
 
+def _sent_within(now: datetime, days: int) -> Select[Any]:
+    sent = SENT.within(Reach(now - timedelta(days=days)))
+    return select(total(sent.c.sent).label(f"sent{days}"), total(sent.c.bounced).label(f"bounced{days}"))
+
+
 def sent_since(since: datetime) -> ColumnElement[bool]:
-    """The emails that were sent at `since` or later; spelled so that the index on `sent_at` serves it."""
-    return or_(_sends.sent_at >= since, and_(_sends.sent_at.is_(None), sent_when >= since))
+    """The emails that were sent at `since` or later; spelled so that the indexes of both instants serve it."""
+    return or_(_sends.sent_at >= since, and_(_sends.sent_at.is_(None), _first_heard >= since))
 
 
 async def journeys(conn: AsyncConnection, names: Mapping[str, str]) -> list[JourneyRuns]:
     """The journeys of `names` (id → name) in that order, then those that are gone from the code but have runs."""
-    statement = _runs(
-        _states.journey_id,
-        func.avg(extract("epoch", _states.completed_at - _states.created_at))
-        .filter(_states.status == "completed")
-        .label("average"),
-    ).group_by(_states.journey_id)
+    runs = RUNS.ever().c
+    statement = (
+        select(
+            runs.journey_id,
+            *_by_status(runs),
+            total(runs.timed).label("timed"),
+            total(runs.microseconds).label("microseconds"),
+        )
+        .group_by(runs.journey_id)
+        .having(total(runs.runs) > 0)
+    )
     found = {row["journey_id"]: row for row in (await conn.execute(statement)).mappings()}
     order = [*names, *sorted(found.keys() - names.keys())]
     return [_journey_runs(journey_id, names.get(journey_id), found.get(journey_id)) for journey_id in order]
 
 
-def _runs(*columns: ColumnElement[Any]) -> Select[Any]:
-    """Runs by status, as the wire shows statuses: `pending` is active, `blocked` is failed."""
-    return select(
-        *columns,
-        func.count().label("enrolled"),
-        func.count().filter(_states.status == "completed").label("completed"),
-        func.count().filter(_states.status.in_(STUCK_STATUSES)).label("failed"),
-        func.count().filter(_states.status == "exited").label("exited"),
-        func.count().filter(_states.status.in_(DRIVEN_STATUSES)).label("active"),
+def runs_by_status(journey_ids: Sequence[str]) -> Select[Any]:
+    """How many runs each of these journeys has in each status: rows of `journey_id`, `status` and `runs`."""
+    runs = RUNS.ever().c
+    return (
+        select(runs.journey_id, runs.status, total(runs.runs).label("runs"))
+        .where(runs.journey_id.in_(journey_ids))
+        .group_by(runs.journey_id, runs.status)
     )
 
 
-def _journey_runs(journey_id: str, name: str | None, row: Mapping[str, Any] | None) -> JourneyRuns:
+def _by_status(runs: ReadOnlyColumnCollection[str, Any]) -> list[ColumnElement[Any]]:
+    """Runs by status, as the wire shows statuses: `pending` is active, `blocked` is failed."""
+    shown = {
+        "completed": ("completed",),
+        "failed": STUCK_STATUSES,
+        "exited": ("exited",),
+        "active": DRIVEN_STATUSES,
+    }
+    counts = [total(runs.runs, runs.status.in_(statuses)).label(name) for name, statuses in shown.items()]
+    return [total(runs.runs).label("enrolled"), *counts]
+
+
+def _journey_runs(journey_id: str, name: str | None, row: Record | None) -> JourneyRuns:
     if row is None:
         return JourneyRuns(journey_id, name or journey_id)
     return JourneyRuns(
@@ -231,14 +210,15 @@ def _journey_runs(journey_id: str, name: str | None, row: Mapping[str, Any] | No
         failed=row["failed"],
         exited=row["exited"],
         active=row["active"],
-        average_seconds=None if row["average"] is None else round(float(row["average"]), 3),
+        average_seconds=round(row["microseconds"] / row["timed"] / 1e6, 3) if row["timed"] else None,
     )
 
 
 async def journey(conn: AsyncConnection, journey_id: str) -> JourneyReach:
     """One journey's numbers; all 0 where nothing is known of it."""
-    runs = _runs().where(_states.journey_id == journey_id).subquery("runs")
-    emails = _engagement().where(_sends.journey_id == journey_id).subquery("emails")
+    its_runs, its_emails = RUNS.ever().c, EMAILS.ever().c
+    runs = select(*_by_status(its_runs)).where(its_runs.journey_id == journey_id).subquery("runs")
+    emails = select(*_engagement(its_emails)).where(its_emails.journey_id == journey_id).subquery("emails")
     row = (await conn.execute(select(runs, emails).select_from(runs.join(emails, true())))).mappings().one()
     return JourneyReach(
         journey_id=journey_id,
@@ -252,19 +232,14 @@ async def journey(conn: AsyncConnection, journey_id: str) -> JourneyReach:
     )
 
 
-def _engagement(*columns: ColumnElement[Any], source: FromClause = email_sends) -> Select[Any]:
-    happened = {name: func.count(_sends[f"{name}_at"]) for name in _HAPPENED}
-    return select(
-        *columns,
-        func.count(sent_when).label("sent"),
-        *(count.label(name) for name, count in happened.items()),
-    ).select_from(source)
-
-
 _HAPPENED = ("delivered", "opened", "clicked", "bounced", "complained")
 
 
-def _engaged(row: Mapping[str, Any]) -> Engagement:
+def _engagement(emails: ReadOnlyColumnCollection[str, Any]) -> list[ColumnElement[Any]]:
+    return [total(emails[name]).label(name) for name in ("sent", *_HAPPENED)]
+
+
+def _engaged(row: Record) -> Engagement:
     return Engagement(row["sent"], *(row[name] for name in _HAPPENED))
 
 
@@ -272,14 +247,15 @@ async def emails(
     conn: AsyncConnection, span: Span, *, untemplated: bool = False
 ) -> list[tuple[str, Engagement]]:
     """By template, of the sends that were created within `span`; `untemplated` ones under `(none)`, last."""
+    found = (EMAILS.ever() if span == Span() else EMAILS.within(span.reach())).c
     statement = (
-        _engagement(_sends.template_key)
-        .where(*span.holds(_sends.created_at))
-        .group_by(_sends.template_key)
-        .order_by(_sends.template_key.asc().nulls_last())
+        select(found.template_key, *_engagement(found))
+        .group_by(found.template_key)
+        .having(total(found.requested) > 0)
+        .order_by(found.template_key.asc().nulls_last())
     )
     if not untemplated:
-        statement = statement.where(_sends.template_key.is_not(None))
+        statement = statement.where(found.template_key.is_not(None))
     rows = (await conn.execute(statement)).mappings().all()
     return [(row["template_key"] or UNTEMPLATED, _engaged(row)) for row in rows]
 
@@ -291,28 +267,28 @@ async def deliverability(
 
     Raises `InvalidInput` where there are more points than anyone can draw.
     """
-    start = func.date_trunc(period.value, _sends.created_at, "UTC").label("start")
-    statement = _engagement(start).where(sent_when.is_not(None), *span.holds(_sends.created_at))
-    rows = await _points(conn, statement.group_by(start).order_by(start))
-    return [(row["start"], _engaged(row)) for row in rows]
+    found = EMAILS.within(span.reach(), by_day=period is not Period.HOUR).c
+    start = func.date_trunc(period.value, found.at, "UTC").label("start")
+    statement = select(start, *_engagement(found)).group_by(start).having(total(found.sent) > 0)
+    return [(row["start"], _engaged(row)) for row in await _points(conn, statement.order_by(start))]
 
 
 async def events(conn: AsyncConnection, granularity: Period, span: Span) -> list[EventCount]:
     """How often each event occurred, oldest first, then by name. Raises as `deliverability` does."""
-    start = func.date_trunc(granularity.value, _events.occurred_at, "UTC").label("start")
+    found = EVENTS.within(span.reach(), by_day=granularity is not Period.HOUR).c
+    start = func.date_trunc(granularity.value, found.at, "UTC").label("start")
+    counted = total(found["count"])
     statement = (
-        select(start, _events.name, func.count().label("count"))
-        .where(*span.holds(_events.occurred_at))
-        .group_by(start, _events.name)
-        .order_by(start, _events.name)
+        select(start, found.name, counted.label("count"))
+        .group_by(start, found.name)
+        .having(counted > 0)
+        .order_by(start, found.name)
     )
     return [EventCount(row["name"], row["start"], row["count"]) for row in await _points(conn, statement)]
 
 
-async def _points(conn: AsyncConnection, statement: Select[Any]) -> Sequence[Mapping[str, Any]]:
-    rows: Sequence[Mapping[str, Any]] = (
-        (await conn.execute(statement.limit(MOST_POINTS + 1))).mappings().all()
-    )
+async def _points(conn: AsyncConnection, statement: Select[Any]) -> Sequence[RowMapping]:
+    rows: Sequence[RowMapping] = (await conn.execute(statement.limit(MOST_POINTS + 1))).mappings().all()
     if len(rows) > MOST_POINTS:
         raise InvalidInput(
             "from", f"from and to span more than {MOST_POINTS} points: narrow them, or take a longer period"

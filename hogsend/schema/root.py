@@ -45,6 +45,7 @@ from hogsend.schema.journeys.run_mutations import RunMutation
 from hogsend.schema.journeys.runs import JourneyStateQuery
 from hogsend.schema.journeys.types import JourneyQuery
 from hogsend.schema.metrics.query import MetricsQuery
+from hogsend.schema.metrics.subscriptions import MetricsSubscription
 from hogsend.schema.node import NodeQuery
 from hogsend.schema.viewer import ViewerQuery
 
@@ -95,6 +96,7 @@ class Subscription(
     EmailSubscription,
     EventSubscription,
     AlertSubscription,
+    MetricsSubscription,
 ):
     """One mixin a feature."""
 

@@ -12,6 +12,7 @@ from hogsend.tables import (
     engine,
     events,
     journeys,
+    metrics,
     realtime,
 )
 
@@ -27,5 +28,6 @@ __all__ = [
     "events",
     "journeys",
     "metadata",
+    "metrics",
     "realtime",
 ]

@@ -29,6 +29,9 @@ FACTS = (
     "failed",
 )
 
+# When an email of which only that was heard must have been sent: the least ignores nulls.
+FIRST_HEARD = "least(delivered_at, opened_at, clicked_at, bounced_at, complained_at)"
+
 email_sends = Table(
     "email_sends",
     metadata,
@@ -77,6 +80,11 @@ email_sends = Table(
     Index("ix_email_sends_template", "template_key", text("created_at DESC"), text("id DESC")),
     Index("ix_email_sends_status", "status", text("created_at DESC"), text("id DESC")),
     Index("ix_email_sends_sent", text("sent_at DESC NULLS LAST"), text("id DESC")),
+    Index(
+        "ix_email_sends_sent_late",
+        text(FIRST_HEARD),
+        postgresql_where=text(f"sent_at IS NULL AND {FIRST_HEARD} IS NOT NULL"),
+    ),
     Index("ix_email_sends_opened", text("opened_at DESC NULLS LAST"), text("id DESC")),
     Index("ix_email_sends_clicked", text("clicked_at DESC NULLS LAST"), text("id DESC")),
     Index("ix_email_sends_state", "state_id", text("created_at DESC"), text("id DESC")),

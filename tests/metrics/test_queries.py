@@ -16,7 +16,9 @@ from sqlalchemy import delete, insert
 from hogsend.clock import ManualClock
 from hogsend.errors import InvalidInput
 from hogsend.metrics import queries
-from hogsend.metrics.queries import Engagement, Period, Span
+from hogsend.metrics.fold import fold
+from hogsend.metrics.periods import Period, Span
+from hogsend.metrics.queries import Engagement
 from hogsend.runtime import Runtime
 from hogsend.storage.metadata import new_id
 from hogsend.tables.contacts import contact_preferences, contacts
@@ -184,11 +186,18 @@ def grouped(rows: list[dict[str, Any]], key: Any) -> dict[Any, list[dict[str, An
 
 
 @effort(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(world=worlds(), span=spans, period=st.sampled_from((Period.DAY, Period.WEEK, Period.MONTH)))
+@given(
+    world=worlds(),
+    span=spans,
+    period=st.sampled_from((Period.DAY, Period.WEEK, Period.MONTH)),
+    folded=st.booleans(),
+)
 async def test_every_number_is_the_model_s(
-    runtime: Runtime, world: World, span: Span, period: Period
+    runtime: Runtime, world: World, span: Span, period: Period, folded: bool
 ) -> None:
     await store(runtime, world)
+    if folded:
+        await fold(runtime)
     async with runtime.database.read() as conn:
         overview = await queries.overview(conn, NOW)
         journeys = await queries.journeys(conn, NAMES)

@@ -1,11 +1,10 @@
-"""Lists of runs, their steps and waits, and how many runs a journey has."""
+"""Lists of runs, their steps and waits."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement
 
 from hogsend.contacts.lookup import id_of
 from hogsend.runs.status import WIRE_STATUSES
@@ -65,12 +64,3 @@ OVERRIDES = Collection.of(
     key=journey_settings.c.journey_id,
     sorts=journey_settings.c.updated_at,
 )
-
-
-def counts(journey_ids: Sequence[str]) -> Select[Any]:
-    """How many runs each journey has in each status."""
-    return (
-        select(_s.journey_id, _s.status, func.count().label("runs"))
-        .where(_s.journey_id.in_(journey_ids))
-        .group_by(_s.journey_id, _s.status)
-    )

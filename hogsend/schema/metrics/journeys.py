@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hogsend.graphql.context import Context
 from hogsend.graphql.fields import attribute, wire_type
 from hogsend.graphql.mapping import from_object
@@ -51,4 +53,8 @@ async def all_journey_metrics(context: Context) -> list[JourneyMetrics]:
     """Each journey's runs: those in the code, then those that are gone from it."""
     names = {journey.id: journey.name for journey in context.runtime.registry.all()}
     async with context.connection() as conn:
-        return [from_object(JourneyMetrics, runs) for runs in await queries.journeys(conn, names)]
+        return journeys(await queries.journeys(conn, names))
+
+
+def journeys(found: Sequence[queries.JourneyRuns]) -> list[JourneyMetrics]:
+    return [from_object(JourneyMetrics, runs) for runs in found]

@@ -8,21 +8,24 @@ from typing import Annotated, Any
 
 import strawberry
 
-from hogsend.clock import instant_text
 from hogsend.graphql import ids
 from hogsend.graphql.context import Info
 from hogsend.graphql.fields import COST, described, field, query, wire_type
 from hogsend.graphql.mapping import from_object
 from hogsend.metrics import queries
-from hogsend.metrics.queries import Period, Span
+from hogsend.metrics.check import last_check
+from hogsend.metrics.periods import Period, Span
 from hogsend.schema.metrics.journeys import JourneyMetrics, JourneyReachMetrics, all_journey_metrics
 from hogsend.schema.metrics.types import (
     DeliverabilityPeriod,
     DeliverabilityPoint,
     EventCount,
     EventGranularity,
+    MetricsCheck,
     MetricsOverview,
     TemplateMetrics,
+    event_counts,
+    templates,
 )
 
 From = Annotated[datetime | None, strawberry.argument(name="from", description="At or after this instant.")]
@@ -30,7 +33,7 @@ To = Annotated[datetime | None, described("At or before this instant.")]
 
 
 def _aggregate(description: str, cost: int = 50) -> Callable[[Callable[..., Any]], Any]:
-    """A list that is computed by walking over rows: it costs much, however short it is."""
+    """A list that is summed up anew, as long as there are names and periods: the caller does not bound it."""
     return lambda resolver: strawberry.field(
         resolver=resolver, description=description, metadata={COST: cost}
     )
@@ -75,7 +78,7 @@ class Metrics:
     ) -> list[TemplateMetrics]:
         async with info.context.connection() as conn:
             found = await queries.emails(conn, Span(from_, to), untemplated=include_untemplated)
-        return [from_object(TemplateMetrics, engagement, template_key=key) for key, engagement in found]
+        return templates(found)
 
     @_aggregate(
         "Deliverability of sent emails by the period in which they were requested, oldest first; empty periods are "
@@ -107,13 +110,15 @@ class Metrics:
         from_: From = None,
         to: To = None,
     ) -> list[EventCount]:
+        period = Period(granularity.value)
         async with info.context.connection() as conn:
-            found = await queries.events(conn, Period(granularity.value), Span(from_, to))
-        return [from_object(EventCount, one, date=_date(one.start, granularity)) for one in found]
+            return event_counts(await queries.events(conn, period, Span(from_, to)), period)
 
-
-def _date(start: datetime, granularity: EventGranularity) -> str:
-    return instant_text(start) if granularity is EventGranularity.HOUR else start.date().isoformat()
+    @field("How the last check of the rollups went; null before the first.")
+    async def check(self, info: Info) -> MetricsCheck | None:
+        async with info.context.connection() as conn:
+            found = await last_check(conn)
+        return None if found is None else from_object(MetricsCheck, found)
 
 
 @strawberry.type

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from hogsend.graphql.enums import WireEnum, wire_enum
+from collections.abc import Sequence
+from datetime import datetime
+
+from hogsend.clock import instant_text
+from hogsend.graphql.enums import WireEnum, described_enum, wire_enum
 from hogsend.graphql.fields import attribute, wire_type
+from hogsend.graphql.mapping import from_object
+from hogsend.metrics import queries
+from hogsend.metrics.feed import Topic
+from hogsend.metrics.periods import Period
 
 
 @wire_enum("Period that one data point of deliverability covers.")
@@ -18,6 +26,19 @@ class EventGranularity(WireEnum):
     HOUR = "hour", "An hour."
     DAY = "day", "A day in UTC."
     WEEK = "week", "A week in UTC, from Monday."
+
+
+described_enum(
+    Topic,
+    "MetricsTopic",
+    "Which metrics a client follows.",
+    {
+        Topic.OVERVIEW: "The overview.",
+        Topic.JOURNEYS: "Each journey's runs.",
+        Topic.EMAILS: "Engagement by template with all emails ever, `(none)` included.",
+        Topic.EVENTS: "Occurrences of each event from the current day in UTC on.",
+    },
+)
 
 
 @wire_type("Metrics overview: the state of things now.")
@@ -62,3 +83,25 @@ class EventCount:
         "First day of the period in UTC, `YYYY-MM-DD`; for hours the instant at which it starts."
     )
     count: int = attribute("Number of occurrences.")
+
+
+@wire_type("How the hourly check of the rollups that metrics are read from went.")
+class MetricsCheck:
+    at: datetime = attribute("When the last check was.")
+    hours: int = attribute(
+        "Number of hours that it compared with the rows: the last two days, and in turn a week of the time before."
+    )
+    mended: int = attribute("Number of counts that it found wrong, and put right.")
+    mended_ever: int = attribute("Number of counts that any check put right.")
+    mended_at: datetime | None = attribute("When a check last put any right; null where none did.")
+
+
+def templates(found: Sequence[tuple[str, queries.Engagement]]) -> list[TemplateMetrics]:
+    return [from_object(TemplateMetrics, engagement, template_key=key) for key, engagement in found]
+
+
+def event_counts(found: Sequence[queries.EventCount], period: Period) -> list[EventCount]:
+    def date(start: datetime) -> str:
+        return instant_text(start) if period is Period.HOUR else start.date().isoformat()
+
+    return [from_object(EventCount, one, date=date(one.start)) for one in found]
