@@ -20,6 +20,9 @@ N = TypeVar("N", bound="Node")
 
 TYPES: dict[str, type[Node]] = {}
 
+KEY = "key"
+"""In a field's metadata: it is the object's key, converted by what this makes of the type."""
+
 
 @strawberry.interface(description="Anything with a global id: fetch it again with `node(id:)`.")
 class Node:
@@ -35,6 +38,8 @@ class Node:
     collection: ClassVar[Collection | None] = None
     columns: ClassVar[FieldMap] = {}
     scope: ClassVar[Scope] = Scope.READ
+    hidden_by: ClassVar[str | None] = None
+    told_by: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(
         cls,
@@ -54,19 +59,27 @@ class Node:
         if columns is not None:
             cls.columns = columns
 
-    @field("Global id, `<type>_<key>`, such as `contact_550e8400-…`. Treat it as opaque.")
+    @strawberry.field(
+        description="Global id, `<type>_<key>`, such as `contact_550e8400-…`. Treat it as opaque.",
+        metadata={KEY: lambda kind: lambda key: ids.encode(kind.prefix, key)},
+    )
     def id(self) -> strawberry.ID:
         return strawberry.ID(ids.encode(self.prefix, self.key))
 
     @property
     def shown(self) -> bool:
         """False for what links must not lead to, such as a contact that was deleted."""
-        return True
+        return self.hidden_by is None or getattr(self, self.hidden_by) is None
+
+    @classmethod
+    def type_of(cls, row: RowMapping) -> type[Node]:
+        """Of which type a row is: this one, where it is no interface."""
+        return cls
 
     @classmethod
     def of(cls, row: RowMapping) -> Self:
         """Make one from a row of its collection."""
-        return from_row(cls, row)
+        return from_row(cls.type_of(row), row)  # type: ignore[return-value]
 
     @classmethod
     def named(cls, context: Context, name: str | None) -> Self | None:
@@ -88,7 +101,11 @@ def bare_uuid() -> Any:
         key: UUID = self.key
         return key
 
-    return strawberry.field(resolver=uuid, description="The UUID without the type prefix of `id`.")
+    return strawberry.field(
+        resolver=uuid,
+        description="The UUID without the type prefix of `id`.",
+        metadata={KEY: lambda _kind: None},
+    )
 
 
 async def link(context: Context, prefix: str, key: UUID | None) -> Any:

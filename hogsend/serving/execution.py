@@ -34,6 +34,7 @@ from hogsend.graphql.context import Context
 from hogsend.graphql.errors import denied, present, problem, status_of
 from hogsend.graphql.fields import ANY_KEY, SCOPE
 from hogsend.graphql.mutations import AUDIT_ACTION
+from hogsend.planning.execute import PlannedExecutor
 from hogsend.serving.limits import (
     MAX_SOURCE,
     actual_cost,
@@ -129,6 +130,7 @@ class Executor:
             context_value=context,
             variable_values=dict(variables),
             operation_name=_name(prepared.operation),
+            executor_class=PlannedExecutor,
         )
         answer = self._answer(await result if isawaitable(result) else result, prepared, context, limited)
         if answer.refused:

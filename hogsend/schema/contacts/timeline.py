@@ -58,9 +58,11 @@ class TimelineEntry(
         "was read, and a stream exactly behind this entry."
     )
 
+    told_by = ("kind",)
+
     @classmethod
-    def of(cls, row: RowMapping) -> TimelineEntry:
-        return from_row(_TYPES[row["kind"]], row)
+    def type_of(cls, row: RowMapping) -> type[TimelineEntry]:
+        return _TYPES[row["kind"]]
 
     @classmethod
     def live(cls, entry: ActivityEntry) -> TimelineEntry:

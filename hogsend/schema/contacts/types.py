@@ -111,9 +111,7 @@ class Contact(Node, collection=CONTACTS):
     created_at: datetime = attribute("When it was created.")
     updated_at: datetime = attribute("When it last changed.")
 
-    @property
-    def shown(self) -> bool:
-        return self.deleted_at is None
+    hidden_by = "deleted_at"
 
     uuid = bare_uuid()
 
