@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self, TypeVar
 from uuid import UUID
 
 import strawberry
-from sqlalchemy import RowMapping
+from sqlalchemy import Column, RowMapping
 
 from hogsend.access.caller import Scope
 from hogsend.graphql import ids
@@ -108,15 +108,17 @@ def bare_uuid() -> Any:
     )
 
 
-async def link(context: Context, prefix: str, key: UUID | None) -> Any:
+async def link(context: Context, prefix: str, key: UUID | None, column: Column[Any] | None = None) -> Any:
     """Follow a link to one thing of the type with this prefix; None where there is none, or it does not show."""
-    found = await by_key(context, TYPES[prefix], key)
+    found = await by_key(context, TYPES[prefix], key, column)
     return found if found is not None and found.shown else None
 
 
-async def by_key(context: Context, kind: type[N], key: UUID | None) -> N | None:
-    """Follow a link to one thing. What siblings ask for is read in one statement."""
+async def by_key(
+    context: Context, kind: type[N], key: UUID | None, column: Column[Any] | None = None
+) -> N | None:
+    """Follow a link to one thing, by its key or another unique column. Siblings are read in one statement."""
     if key is None or kind.collection is None:
         return None
-    row = await row_by_key(context, kind.collection, key)
+    row = await row_by_key(context, kind.collection, key, column)
     return None if row is None else kind.of(row)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any, cast
 
@@ -29,9 +30,9 @@ from graphql.pyutils import Path
 from hogsend.graphql.connections import Connection, ConnectionPage, Edge, Paging
 from hogsend.graphql.context import Context
 from hogsend.graphql.node import TYPES, Node
-from hogsend.graphql.rows import LINK, ROWS, RowLink, RowList
+from hogsend.graphql.rows import LINK, ROWS, THROUGH, WORKED_OUT, RowLink, RowList, Through, WorkedOut
 from hogsend.planning.leaves import finish_of, present
-from hogsend.planning.rowplan import RowField, RowPlan, class_of, narrowed, row_plan, rows_of
+from hogsend.planning.rowplan import Convert, RowField, RowPlan, class_of, narrowed, row_plan, rows_of
 from hogsend.planning.shape import FieldShape, NotPlanned, ObjectShape, operation_shape
 from hogsend.planning.statements import Row, by_key, counts, pages
 from hogsend.storage.collections import PARENT, Selection
@@ -98,32 +99,35 @@ class Run:
 
     def _read(self, one: RowField, rows: Sequence[Row], made: Values) -> Values | Awaitable[Values]:
         """The values of a field of rows; `made` are the objects of those rows where a resolver wants them."""
-        name = one.column
-        if name is None:
+        if not one.columns:
             return self._resolved(one.field, made)
-        values = [row[name] for row in rows]
-        if one.rows is not None:
-            return self._lists(one.field, values)
-        if one.link is not None:
-            return self._linked(one.field, one.link, values)
-        if one.convert is not None:
-            convert = one.convert
-            values = [None if value is None else convert(value) for value in values]
-        return self._completed(one.field.definition.type, one.field, values)
+        columns = [_converted([row[name] for row in rows], convert) for name, convert in one.columns]
+        return self._declared(one.field, one.declared, columns)
+
+    def _declared(self, field: FieldShape, declared: Any, columns: list[Values]) -> Values | Awaitable[Values]:
+        """The values of a field by its declaration; `columns` are what that reads of each object."""
+        match declared:
+            case RowList():
+                return self._lists(field, columns[0])
+            case RowLink():
+                return self._linked(field, declared, columns[0])
+            case Through():
+                return self._through(field, declared, columns[0])
+            case WorkedOut():
+                values = [declared.make(*given) for given in zip(*columns, strict=True)]
+            case _:
+                [values] = columns
+        return self._completed(field.definition.type, field, values)
 
     def _resolved(self, field: FieldShape, sources: Values) -> Values | Awaitable[Values]:
         """The values of a field of Python objects."""
-        metadata = field.metadata
-        if ROWS in metadata:
-            declared: RowList = metadata[ROWS]
-            return self._lists(field, [None if declared.column is None else one.key for one in sources])
-        if LINK in metadata:
-            link: RowLink = metadata[LINK]
-            return self._linked(field, link, [getattr(one, link.by) for one in sources])
         definition: Any = field.definition.extensions.get("strawberry-definition")
+        for name in (ROWS, LINK, THROUGH, WORKED_OUT):
+            declared: Any = field.metadata.get(name)
+            if declared is not None:
+                return self._declared(field, declared, [_attribute(one, sources) for one in _read_by(declared)])
         if definition is not None and definition.is_basic_field:
-            name = definition.python_name
-            return self._completed(field.definition.type, field, [getattr(one, name) for one in sources])
+            return self._declared(field, None, [_attribute(definition.python_name, sources)])
         return self._called(field, sources)
 
     async def _called(self, field: FieldShape, sources: Values) -> Values:
@@ -201,12 +205,22 @@ class Run:
         shape = field.of(cast(GraphQLObjectType, field.definition.type))
         hidden = kind.hidden_by
         collection = narrowed(kind.collection, [row_plan(shape, kind)], kind, *([hidden] if hidden else []))
-        rows = await by_key(self._context, collection, kind.collection.key, wanted)
+        column = kind.collection.key if link.column is None else link.column
+        rows = await by_key(self._context, collection, column, wanted)
         if hidden is not None:
             rows = [row for row in rows if row[hidden] is None]
         found = await self._records(shape, kind, rows)
         answers = dict(zip((row[PARENT] for row in rows), found, strict=True))
         return [answers.get(key) for key in keys]
+
+    async def _through(self, field: FieldShape, declared: Through, keys: Values) -> Values:
+        wanted = list({key: None for key in keys if key is not None})
+        collection = declared.collection
+        columns = tuple(one for one in collection.columns if one.key in declared.columns)
+        rows = await by_key(self._context, replace(collection, columns=columns), collection.key, wanted) if wanted else []
+        found = {row[PARENT]: row for row in rows}
+        values = [None if key is None else declared.make(key, found.get(key)) for key in keys]
+        return await _awaited(self._completed(field.definition.type, field, values))
 
     async def _lists(self, field: FieldShape, parents: Values) -> Values:
         if not parents:
@@ -368,6 +382,24 @@ def _classes(schema: GraphQLSchema) -> dict[Any, GraphQLObjectType]:
     """The object types by the Python classes that they were declared as."""
     kinds = [kind for kind in schema.type_map.values() if isinstance(kind, GraphQLObjectType)]
     return {class_of(kind): kind for kind in kinds if "strawberry-definition" in kind.extensions}
+
+
+def _read_by(declared: RowList | RowLink | Through | WorkedOut) -> tuple[str, ...]:
+    """The attributes that a declaration reads; of a root list none, for which there is no object."""
+    match declared:
+        case WorkedOut():
+            return declared.attributes
+        case RowList():
+            return ("key",) if declared.column is not None else ("",)
+    return (declared.by,)
+
+
+def _attribute(name: str, sources: Values) -> Values:
+    return [getattr(one, name) for one in sources] if name else [None] * len(sources)
+
+
+def _converted(values: Values, convert: Convert | None) -> Values:
+    return values if convert is None else [None if value is None else convert(value) for value in values]
 
 
 async def _awaited(values: Values | Awaitable[Values]) -> Values:

@@ -10,7 +10,7 @@ from graphql import GraphQLObjectType
 
 from hogsend.graphql.mapping import field_plan
 from hogsend.graphql.node import KEY, TYPES, Node
-from hogsend.graphql.rows import LINK, ROWS, RowLink, RowList
+from hogsend.graphql.rows import LINK, ROWS, THROUGH, WORKED_OUT, RowLink, RowList, Through, WorkedOut
 from hogsend.planning.shape import FieldShape, ObjectShape
 from hogsend.storage.collections import Collection
 
@@ -19,16 +19,15 @@ Convert = Callable[[Any], Any]
 
 @dataclass(frozen=True)
 class RowField:
-    """One field of a row: the column, its conversion, and the list or the link that it is the key of.
+    """One field of a row: the columns, the conversion of each, and what is made of them.
 
-    `column` is None where the field is worked out by a resolver, of an object that is made of the whole row.
+    `declared` is the list, the link or the value that the first column leads to. Without `columns` the field is left to
+    its resolver, of an object that is made of the whole row.
     """
 
     field: FieldShape
-    column: str | None = None
-    convert: Convert | None = None
-    rows: RowList | None = None
-    link: RowLink | None = None
+    columns: tuple[tuple[str, Convert | None], ...] = ()
+    declared: RowList | RowLink | WorkedOut | Through | None = None
 
 
 @dataclass(frozen=True)
@@ -44,26 +43,25 @@ def row_plan(shape: ObjectShape, kind: type[Node]) -> RowPlan:
     known: RowPlan | None = shape.notes.get(kind)
     if known is None:
         fields = tuple(_row_field(one, kind) for one in shape.fields)
-        names = [one.column for one in fields]
-        columns = None if None in names else frozenset(name for name in names if name is not None)
-        known = shape.notes[kind] = RowPlan(fields, columns)
+        whole = any(not one.columns for one in fields)
+        columns = frozenset(name for one in fields for name, _ in one.columns)
+        known = shape.notes[kind] = RowPlan(fields, None if whole else columns)
     return known
 
 
 def _row_field(field: FieldShape, kind: type[Node]) -> RowField:
     steps = {step.field: step for step in field_plan(kind)}
     metadata = field.metadata
-    if LINK in metadata:
-        link: RowLink = metadata[LINK]
-        return RowField(field, steps[link.by].name, link=link)
-    if ROWS in metadata:
-        return RowField(field, steps["key"].name, rows=metadata[ROWS])
+    declared = metadata.get(LINK) or metadata.get(THROUGH) or metadata.get(WORKED_OUT) or metadata.get(ROWS)
     if KEY in metadata:
-        return RowField(field, steps["key"].name, metadata[KEY](kind))
+        return RowField(field, ((steps["key"].name, metadata[KEY](kind)),))
+    if declared is not None:
+        by = declared.attributes if isinstance(declared, WorkedOut) else (getattr(declared, "by", "key"),)
+        return RowField(field, tuple((steps[name].name, steps[name].convert) for name in by), declared)
     definition: Any = field.definition.extensions["strawberry-definition"]
     step = steps.get(field.python_name)
     if definition.is_basic_field and step is not None:
-        return RowField(field, step.name, step.convert)
+        return RowField(field, ((step.name, step.convert),))
     return RowField(field)
 
 

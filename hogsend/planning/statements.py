@@ -17,6 +17,7 @@ from sqlalchemy.dialects.postgresql import asyncpg
 from hogsend.graphql.context import Context
 from hogsend.storage.collections import Collection, PageRange, Selection, count_statement, page_statement, rows_statement
 from hogsend.storage.cursors import Cursor
+from hogsend.storage.database import fetch_raw
 
 REMEMBERED_STATEMENTS = 512
 PARENTS = "parents"
@@ -71,9 +72,7 @@ def _compiled(statement: Select[Any]) -> Statement:
 async def fetch(context: Context, statement: Statement, run: Mapping[str, Any]) -> list[Row]:
     """Read its rows, on a connection of its own."""
     async with context.connection() as conn:
-        raw: Any = (await conn.get_raw_connection()).driver_connection
-        rows: list[Row] = await raw.fetch(statement.sql, *statement.values(run))
-        return rows
+        return await fetch_raw(conn, statement.sql, statement.values(run))
 
 
 async def pages(context: Context, selection: Selection, window: PageRange, parents: Sequence[Any]) -> list[Row]:
