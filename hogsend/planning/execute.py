@@ -33,7 +33,7 @@ from hogsend.graphql.node import TYPES, Node
 from hogsend.graphql.rows import LINK, ROWS, THROUGH, WORKED_OUT, RowLink, RowList, Through, WorkedOut
 from hogsend.planning.leaves import finish_of, present
 from hogsend.planning.rowplan import Convert, RowField, RowPlan, class_of, narrowed, row_plan, rows_of
-from hogsend.planning.shape import FieldShape, NotPlanned, ObjectShape, operation_shape
+from hogsend.planning.shape import FieldShape, NotPlanned, ObjectShape, Shapes
 from hogsend.planning.statements import Row, by_key, counts, pages
 from hogsend.storage.collections import PARENT, Selection
 
@@ -45,6 +45,10 @@ Values = list[Any]
 class PlannedExecutor(ExecutorThrowingOnIncremental):  # type: ignore[type-arg]
     """graphql-core's executor of one operation, which plans queries and leaves the rest as it is."""
 
+    def __init__(self, *given: Any, shapes: Shapes, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._shapes = shapes
+
     def execute_operation(self, serially: bool | None = None) -> Any:
         if self.operation.operation is not OperationType.QUERY:
             return super().execute_operation(serially)
@@ -53,7 +57,7 @@ class PlannedExecutor(ExecutorThrowingOnIncremental):  # type: ignore[type-arg]
     async def _planned(self, serially: bool | None) -> Any:
         context: Context = self.context_value
         try:
-            shape = operation_shape(self.schema, self.operation, self.fragments, self.variable_values)
+            shape = self._shapes.get(self.schema, self.operation, self.fragments, self.variable_values)
             [data] = await Run(self, context).objects(shape, [None])
         except Exception as error:
             context.forget()

@@ -1,11 +1,11 @@
 """The shape of an operation: what is selected of which type, in order, collected once a document.
 
-A shape depends on variables only where `@skip` and `@include` name them; `conditions` says which those are.
+A shape depends on variables only where `@skip` and `@include` name them: `Shapes` keeps one for each of their values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast
@@ -13,7 +13,6 @@ from typing import Any, cast
 from graphql import (
     DocumentNode,
     FieldNode,
-    FragmentDefinitionNode,
     GraphQLField,
     GraphQLObjectType,
     GraphQLSchema,
@@ -22,9 +21,10 @@ from graphql import (
 )
 from graphql.execution.collect_fields import FieldDetails, FragmentDetails, collect_fields, collect_subfields
 from graphql.execution.values import VariableValues
-from graphql.language import visitor
+from graphql.language.ast import QUERY_DOCUMENT_KEYS
 
 TYPENAME = "__typename"
+MOST_SHAPES = 16
 
 
 class NotPlanned(Exception):
@@ -130,9 +130,28 @@ def _shape(source: Collected, kind: GraphQLObjectType, grouped: dict[str, list[F
     return ObjectShape(kind, fields, list(grouped), frozenset(typenames))
 
 
-def conditions(document: DocumentNode) -> frozenset[str]:
-    """The variables that `@skip` and `@include` name anywhere in the document."""
-    return frozenset(_conditions(document))
+class Shapes:
+    """The shapes of one operation of a document, by the values of the variables that `@skip` and `@include` name."""
+
+    def __init__(self, document: DocumentNode) -> None:
+        self._conditions = tuple(sorted(set(_conditions(document))))
+        self._known: dict[Hashable, ObjectShape] = {}
+
+    def get(
+        self,
+        schema: GraphQLSchema,
+        operation: OperationDefinitionNode,
+        fragments: dict[str, FragmentDetails],
+        variables: VariableValues,
+    ) -> ObjectShape:
+        """The shape of the root. Raises `NotPlanned` for introspection."""
+        identity = tuple(variables.coerced.get(name) for name in self._conditions)
+        known = self._known.get(identity)
+        if known is None:
+            known = operation_shape(schema, operation, fragments, variables)
+            if len(self._known) < MOST_SHAPES:
+                self._known[identity] = known
+        return known
 
 
 def _conditions(node: Any) -> Iterator[str]:
@@ -140,11 +159,8 @@ def _conditions(node: Any) -> Iterator[str]:
         for argument in directive.arguments or ():
             if isinstance(argument.value, VariableNode):
                 yield argument.value.name.value
-    for key in visitor.QUERY_DOCUMENT_KEYS.get(node.kind, ()):
+    for key in QUERY_DOCUMENT_KEYS.get(node.kind, ()):
         below = getattr(node, key, None)
         for one in below if isinstance(below, list | tuple) else [below]:
             if one is not None:
                 yield from _conditions(one)
-
-
-__all__ = ["FieldShape", "FragmentDefinitionNode", "NotPlanned", "ObjectShape", "conditions", "operation_shape"]

@@ -6,6 +6,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from inspect import isawaitable
 from typing import Any
 
@@ -35,14 +36,15 @@ from hogsend.graphql.errors import denied, present, problem, status_of
 from hogsend.graphql.fields import ANY_KEY, SCOPE
 from hogsend.graphql.mutations import AUDIT_ACTION
 from hogsend.planning.execute import PlannedExecutor
+from hogsend.planning.shape import Shapes
 from hogsend.serving.limits import (
     MAX_SOURCE,
-    actual_cost,
     check_limits,
     check_shape,
     parse_limited,
     validation_rules,
 )
+from hogsend.serving.result_cost import ResultCost
 
 REMEMBERED_DOCUMENTS = 512
 BAD_REQUEST = 400
@@ -75,15 +77,32 @@ class Answer:
 
 @dataclass(frozen=True)
 class Prepared:
-    """One operation of a valid document, and the scopes that its root fields want."""
+    """One operation of a valid document, and the scopes that its root fields want. Made once, whoever asks."""
 
+    schema: GraphQLSchema
     document: DocumentNode
     operation: OperationDefinitionNode
     scopes: frozenset[Scope]
 
+    @cached_property
+    def result_cost(self) -> ResultCost:
+        return ResultCost(self.schema, self.document, self.operation)
+
+    @cached_property
+    def shapes(self) -> Shapes:
+        return Shapes(self.document)
+
     @property
     def kind(self) -> OperationType:
         return self.operation.operation
+
+
+@dataclass(frozen=True)
+class _Valid:
+    """A document that was found valid, and its operations by the names that they were asked for."""
+
+    document: DocumentNode
+    operations: dict[str | None, Prepared] = field(default_factory=dict)
 
 
 class Refused(Exception):
@@ -104,16 +123,22 @@ class Executor:
     def __init__(self, schema: GraphQLSchema, *, introspection: bool = True) -> None:
         self.schema = schema
         self._rules = validation_rules(introspection=introspection)
-        self._verdicts: OrderedDict[bytes, DocumentNode | Answer] = OrderedDict()
+        self._verdicts: OrderedDict[bytes, _Valid | Answer] = OrderedDict()
 
     def prepare(self, source: str, operation_name: str | None = None) -> Prepared:
         """Raises `Refused` for what does not parse or validate, and where the operation is not found."""
-        document = self._document(source)
+        valid = self._document(source)
+        prepared = valid.operations.get(operation_name)
+        if prepared is None:
+            prepared = valid.operations[operation_name] = self._operation(valid.document, operation_name)
+        return prepared
+
+    def _operation(self, document: DocumentNode, operation_name: str | None) -> Prepared:
         operation = get_operation_ast(document, operation_name)
         if operation is None:
             named = f"no operation {operation_name!r}" if operation_name else "more than one operation"
             raise Refused(problem(f"The document has {named}: name one of its operations in operationName"))
-        return Prepared(document, operation, self._scopes(document, operation))
+        return Prepared(self.schema, document, operation, self._scopes(document, operation))
 
     async def execute(
         self, prepared: Prepared, variables: Mapping[str, Any], context: Context, *, limited: bool = True
@@ -131,6 +156,7 @@ class Executor:
             variable_values=dict(variables),
             operation_name=_name(prepared.operation),
             executor_class=PlannedExecutor,
+            shapes=prepared.shapes,
         )
         answer = self._answer(await result if isawaitable(result) else result, prepared, context, limited)
         if answer.refused:
@@ -166,7 +192,7 @@ class Executor:
         finally:
             await source.aclose()  # type: ignore[attr-defined]
 
-    def _document(self, source: str) -> DocumentNode:
+    def _document(self, source: str) -> _Valid:
         """The document, parsed and validated once; a verdict against it is remembered as well."""
         if len(source) > MAX_SOURCE:
             raise Refused(problem(f"A document may have {MAX_SOURCE:,} characters"), status=BAD_REQUEST)
@@ -178,11 +204,11 @@ class Executor:
                 self._verdicts.popitem(last=False)
         else:
             self._verdicts.move_to_end(digest)
-        if isinstance(verdict, DocumentNode):
+        if isinstance(verdict, _Valid):
             return verdict
         raise Refused(*verdict.errors, status=verdict.status)
 
-    def _judged(self, source: str) -> DocumentNode | Answer:
+    def _judged(self, source: str) -> _Valid | Answer:
         try:
             document = parse_limited(source)
             check_shape(document)
@@ -191,7 +217,7 @@ class Executor:
         errors = tuple(
             present(error, None) for error in validate(self.schema, document, self._rules, max_errors=20)
         )
-        return Answer(errors=errors, status=status_of(errors[0])) if errors else document
+        return Answer(errors=errors, status=status_of(errors[0])) if errors else _Valid(document)
 
     def _check(
         self, prepared: Prepared, variables: Mapping[str, Any], context: Context, *, limited: bool
@@ -225,8 +251,7 @@ class Executor:
         refused = result.data is None and bool(errors) and all(error.path is None for error in errors)
         status = status_of(errors[0]) if refused else 200
         if limited and not refused:
-            actual = actual_cost(self.schema, prepared.document, prepared.operation, result.data)
-            context.extensions.setdefault("cost", {})["actual"] = actual
+            context.extensions.setdefault("cost", {})["actual"] = prepared.result_cost.of(result.data)
         return Answer(result.data, errors, context.extensions, status)
 
     def _scopes(self, document: DocumentNode, operation: OperationDefinitionNode) -> frozenset[Scope]:
