@@ -11,7 +11,6 @@ from sqlalchemy import Column, RowMapping
 from hogsend.access.caller import Scope
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context
-from hogsend.graphql.fields import field
 from hogsend.graphql.links import row_by_key
 from hogsend.graphql.mapping import FieldMap, from_row
 from hogsend.storage.collections import Collection

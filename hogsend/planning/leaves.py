@@ -7,7 +7,14 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from graphql import GraphQLEnumType, GraphQLLeafType, GraphQLOutputType, is_leaf_type, is_list_type, is_non_null_type
+from graphql import (
+    GraphQLEnumType,
+    GraphQLLeafType,
+    GraphQLOutputType,
+    is_leaf_type,
+    is_list_type,
+    is_non_null_type,
+)
 
 from hogsend.planning.shape import NotPlanned
 
@@ -18,12 +25,14 @@ Finish = Callable[[list[Any]], list[Any]]
 @cache
 def finish_of(kind: GraphQLOutputType) -> Finish | None:
     """How values of this type go out; None for a type whose values have fields of their own."""
-    if is_non_null_type(kind):
+    if is_non_null_type(kind) or is_list_type(kind):
         inner = finish_of(kind.of_type)
-        return None if inner is None else lambda values: present(inner(values))
-    if is_list_type(kind):
-        inner = finish_of(kind.of_type)
-        return None if inner is None else lambda values: [_each(inner, value) for value in values]
+        if inner is None:
+            return None
+        finish = inner
+        if is_non_null_type(kind):
+            return lambda values: present(finish(values))
+        return lambda values: [_each(finish, value) for value in values]
     return _finish_leaf(kind) if is_leaf_type(kind) else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from graphql import GraphQLObjectType
 
@@ -40,17 +40,17 @@ class RowPlan:
 
 def row_plan(shape: ObjectShape, kind: type[Node]) -> RowPlan:
     """How the rows of `kind` become what is selected of them; worked out once a shape."""
-    known: RowPlan | None = shape.notes.get(kind)
+    known: RowPlan | None = shape.notes.get(kind.__name__)
     if known is None:
         fields = tuple(_row_field(one, kind) for one in shape.fields)
         whole = any(not one.columns for one in fields)
         columns = frozenset(name for one in fields for name, _ in one.columns)
-        known = shape.notes[kind] = RowPlan(fields, None if whole else columns)
+        known = shape.notes[kind.__name__] = RowPlan(fields, None if whole else columns)
     return known
 
 
 def _row_field(field: FieldShape, kind: type[Node]) -> RowField:
-    steps = {step.field: step for step in field_plan(kind)}
+    steps = {step.field: step for step in field_plan(cast(Any, kind))}
     metadata = field.metadata
     declared = metadata.get(LINK) or metadata.get(THROUGH) or metadata.get(WORKED_OUT) or metadata.get(ROWS)
     if KEY in metadata:

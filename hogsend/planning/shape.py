@@ -18,6 +18,7 @@ from graphql import (
     GraphQLSchema,
     OperationDefinitionNode,
     VariableNode,
+    get_named_type,
 )
 from graphql.execution.collect_fields import FieldDetails, FragmentDetails, collect_fields, collect_subfields
 from graphql.execution.values import VariableValues
@@ -71,7 +72,9 @@ class FieldShape:
     @cached_property
     def python_name(self) -> str:
         """The attribute of that name, where it is one."""
-        return cast(str, getattr(self.definition.extensions.get("strawberry-definition"), "python_name", self.name))
+        return cast(
+            str, getattr(self.definition.extensions.get("strawberry-definition"), "python_name", self.name)
+        )
 
     def of(self, kind: GraphQLObjectType) -> ObjectShape:
         """What is selected of the objects that it leads to, where they are of the type `kind`."""
@@ -164,3 +167,8 @@ def _conditions(node: Any) -> Iterator[str]:
         for one in below if isinstance(below, list | tuple) else [below]:
             if one is not None:
                 yield from _conditions(one)
+
+
+def object_type(field: FieldShape) -> GraphQLObjectType:
+    """The object type that a field leads to, through lists and what must not be null."""
+    return cast(GraphQLObjectType, get_named_type(field.definition.type))

@@ -6,22 +6,31 @@ the places of cursors are parameters, filters are part of what it is known by.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ARRAY, BindParameter, Select, bindparam
+from sqlalchemy import ARRAY, BindParameter, ColumnElement, Select, bindparam
 from sqlalchemy.dialects.postgresql import asyncpg
 
 from hogsend.graphql.context import Context
-from hogsend.storage.collections import Collection, PageRange, Selection, count_statement, page_statement, rows_statement
+from hogsend.storage.collections import (
+    PARENT,
+    Collection,
+    PageRange,
+    Selection,
+    count_statement,
+    page_statement,
+    rows_statement,
+)
 from hogsend.storage.cursors import Cursor
 from hogsend.storage.database import fetch_raw
 
 REMEMBERED_STATEMENTS = 512
 PARENTS = "parents"
-_DIALECT = asyncpg.dialect()
+_DIALECT: Any = asyncpg.dialect()  # type: ignore[no-untyped-call]
 
 Row = Mapping[str, Any]
 
@@ -34,7 +43,7 @@ class Statement:
     given: tuple[tuple[str, Any], ...]
 
     def values(self, run: Mapping[str, Any]) -> list[Any]:
-        return [run[name] if name in run else fixed for name, fixed in self.given]
+        return [run.get(name, fixed) for name, fixed in self.given]
 
 
 class Statements:
@@ -75,10 +84,13 @@ async def fetch(context: Context, statement: Statement, run: Mapping[str, Any]) 
         return await fetch_raw(conn, statement.sql, statement.values(run))
 
 
-async def pages(context: Context, selection: Selection, window: PageRange, parents: Sequence[Any]) -> list[Row]:
+async def pages(
+    context: Context, selection: Selection, window: PageRange, parents: Sequence[Any]
+) -> list[Row]:
     """The rows of the pages of all `parents`, as `page_statement` has them."""
     places = {"after": window.after, "before": window.before}
-    shape = replace(window, **{name: _place(name, cursor, selection) for name, cursor in places.items()})
+    after, before = (_place(name, cursor, selection) for name, cursor in places.items())
+    shape = replace(window, after=after, before=before)
     identity = ("page", _columns(selection.collection), selection.identity, _window(window))
     statement = STATEMENTS.get(identity, lambda: page_statement(selection, shape, _parents(selection)))
     run: dict[str, Any] = {PARENTS: list(parents)}
@@ -97,13 +109,44 @@ async def counts(context: Context, selection: Selection, parents: Sequence[Any])
     return await fetch(context, STATEMENTS.get(identity, lambda: count_statement(selection, [])), {})
 
 
-async def by_key(context: Context, collection: Collection, column: Any, keys: Sequence[Any]) -> list[Row]:
-    """Every row whose `column` is one of `keys`."""
-    statement = STATEMENTS.get(
-        ("rows", _columns(collection), str(column)),
-        lambda: rows_statement(collection, column, _array(column)),
-    )
-    return await fetch(context, statement, {PARENTS: list(keys)})
+@dataclass(eq=False)
+class _Asked:
+    """What links of one turn of the loop want of one table: keys, and columns by name."""
+
+    keys: dict[Any, None]
+    columns: dict[str, ColumnElement[Any]]
+    rows: asyncio.Future[list[Row]]
+
+
+class RowsByKey:
+    """One execution's reads of rows by key: what links ask for at the same time is read in one statement."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._asked: dict[tuple[str, str], _Asked] = {}
+
+    async def get(self, collection: Collection, column: Any, keys: Sequence[Any]) -> list[Row]:
+        """The rows whose `column` is one of `keys`, whatever the collection's `where` says; in no order."""
+        identity = (collection.name, str(column))
+        asked = self._asked.get(identity)
+        if asked is None:
+            read = asyncio.ensure_future(self._read(identity, collection, column))
+            asked = self._asked[identity] = _Asked({}, {}, read)
+        asked.keys.update(dict.fromkeys(keys))
+        asked.columns.update({str(one.key): one for one in collection.columns})
+        rows = await asked.rows
+        own = set(keys)
+        return rows if len(own) == len(asked.keys) else [row for row in rows if row[PARENT] in own]
+
+    async def _read(self, identity: tuple[str, str], collection: Collection, column: Any) -> list[Row]:
+        await asyncio.sleep(0)  # for those who ask in the same turn of the loop
+        asked = self._asked.pop(identity)
+        names = sorted(asked.columns)
+        wanted = replace(collection, columns=[asked.columns[name] for name in names])
+        statement = STATEMENTS.get(
+            ("rows", identity, tuple(names)), lambda: rows_statement(wanted, column, _array(column))
+        )
+        return await fetch(self._context, statement, {PARENTS: list(asked.keys)})
 
 
 def _parents(selection: Selection) -> Any:

@@ -178,6 +178,8 @@ class Executor:
             context_value=context,
             variable_values=dict(variables),
             operation_name=_name(prepared.operation),
+            executor_class=PlannedExecutor,
+            shapes=prepared.shapes,
         )
         source = await stream if isawaitable(stream) else stream
         if isinstance(source, ExecutionResult):

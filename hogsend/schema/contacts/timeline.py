@@ -13,7 +13,7 @@ from hogsend.graphql.context import Context
 from hogsend.graphql.enums import WireEnum, wire_enum
 from hogsend.graphql.fields import attribute, wire_type
 from hogsend.graphql.links import row_by_key
-from hogsend.graphql.mapping import Mapped, from_object, from_row
+from hogsend.graphql.mapping import Mapped, from_object
 from hogsend.graphql.node import Node
 from hogsend.graphql.rows import Argument, to_one, worked_out
 from hogsend.realtime.cursor import StreamCursor

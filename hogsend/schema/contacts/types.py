@@ -15,7 +15,7 @@ from hogsend.contacts.lookup import find, find_by
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context, Info
 from hogsend.graphql.enums import WireEnum, wire_enum
-from hogsend.graphql.fields import attribute, described, field, optional, query, wire_type
+from hogsend.graphql.fields import attribute, described, optional, query, wire_type
 from hogsend.graphql.links import row_by_key
 from hogsend.graphql.mapping import Filter
 from hogsend.graphql.node import Node, bare_uuid

@@ -9,7 +9,7 @@ import strawberry
 
 from hogsend.access.caller import Scope
 from hogsend.addresses import delivery_address
-from hogsend.graphql.fields import attribute, field, optional, wire_type
+from hogsend.graphql.fields import attribute, optional, wire_type
 from hogsend.graphql.ids import name_from
 from hogsend.graphql.mapping import Filter
 from hogsend.graphql.node import Node, bare_uuid
