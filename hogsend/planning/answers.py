@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from typing import Any
 
 from hogsend.planning.shape import ObjectShape
@@ -12,14 +12,29 @@ Values = list[Any]
 """What one field has of each object of a level, in the objects' order."""
 
 
-async def assembled(shape: ObjectShape, columns: list[Values | Awaitable[Values]], count: int) -> Values:
+async def assembled(shape: ObjectShape, columns: Iterable[Values | Awaitable[Values]], count: int) -> Values:
     """The answers of `count` objects: a column for each of the shape's fields."""
+    columns = gathered(columns)
     waiting = [(index, column) for index, column in enumerate(columns) if not isinstance(column, list)]
     found = await together([column for _, column in waiting])
     for (index, _), values in zip(waiting, found, strict=True):
         columns[index] = values
     answers: Values = assembler(shape)(count, *columns)
     return answers
+
+
+def gathered(begun: Iterable[Any]) -> list[Any]:
+    """All of what an iterator begins; where it raises, the coroutines that it began are closed."""
+    found = []
+    try:
+        for one in begun:
+            found.append(one)
+    except BaseException:
+        for one in found:
+            if asyncio.iscoroutine(one):
+                one.close()
+        raise
+    return found
 
 
 async def awaited(values: Values | Awaitable[Values]) -> Values:

@@ -95,16 +95,16 @@ class Lists:
     async def _edges(self, shape: ObjectShape) -> Values:
         found = await self._pages()
         flat: Any = [row for page in found for row in page.edges]
-        columns: list[Any] = []
-        for field in shape.fields:
-            if field.name == "node":
-                columns.append(self._reader.nodes(field, self._kind, flat))
-            elif field.name == "cursor":
-                columns.append([self._source.cursor(row) for row in flat])
-            else:
-                raise NotPlanned
-        edges = iter(await assembled(shape, columns, len(flat)))
+        edges = iter(await assembled(shape, (self._of_edges(one, flat) for one in shape.fields), len(flat)))
         return [[next(edges) for _ in page.edges] for page in found]
+
+    def _of_edges(self, field: FieldShape, rows: list[Row]) -> Values | Awaitable[Values]:
+        match field.name:
+            case "node":
+                return self._reader.nodes(field, self._kind, rows)
+            case "cursor":
+                return [self._source.cursor(cast(Any, row)) for row in rows]
+        raise NotPlanned
 
     async def _infos(self, field: FieldShape) -> Values:
         found = await self._pages()

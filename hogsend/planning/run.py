@@ -26,7 +26,7 @@ from hogsend.graphql.connections import Connection
 from hogsend.graphql.context import Context
 from hogsend.graphql.node import TYPES, Node
 from hogsend.graphql.rows import LINK, ROWS, THROUGH, WORKED_OUT, RowLink, RowList, Through, WorkedOut
-from hogsend.planning.answers import Values, assembled, awaited, together
+from hogsend.planning.answers import Values, assembled, awaited, gathered, together
 from hogsend.planning.leaves import finish_of, present
 from hogsend.planning.lists import Lists
 from hogsend.planning.rowplan import Convert, RowField, RowPlan, class_of, narrowed, row_plan, rows_of
@@ -53,14 +53,14 @@ class Run:
     async def objects(self, shape: ObjectShape, sources: Values) -> Values:
         """What is selected of these Python objects, all of one type."""
         return await assembled(
-            shape, [self._resolved(field, sources) for field in shape.fields], len(sources)
+            shape, (self._resolved(field, sources) for field in shape.fields), len(sources)
         )
 
     async def _records(self, shape: ObjectShape, kind: type[Node], rows: Sequence[Row]) -> Values:
         """What is selected of these rows, all of one type."""
         plan = row_plan(shape, kind)
         made = [kind.of(cast(Any, row)) for row in rows] if plan.columns is None else []
-        return await assembled(shape, [self._read(one, rows, made) for one in plan.fields], len(rows))
+        return await assembled(shape, (self._read(one, rows, made) for one in plan.fields), len(rows))
 
     def _read(self, one: RowField, rows: Sequence[Row], made: Values) -> Values | Awaitable[Values]:
         """The values of a field of rows; `made` are the objects of those rows where a resolver wants them."""
@@ -104,7 +104,7 @@ class Run:
         if resolve is None:
             raise NotPlanned
         info, arguments = self._call(field)
-        values = [resolve(source, info, **arguments) for source in sources]
+        values = gathered(resolve(source, info, **arguments) for source in sources)
         waiting = [index for index, value in enumerate(values) if asyncio.iscoroutine(value)]
         found = await together([values[index] for index in waiting])
         for index, value in zip(waiting, found, strict=True):
@@ -213,7 +213,7 @@ class Run:
         )
         shape = field.of(of_type)
         level = Lists(self, source, connection.paging, parents)
-        return await assembled(shape, [level.field(one) for one in shape.fields], len(parents))
+        return await assembled(shape, (level.field(one) for one in shape.fields), len(parents))
 
     async def nodes(self, field: FieldShape, kind: type[Node], rows: Sequence[Row]) -> Values:
         """What is selected of rows that may be of several types."""

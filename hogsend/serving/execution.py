@@ -118,10 +118,14 @@ class Refused(Exception):
 
 
 class Executor:
-    """Executes documents on one schema, on graphql-core. Documents that were seen are not validated again."""
+    """Executes documents on one schema, by plans; on graphql-core alone unless `planned`.
 
-    def __init__(self, schema: GraphQLSchema, *, introspection: bool = True) -> None:
+    Documents that were seen are not validated again.
+    """
+
+    def __init__(self, schema: GraphQLSchema, *, introspection: bool = True, planned: bool = True) -> None:
         self.schema = schema
+        self._planned = planned
         self._rules = validation_rules(introspection=introspection)
         self._verdicts: OrderedDict[bytes, _Valid | Answer] = OrderedDict()
 
@@ -155,8 +159,7 @@ class Executor:
             context_value=context,
             variable_values=dict(variables),
             operation_name=_name(prepared.operation),
-            executor_class=PlannedExecutor,
-            shapes=prepared.shapes,
+            **self._how(prepared),
         )
         answer = self._answer(await result if isawaitable(result) else result, prepared, context, limited)
         if answer.refused:
@@ -178,8 +181,7 @@ class Executor:
             context_value=context,
             variable_values=dict(variables),
             operation_name=_name(prepared.operation),
-            executor_class=PlannedExecutor,
-            shapes=prepared.shapes,
+            **self._how(prepared),
         )
         source = await stream if isawaitable(stream) else stream
         if isinstance(source, ExecutionResult):
@@ -193,6 +195,9 @@ class Executor:
             yield Answer(errors=(shown,), status=status_of(shown))
         finally:
             await source.aclose()  # type: ignore[attr-defined]
+
+    def _how(self, prepared: Prepared) -> dict[str, Any]:
+        return {"executor_class": PlannedExecutor, "shapes": prepared.shapes} if self._planned else {}
 
     def _document(self, source: str) -> _Valid:
         """The document, parsed and validated once; a verdict against it is remembered as well."""
