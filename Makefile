@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INSTALLED := $(VENV)/.installed
 
+# Without compiled code to read, each process that a test starts compiles the whole tree anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: dev test test-all durations check schema lock clean
 
 # Everything, running: make dev ARGS="--port 4000 --no-demo"

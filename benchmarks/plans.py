@@ -9,7 +9,6 @@ at: `total` is a count.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import sys
 import tempfile
@@ -26,7 +25,7 @@ from rich.console import Console
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from benchmarks.seed import seed
+from benchmarks.seed import seed, sizes
 from hogsend.app import create_app
 from hogsend.boot import open_runtime
 from hogsend.runtime import Runtime
@@ -203,12 +202,7 @@ async def run(database_url: str, redis_url: str, contacts: int, events: int) -> 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--contacts", type=int, default=200_000)
-    parser.add_argument("--events", type=int, default=2_000_000)
-    given = parser.parse_args()
+    given = sizes(__doc__)
     with (
         tempfile.TemporaryDirectory(prefix="hogsend-plans-") as directory,
         EmbeddedStack(Path(directory), throwaway=True) as stack,

@@ -91,13 +91,15 @@ STATEMENTS: dict[str, str] = {
                (ARRAY['pending', 'discarded'])[1 + g / 2 % 2], {_AGO}, {_AGO}
         FROM {_NUMBERS}""",
     "alert rules": f"""
-        INSERT INTO alert_rules (id, name, type, threshold, channel, channel_config, created_at, updated_at)
-        VALUES (md5('rule')::uuid, 'Bounces', 'bounce_rate_exceeded', 0.1, 'webhook', '{{}}', {_NOW}, {_NOW})
+        INSERT INTO alert_rules (id, name, type, threshold, channel, channel_config, signing_secret, created_at,
+                                 updated_at)
+        VALUES (md5('rule')::uuid, 'Bounces', 'bounce_rate_exceeded', 0.1, 'webhook', '{{}}', '', {_NOW}, {_NOW})
         ON CONFLICT DO NOTHING""",
     "alerts": f"""
-        INSERT INTO alerts (id, rule_id, rule_name, type, current_value, threshold, channel, triggered_at)
+        INSERT INTO alerts (id, rule_id, rule_name, type, current_value, threshold, channel, triggered_at,
+                            resolved_at)
         SELECT md5('alert' || g)::uuid, md5('rule')::uuid, 'Bounces', 'bounce_rate_exceeded', 0.2, 0.1, 'webhook',
-               {_AGO}
+               {_AGO}, {_AGO}
         FROM {_NUMBERS}""",
 }
 
@@ -131,13 +133,18 @@ async def run(contacts: int, events: int) -> None:
         console.print(f"{what:20} {seconds:6.1f} s")
 
 
-def main() -> None:
+def sizes(description: str | None) -> argparse.Namespace:
+    """`--contacts` and `--events` of a command line, for whatever seeds a database."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--contacts", type=int, default=200_000)
     parser.add_argument("--events", type=int, default=2_000_000)
-    given = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = sizes(__doc__)
     asyncio.run(run(given.contacts, given.events))
 
 

@@ -5,10 +5,15 @@ Case, surrounding space, Unicode form and the two spellings of an international 
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from dataclasses import dataclass
 from functools import lru_cache
 
 LONGEST = 320
+# What RFC 5322 has in no word of a name that is not quoted.
+_SPECIAL = re.compile(r"""[][()<>:;@\\,."]""")
+_NAMED = re.compile(r"(?P<name>[^<>]*)<(?P<address>[^<>]*)>")
 
 
 class BadAddress(ValueError):
@@ -36,6 +41,48 @@ def ascii_address(value: str) -> str:
     """The same for a provider that knows no international domains: the domain in its ASCII spelling."""
     _, in_ascii, wrong = _judged(value)
     return in_ascii if wrong is None else value
+
+
+@dataclass(frozen=True)
+class Mailbox:
+    """A sender: the name that readers see, which may be empty, and an address with an ASCII domain."""
+
+    name: str
+    address: str
+
+    def header(self) -> str:
+        """As `From` has it: the name quoted where it must be."""
+        if not self.name:
+            return self.address
+        name = self.name
+        if _SPECIAL.search(name):
+            name = '"' + re.sub(r'(["\\])', r"\\\1", name) + '"'
+        return f"{name} <{self.address}>"
+
+
+def checked_mailbox(value: str) -> Mailbox:
+    """Read `Acme <hello@acme.com>`, or an address alone. Raises `BadAddress`, which says what is wrong."""
+    found = _NAMED.fullmatch(value.strip())
+    name, address = (found["name"], found["address"]) if found else ("", value)
+    name = name.strip()
+    if len(name) > 1 and name[0] == name[-1] == '"':
+        name = re.sub(r"\\(.)", r"\1", name[1:-1])
+    if any(unicodedata.category(letter) == "Cc" for letter in name):
+        raise BadAddress("its name has a line break or another control character")
+    if "<" in name or ">" in name or "@" in name:
+        raise BadAddress("its name has one of < > @")
+    _, in_ascii, wrong = _judged(address)
+    if wrong is not None:
+        raise BadAddress(wrong)
+    return Mailbox(name, in_ascii)
+
+
+def sender_header(value: str) -> str:
+    """`From` for providers. What is no mailbox (a frozen message may hold anything) is left to them to refuse."""
+    try:
+        return checked_mailbox(value).header()
+    except BadAddress:
+        return value
 
 
 @lru_cache(maxsize=8192)

@@ -20,9 +20,12 @@ from hogsend.access.under_way import UnderWay
 from hogsend.boot import Project, load_project, open_runtime
 from hogsend.errors import HogsendError
 from hogsend.health import Uptime
+from hogsend.monitoring import probes
+from hogsend.monitoring.requests import Measured, name_routes
 from hogsend.realtime.live import Live
-from hogsend.rest import admin, data_plane, exports, health, openapi, public, webhooks
+from hogsend.rest import admin, exports, health, openapi, public, webhooks
 from hogsend.rest.allowed_hosts import HostCheck
+from hogsend.rest.data_plane import routes as data_plane
 from hogsend.rest.errors import on_hogsend_error, on_http_exception
 from hogsend.rest.middleware import BodyLimit, Deadline, RequestId
 from hogsend.runtime import Runtime
@@ -45,6 +48,7 @@ def routes(settings: Settings) -> Sequence[BaseRoute]:
         WebSocketRoute("/graphql", GraphQLSocket()),
         Mount("/graphql/static", static_files()),
         *health.routes,
+        *probes.routes,
         *openapi.routes,
         *exports.routes,
         *admin.routes,
@@ -83,14 +87,16 @@ def create_app(
             opened.part(GraphQLServer)
             opened.part(Uptime)
             under_way = opened.part(UnderWay)
-            with _DrainOnSignal(opened):
-                yield
+            async with probes.monitored(opened, settings.metrics_port, "HOGSEND_METRICS_PORT"):
+                with _DrainOnSignal(opened):
+                    yield
             await under_way.drain()
 
     app = Starlette(
         routes=routes(settings),
         lifespan=lifespan,
         middleware=[
+            Middleware(Measured),
             Middleware(RequestId),
             Middleware(HostCheck, settings=settings),
             Middleware(Deadline),
@@ -98,6 +104,7 @@ def create_app(
         ],
         exception_handlers={HTTPException: on_http_exception, HogsendError: on_hogsend_error},
     )
+    name_routes(app.routes)
     if runtime is not None:
         app.state.runtime = runtime
     return app

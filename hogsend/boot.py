@@ -1,4 +1,4 @@
-"""Put one process together: the only place that knows every part."""
+"""Composition root: one process put together; the only place that knows every part."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from hogsend.runtime import Runtime
 from hogsend.settings import Settings
 from hogsend.storage.anchor import anchored_clock
 from hogsend.storage.database import Database
+from hogsend.storage.statement_spans import watch_statements
 
 log = structlog.get_logger(__name__)
 
@@ -90,12 +91,28 @@ async def open_runtime(
     )
     try:
         runtime.engine = _make_engine(runtime)
-        yield runtime
+        async with _traced(runtime, application):
+            yield runtime
     finally:
         await runtime.close_parts()
         await the_provider.close()
         await redis.aclose()
         await database.close()
+
+
+@asynccontextmanager
+async def _traced(runtime: Runtime, service: str) -> AsyncIterator[None]:
+    """OpenTelemetry's SDK is heavy: only who keeps traces imports it."""
+    endpoint = runtime.settings.traces_endpoint
+    if endpoint is None:
+        yield
+        return
+    from hogsend.telemetry.otel import exported
+
+    for engine in runtime.database.engines:
+        watch_statements(engine.sync_engine)
+    async with exported(endpoint, service):
+        yield
 
 
 def _make_engine(runtime: Runtime) -> Engine:

@@ -1,4 +1,4 @@
-"""The two times Hogsend knows. No other module asks the machine what time it is.
+"""Clocks: product time and real time. No other module asks the machine what time it is.
 
 `now()` is *product time*: when an event occurred, when a sleep ends. `hogsend dev --speed 3600` makes it run
 faster, and tests set it. `wall()` is *real time*: leases, rate limits, expiries, what a provider remembers.
@@ -9,6 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
+
+
+def instant_text(value: datetime) -> str:
+    """`2026-01-15T10:30:00.000Z`: UTC, milliseconds."""
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
 
 
 class Clock(Protocol):

@@ -1,4 +1,4 @@
-"""How the process and what it stands on are doing."""
+"""How the process and what it stands on are doing: its health, for people, and whether it should get work."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from hogsend.runtime import Runtime
 from hogsend.storage.migrate import SchemaStatus, schema_status
 
 LONGEST_CHECK = 2.0
+FRESH_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,24 @@ class Health:
     redis: Component
     engine: Component
     schema: SchemaStatus | None
+
+
+@dataclass(frozen=True)
+class Dependency:
+    """One thing that Hogsend stands on. Without one that is not `required` it goes on (docs/outages.md)."""
+
+    name: str
+    up: bool
+    required: bool
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """Whether this process should get work; `reasons` against it are sentences."""
+
+    ready: bool
+    reasons: tuple[str, ...]
+    dependencies: tuple[Dependency, ...]
 
 
 class Uptime:
@@ -78,6 +97,50 @@ async def check_health(runtime: Runtime) -> Health:
         engine=components[2],
         schema=status,
     )
+
+
+class _LastLook:
+    """What was found a moment ago: whoever asks often does not ask Postgres as often."""
+
+    def __init__(self, _runtime: Runtime) -> None:
+        self.found: Readiness | None = None
+        self.until = 0.0
+        self.one_at_a_time = asyncio.Lock()
+
+    async def close(self) -> None:
+        """Nothing is held open."""
+
+
+async def readiness(runtime: Runtime) -> Readiness:
+    """Whether this process should get work: its database answers, and has the tables that the code needs.
+
+    Redis and the engine are told of, and no reason: what they are for waits, or goes on without. Asked again where
+    the last look is a second old. Never raises.
+    """
+    last = runtime.part(_LastLook)
+    async with last.one_at_a_time:
+        loop = asyncio.get_running_loop()
+        if last.found is None or loop.time() >= last.until:
+            last.found = _readiness(await check_health(runtime))
+            last.until = loop.time() + FRESH_SECONDS
+        return last.found
+
+
+def _readiness(health: Health) -> Readiness:
+    schema = health.schema
+    reasons = []
+    if not health.database.up:
+        reasons.append("Postgres does not answer")
+    elif schema is None:
+        reasons.append("Postgres does not say which revision its tables have")
+    elif schema.is_behind:
+        reasons.append(f"The database lacks revision {schema.pending[0]}: run `hogsend migrate`")
+    dependencies = (
+        Dependency("database", health.database.up, required=True),
+        Dependency("redis", health.redis.up, required=False),
+        Dependency("engine", health.engine.up, required=False),
+    )
+    return Readiness(not reasons, tuple(reasons), dependencies)
 
 
 def _status(

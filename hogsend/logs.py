@@ -6,15 +6,17 @@ import logging
 import sys
 
 import structlog
-from structlog.types import Processor
+from structlog.types import EventDict, Processor
 
 from hogsend.settings import Settings
+from hogsend.telemetry import traces
 
 
 def configure_logs(settings: Settings) -> None:
     """Set this process's logs up, once, before anything logs. Libraries are heard from `warning` on."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        _trace_ids,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
     ]
@@ -50,3 +52,9 @@ def configure_logs(settings: Settings) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _trace_ids(_logger: object, _method: str, line: EventDict) -> EventDict:
+    """Each line says in which trace it was written, where traces are kept."""
+    line.update(traces.ids())
+    return line

@@ -1,4 +1,4 @@
-"""What the parts of one process share. `hogsend.boot` makes it; features take it as an argument."""
+"""Runtime: what the parts of one process share. `hogsend.boot` makes it; features take it as an argument."""
 
 from __future__ import annotations
 

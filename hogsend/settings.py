@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from hogsend.addresses import BadAddress, checked_mailbox
 from hogsend.validation import NOBODYS_IDS
 
 SHORTEST_SECRET = 32
@@ -119,6 +120,13 @@ class Settings(BaseSettings):
         alias="HOGSEND_ALLOW_HTTP_TARGETS",
         description="Alerts may be posted by plain http too: for development",
     )
+    alert_minimum_sends: int = Field(
+        20,
+        alias="HOGSEND_ALERT_MINIMUM_SENDS",
+        ge=1,
+        le=1_000_000,
+        description="Of fewer emails an alert rule makes no rate",
+    )
 
     # What runs the journeys.
     journeys: Annotated[list[str], NoDecode] = Field(["worker.journeys"], alias="HOGSEND_JOURNEYS")
@@ -128,6 +136,28 @@ class Settings(BaseSettings):
     speed: float = Field(
         1.0, alias="HOGSEND_SPEED", gt=0, le=1_000_000, description="How fast journey time runs"
     )
+
+    # Who watches it.
+    metrics_host: str = Field("127.0.0.1", alias="HOGSEND_METRICS_HOST")
+    metrics_port: int | None = Field(
+        None, alias="HOGSEND_METRICS_PORT", ge=1, le=65535, description="Of the API's metrics and probes"
+    )
+    worker_metrics_port: int | None = Field(
+        None, alias="HOGSEND_WORKER_METRICS_PORT", ge=1, le=65535, description="Of a worker's"
+    )
+    metrics_key: SecretStr | None = Field(
+        None, alias="HOGSEND_METRICS_KEY", description="Opens /metrics, on the API's own port too"
+    )
+    otlp_endpoint: str | None = Field(
+        None,
+        alias="OTEL_EXPORTER_OTLP_ENDPOINT",
+        repr=False,
+        description="Base address of a collector, OTLP over HTTP",
+    )
+    otlp_traces_endpoint: str | None = Field(None, alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", repr=False)
+    otlp_protocol: Literal["http/protobuf"] = Field("http/protobuf", alias="OTEL_EXPORTER_OTLP_PROTOCOL")
+    otel_traces_exporter: Literal["otlp", "none"] = Field("otlp", alias="OTEL_TRACES_EXPORTER")
+    otel_disabled: bool = Field(False, alias="OTEL_SDK_DISABLED")
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", alias="HOGSEND_LOG_LEVEL")
     log_format: Literal["console", "json"] = Field("json", alias="HOGSEND_LOG_FORMAT")
@@ -174,6 +204,20 @@ class Settings(BaseSettings):
             raise ValueError("must start with redis://, rediss:// or unix://")
         return value
 
+    @field_validator("metrics_key")
+    @classmethod
+    def _metrics_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and _length(value) < SHORTEST_ADMIN_KEY:
+            raise ValueError(f"must be at least {SHORTEST_ADMIN_KEY} random characters")
+        return value
+
+    @field_validator("otlp_endpoint", "otlp_traces_endpoint")
+    @classmethod
+    def _otlp_endpoint(cls, value: str | None) -> str | None:
+        if value is not None and value.split("://", 1)[0] not in ("http", "https"):
+            raise ValueError("must start with http:// or https://")
+        return value
+
     @field_validator("allowed_hosts")
     @classmethod
     def _allowed_hosts(cls, values: list[str]) -> list[str]:
@@ -181,6 +225,17 @@ class Settings(BaseSettings):
             if value != "*" and not _HOST.fullmatch(value):
                 raise ValueError(f"{value} is not a host's name: write it without scheme, port and path")
         return [value.lower() for value in values]
+
+    @field_validator("email_from")
+    @classmethod
+    def _sender_can_be_written(cls, value: str) -> str:
+        try:
+            checked_mailbox(value)
+        except BadAddress as error:
+            raise ValueError(
+                f"must be an email address, alone or as in Ada Lovelace <ada@example.com>: {error}"
+            ) from None
+        return value
 
     @model_validator(mode="after")
     def _keys_outlive_sends(self) -> Settings:
@@ -220,6 +275,15 @@ class Settings(BaseSettings):
         if self.email_provider is not None:
             return self.email_provider
         return "resend" if self.resend_api_key is not None else "inbox"
+
+    @cached_property
+    def traces_endpoint(self) -> str | None:
+        """Where spans are posted to; None where no traces are kept."""
+        if self.otel_disabled or self.otel_traces_exporter == "none":
+            return None
+        if self.otlp_traces_endpoint is not None:
+            return self.otlp_traces_endpoint
+        return f"{self.otlp_endpoint.rstrip('/')}/v1/traces" if self.otlp_endpoint is not None else None
 
     @property
     def engine(self) -> Literal["embedded", "hatchet"]:

@@ -7,10 +7,11 @@ from typing import Any
 
 import orjson
 
-from hogsend.addresses import BadAddress, checked_address
+from hogsend.addresses import BadAddress, checked_address, checked_mailbox
 from hogsend.errors import InvalidInput
 
 MAX_NAME = 200
+MAX_MAILBOX = 640
 MAX_KEY = 512
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
@@ -49,11 +50,24 @@ def check_email(field: str, value: object) -> str:
         raise InvalidInput(field, f"{told}{why}") from None
 
 
+def check_mailbox(field: str, value: object) -> None:
+    """A sender: an address, with or without a name before it in angle brackets' way."""
+    check_text(field, value, MAX_MAILBOX)
+    try:
+        checked_mailbox(str(value))
+    except BadAddress as error:
+        raise InvalidInput(
+            field,
+            f"{field} must be an email address, alone or as in Ada Lovelace <ada@example.com>: "
+            f"{_sentence(str(error))}",
+        ) from None
+
+
 def _sentence(words: str) -> str:
     return f"{words[:1].lower()}{words[1:]}".removesuffix(".")
 
 
-def check_user_id(field: str, value: object, refused: Collection[str] = NOBODYS) -> None:
+def check_user_id(field: str, value: object, refused: Collection[str]) -> None:
     """An id of a person, or of a device, that somebody meant. `refused` is case-folded."""
     check_text(field, value, MAX_KEY)
     if is_nobodys(str(value), refused):
@@ -63,7 +77,7 @@ def check_user_id(field: str, value: object, refused: Collection[str] = NOBODYS)
         )
 
 
-def is_nobodys(value: str, refused: Collection[str] = NOBODYS) -> bool:
+def is_nobodys(value: str, refused: Collection[str]) -> bool:
     """Whether an id is what a broken client makes of nothing."""
     return value.strip().casefold() in refused
 

@@ -9,6 +9,8 @@
     live_server   the same application on a real port, for WebSockets and SSE: its base URL
     own_stack     a Postgres and a Valkey of the test's own, to stop and to kill
 
+Each module of `tests/fixtures/` has those of one subject, for every folder: nobody imports a fixture.
+
 One Postgres serves the whole run. The process that starts the run starts it, when it is first needed; xdist's
 workers are told where it is, and each copies the migrated template.
 """
@@ -16,8 +18,10 @@ workers are told where it is, and each copies the migrated template.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -42,7 +46,12 @@ if TYPE_CHECKING:
     from hogsend.journeys.registry import Registry
     from hogsend.runtime import Runtime
 
-pytest_plugins = ["tests.longest_first"]
+pytest_plugins = [
+    "tests.longest_first",
+    "tests.fixtures.emails",
+    "tests.fixtures.graphql",
+    "tests.fixtures.journeys",
+]
 
 ADMIN_KEY = "test-admin-key-long-enough"
 
@@ -55,11 +64,21 @@ def pytest_configure() -> None:
         variable = (field.alias or name).upper()
         if variable != "HATCHET_CLIENT_TOKEN":
             os.environ.pop(variable, None)
+    # Without compiled code to read, each xdist worker rewrites every assertion, and each process that a test starts
+    # compiles the whole tree, anew.
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # gRPC's own work between fork and exec crashes the child where a stand-in for Hatchet has come and gone.
     os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
     # The default renderer draws every local variable of a traceback, which takes seconds.
     plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[structlog.processors.add_log_level, plain])
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays to the end: spare each full collection of garbage the walk through it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -77,6 +96,14 @@ def _run_servers(config: pytest.Config) -> RunServers:
     if _SERVERS not in config.stash:
         config.stash[_SERVERS] = RunServers()
     return config.stash[_SERVERS]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm() -> Iterator[None]:
+    from tests.warm import kept_warm
+
+    with kept_warm():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -101,8 +128,8 @@ def redis_url() -> Iterator[str]:
     valkey.stop()
 
 
-@pytest.fixture
-def settings(database_url: str, redis_url: str) -> Settings:
+@pytest.fixture(scope="session")
+def settings_of_worker(database_url: str, redis_url: str) -> Settings:
     return Settings(
         database_url=database_url,
         redis_url=redis_url,
@@ -113,6 +140,11 @@ def settings(database_url: str, redis_url: str) -> Settings:
         public_url="http://hogsend.test",
         rate_limit=100_000,
     )
+
+
+@pytest.fixture
+def settings(settings_of_worker: Settings) -> Settings:
+    return settings_of_worker.model_copy()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import event, func, select, text, update
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from hogsend.clock import ManualClock
 from hogsend.decisions.reasons import Reason
@@ -137,16 +138,22 @@ async def expire_leases(runtime: Runtime) -> None:
 
 
 @contextmanager
-def statements(database: Database) -> Iterator[list[str]]:
-    """Every statement that reaches Postgres within the block, but for those of exports and health."""
+def statements(database: Database, pool: AsyncEngine | None = None) -> Iterator[list[str]]:
+    """Every statement that reaches Postgres within the block by the main pool, or by the one that is named."""
     seen: list[str] = []
 
     def note(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
         seen.append(statement)
 
-    engine = database.engine.sync_engine
-    event.listen(engine, "before_cursor_execute", note)
-    try:
+    with listening(pool or database.engine, "before_cursor_execute", note):
         yield seen
+
+
+@contextmanager
+def listening(engine: AsyncEngine, happening: str, listener: Callable[..., None]) -> Iterator[None]:
+    """Listen for what happens on the engine, within the block alone: the next test may get the same engine."""
+    event.listen(engine.sync_engine, happening, listener)
+    try:
+        yield
     finally:
-        event.remove(engine, "before_cursor_execute", note)
+        event.remove(engine.sync_engine, happening, listener)

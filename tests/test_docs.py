@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from hogsend.decisions.meanings import KINDS, REASONS
-from hogsend.decisions.reasons import Kind, Reason
+from hogsend.decisions.reasons import DecisionKind, Reason
 from hogsend.schema.root import graphql_schema
 from hogsend.settings import Settings
 from tests.test_docs_mentions import PAGES
@@ -30,7 +30,9 @@ def rows(page: str) -> list[list[str]]:
 
 def test_each_kind_and_reason_has_one_row_that_means_what_the_schema_says() -> None:
     told = rows("decisions.md")
-    known = [(kind.value, KINDS[kind]) for kind in Kind] + [(one.value, REASONS[one]) for one in Reason]
+    known = [(kind.value, KINDS[kind]) for kind in DecisionKind] + [
+        (one.value, REASONS[one]) for one in Reason
+    ]
     assert sorted((name.strip("` "), meaning) for name, meaning, _ in told) == sorted(known)
     assert all(advice.strip("| ").endswith(".") for _, _, advice in told)
 

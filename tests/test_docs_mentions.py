@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import click
@@ -19,6 +20,9 @@ from hogsend.cli import app
 from hogsend.schema.root import graphql_schema
 from hogsend.storage.metadata import metadata
 from tests.test_import_directions import FLOORS
+
+# In one process, which reads and parses the tree once.
+pytestmark = pytest.mark.xdist_group("docs")
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -56,19 +60,31 @@ ELSEWHERE = {
     "when",
 }
 
-SOURCES = {
-    path: path.read_text()
-    for base in ("hogsend", "worker", "tests", "benchmarks", "migrations")
-    for path in (ROOT / base).rglob("*.py")
-    if path != Path(__file__)
-}
-CLASSES: dict[str, str] = defaultdict(str)
-for _source in SOURCES.values():
-    for _node in ast.walk(ast.parse(_source)):
-        if isinstance(_node, ast.ClassDef):
-            CLASSES[_node.name] += ast.get_source_segment(_source, _node) or ""
 TABLES = {table.name: set(table.c.keys()) for table in metadata.tables.values()}
 assert tables.__path__  # imports every table
+
+
+@cache
+def sources() -> dict[Path, str]:
+    """Every Python file but this one, read when it is first asked for and not as tests are collected."""
+    return {
+        path: path.read_text()
+        for base in ("hogsend", "worker", "tests", "benchmarks", "migrations")
+        for path in (ROOT / base).rglob("*.py")
+        if path != Path(__file__)
+    }
+
+
+@cache
+def classes() -> dict[str, str]:
+    """The source of each class by its name; of all of them, where several have the name."""
+    found: dict[str, str] = defaultdict(str)
+    for source in sources().values():
+        lines = source.splitlines()
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ClassDef):
+                found[node.name] += "\n".join([*lines[node.lineno - 1 : node.end_lineno], ""])
+    return found
 
 
 def mentions(page: str) -> list[str]:
@@ -80,7 +96,7 @@ def located(name: str) -> list[Path]:
     """The files or folders that a page may mean by `name`: by its whole path, or from a folder that pages speak of."""
     places = [base / name for base in (ROOT, ROOT / "hogsend", DOCS, ROOT / "tests")]
     found = [place for place in places if place.exists()]
-    return found or ([path for path in SOURCES if path.name == name] if "/" not in name else [])
+    return found or ([path for path in sources() if path.name == name] if "/" not in name else [])
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -109,7 +125,7 @@ def test_members_and_columns_are_there(page: str) -> None:
                 assert module_or_name(match[1]), wrong
             elif owner in NAMED or owner[0].isupper():
                 member = to_snake_case(rest[0])
-                source = CLASSES[NAMED.get(owner, owner)]
+                source = classes()[NAMED.get(owner, owner)]
                 assert re.search(rf"\bdef {member}\(|\bself\.{member}\b|^\s+{member}\b", source, re.M), wrong
             elif owner in TABLES:
                 assert rest[0] in TABLES[owner], wrong
@@ -128,9 +144,9 @@ def module_or_name(dotted: str) -> bool:
 def words() -> set[str]:
     """Every word of the code, of the schema, and of the files beside them."""
     beside = ["schema.graphql", "compose.yaml", "pyproject.toml", "Makefile", ".ci/run"]
-    text = [*SOURCES.values(), *((ROOT / name).read_text() for name in beside)]
+    text = [*sources().values(), *((ROOT / name).read_text() for name in beside)]
     text += [path.read_text() for path in (ROOT / "hogsend").rglob("*.graphql")]
-    return {word for one in text for word in re.findall(r"\w+", one)} | {path.stem for path in SOURCES}
+    return {word for one in text for word in re.findall(r"\w+", one)} | {path.stem for path in sources()}
 
 
 def test_names_that_pages_mention_stand_in_the_code() -> None:
@@ -172,6 +188,7 @@ def test_the_glossary_says_where_each_word_is() -> None:
             assert name in types or name in fields or re.search(rf"\b{name}\b", spoken), f"{word}: {name}"
 
 
+@cache
 def commands() -> dict[str, set[str]]:
     """The options of each command, by its words: `keys create` → {`--scope`, …}."""
     found: dict[str, set[str]] = {}

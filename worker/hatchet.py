@@ -24,7 +24,8 @@ from hogsend.engine.loops import Loop, forever, keep_time, listen, publish
 from hogsend.engine.port import EngineDown
 from hogsend.engine.publisher import Publisher, retry_now
 from hogsend.execution.due_runs import note_engine_run
-from hogsend.execution.external_engine import hand_over, run_slice
+from hogsend.execution.external_engine import hand_over, note_driver, run_slice
+from hogsend.monitoring.probes import monitored
 from hogsend.operations.deploy_check import warn_of_breaking
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings, SettingsError
@@ -58,7 +59,7 @@ async def run_one_job(runtime: Runtime, job_id: UUID) -> None:
     await run_job(runtime, WORK, job_id, runtime.owner)
 
 
-CALLS = Calls(slice=slice_for_hatchet, job=run_one_job, crons=SCHEDULE)
+CALLS = Calls(slice=slice_for_hatchet, driver_came=note_driver, job=run_one_job, crons=SCHEDULE)
 BESIDE = tuple(cron for cron in SCHEDULE if cron_expression(cron.every) is None)
 """The crons that Hatchet cannot time: below a minute, mostly."""
 
@@ -125,7 +126,11 @@ class HatchetWorker:
 
     async def _lifespan(self) -> AsyncGenerator[Runtime, None]:
         self._loop = asyncio.get_running_loop()
-        async with open_runtime(self._settings, application="hogsend-worker") as runtime:
+        port = self._settings.worker_metrics_port
+        async with (
+            open_runtime(self._settings, application="hogsend-worker") as runtime,
+            monitored(runtime, port, "HOGSEND_WORKER_METRICS_PORT"),
+        ):
             assert isinstance(runtime.engine, HatchetEngine)
             beside: list[asyncio.Task[Any]] = [
                 asyncio.create_task(forever(name, loop))

@@ -13,6 +13,7 @@ from hogsend.engine.embedded import EmbeddedEngine, EmbeddedWorker
 from hogsend.engine.publisher import Publisher
 from hogsend.execution.advance import advance
 from hogsend.execution.due_runs import due_runs, note_engine_run, seconds_to_next_run
+from hogsend.monitoring.probes import monitored
 from hogsend.operations.deploy_check import warn_of_breaking
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
@@ -50,7 +51,8 @@ async def serve(settings: Settings) -> None:
             loop.add_signal_handler(signum, worker.stop)
         log.info("worker_started", engine=settings.engine, journeys=[j.id for j in runtime.registry.all()])
         await warn_of_breaking(runtime)
-        await worker.run()
+        async with monitored(runtime, settings.worker_metrics_port, "HOGSEND_WORKER_METRICS_PORT"):
+            await worker.run()
         log.info("worker_stopped")
 
 

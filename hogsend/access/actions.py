@@ -1,4 +1,4 @@
-"""Make and revoke keys."""
+"""API key actions: create and revoke."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One row for each mutation of the admin plane, refused and failed ones too.
+"""Audit log: one row for each mutation of the admin plane, refused and failed ones too.
 
 `audited` surrounds a mutation. What carries it out calls `audit` in the transaction of its effect, so that the row
 is there exactly where the effect is. Whatever did not get that far is written down when the block ends. A mutation of

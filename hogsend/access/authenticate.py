@@ -1,4 +1,4 @@
-"""Turn an `Authorization` header into a caller."""
+"""Authentication: an `Authorization` header becomes a caller."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ async def authenticate(runtime: Runtime, authorization: str | None, address: str
         if admin_key is not None and _same(key, admin_key.get_secret_value()):
             return THE_ADMIN_KEY
         if not keys.was_good(key):
-            attempts.check(address)
+            await attempts.check(address)
         found = await keys.find(key)
         if found is None or found.revoked:
             raise Unauthorized
         if found.expires_at is not None and found.expires_at <= runtime.clock.wall():
             raise KeyExpired
     except (Unauthorized, KeyExpired):
-        attempts.note(address)
+        await attempts.note(address)
         raise
     return Caller(found.name, found.scopes, found.id)
 

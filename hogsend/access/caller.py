@@ -1,4 +1,4 @@
-"""Who is calling, and what they may do."""
+"""Callers and scopes: who is calling, and what they may do."""
 
 from __future__ import annotations
 

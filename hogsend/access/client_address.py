@@ -1,4 +1,4 @@
-"""Where a request comes from, and what counts as one place where addresses are limited."""
+"""Client addresses: where a request comes from, and what counts as one place where addresses are limited."""
 
 from __future__ import annotations
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
 from hogsend.access.client_address import network_of
 from hogsend.access.errors import RateLimited
-from hogsend.access.rate_limits import WINDOW, LocalWindows
+from hogsend.access.rate_limits import LocalWindows, SharedWindows, seconds_left
 from hogsend.runtime import Runtime
+from hogsend.telemetry.counters import RATE_LIMITED
 
 
 class FailedAttempts:
-    """A sliding minute of each address' failures (in IPv6, each /64's), in this process, whatever Redis does.
+    """A sliding minute of each address' failures (in IPv6, each /64's), shared by all processes; in this one's memory
+    while Redis does not answer.
 
     Keys that were good lately are let in from an address that is over the limit: others behind one proxy are not to
     suffer for whoever guesses there.
@@ -19,20 +19,33 @@ class FailedAttempts:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._windows = LocalWindows()
+        self._local = LocalWindows()
 
-    def check(self, address: str | None) -> None:
-        """Raise `RateLimited` where the address has failed too often within the last minute."""
+    async def check(self, address: str | None) -> None:
+        """Raise `RateLimited` where the address has failed too often within the last minute, anywhere.
+
+        Who has done so here is told without asking Redis.
+        """
         limit = self._runtime.settings.failed_auth_limit
-        now = self._runtime.clock.wall().timestamp()
-        used, oldest = self._windows.look(network_of(address), now)
-        if used >= limit:
-            raise RateLimited(limit, max(1, math.ceil(oldest + WINDOW - now)))
+        now = self._runtime.clock.wall()
+        window = self._local.look(network_of(address), now.timestamp(), limit)
+        if window[0]:
+            window = await self._runtime.part(SharedWindows).look(_key(address), now, limit) or window
+        allowed, _, oldest = window
+        if not allowed:
+            RATE_LIMITED.labels("authentication").inc()
+            raise RateLimited(limit, seconds_left(oldest, now))
 
-    def note(self, address: str | None) -> None:
+    async def note(self, address: str | None) -> None:
         """Count a failure."""
-        now = self._runtime.clock.wall().timestamp()
-        self._windows.count(network_of(address), now, self._runtime.settings.failed_auth_limit)
+        limit = self._runtime.settings.failed_auth_limit
+        now = self._runtime.clock.wall()
+        self._local.count(network_of(address), now.timestamp(), limit)
+        await self._runtime.part(SharedWindows).count(_key(address), now, limit)
 
     async def close(self) -> None:
         """Nothing is held open."""
+
+
+def _key(address: str | None) -> str:
+    return f"failed:{network_of(address)}"

@@ -1,4 +1,4 @@
-"""The way in, the same for every transport: who is it, may they call now, may they call this."""
+"""Admission, the same for every transport: authentication, rate limit, scope."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One effect for each key: a call that is repeated gets the first answer again."""
+"""Idempotency keys: one effect for each; a call that is repeated gets the first answer again."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from hogsend.runtime import Runtime
 from hogsend.storage.metadata import new_id
 from hogsend.storage.stopping import stop
 from hogsend.tables.access import idempotency_keys
+from hogsend.telemetry.counters import DEDUPLICATED
 from hogsend.validation import check_text
 
 log = structlog.get_logger(__name__)
@@ -43,13 +44,17 @@ _keys = idempotency_keys.c
 class Claim:
     """The right to have the effect of one key; `answer` makes the effect and its answer one fact.
 
-    Whoever lost it meanwhile (its lease ended, and another call took the key) can keep no answer. Without a key there
-    is nothing to keep: the effect need not know.
+    An effect of several transactions keeps its `progress` in each: a call that died on the way left it, and the next
+    one with the key goes on from there and answers for both. Whoever lost the claim meanwhile (its lease ended, and
+    another call took the key) can keep nothing. Without a key there is nothing to keep: the effect need not know.
     """
 
-    def __init__(self, operation: str, key: str | None, id: UUID | None = None) -> None:
+    def __init__(
+        self, operation: str, key: str | None, id: UUID | None = None, progress: Answer | None = None
+    ) -> None:
         self._key = key
         self._where = (_keys.operation == operation) & (_keys.key == key) & (_keys.claim == id)
+        self.progress: Answer = progress or {}
         self.answered = False
 
     async def answer(self, conn: AsyncConnection, answer: Answer) -> None:
@@ -59,14 +64,21 @@ class Claim:
         """
         if self._key is None:
             return
-        kept = await conn.execute(
-            update(idempotency_keys)
-            .where(self._where)
-            .values(answer=dict(answer), lease_until=None, lease_owner=None)
-        )
+        await self._write(conn, answer=dict(answer), progress=None, lease_until=None, lease_owner=None)
+        self.answered = True
+
+    async def keep(self, conn: AsyncConnection, progress: Answer) -> None:
+        """Keep what was done under the key so far, in the transaction that does the last of it.
+
+        Raises `Conflict` where the claim was lost, so that this transaction is rolled back.
+        """
+        if self._key is not None:
+            await self._write(conn, progress=dict(progress))
+
+    async def _write(self, conn: AsyncConnection, **values: Any) -> None:
+        kept = await conn.execute(update(idempotency_keys).where(self._where).values(values))
         if kept.rowcount == 0:
             raise _in_progress()
-        self.answered = True
 
     async def renew(self, runtime: Runtime) -> None:
         """Hold the key for as long as its effect takes; runs until it is cancelled."""
@@ -84,8 +96,15 @@ class Claim:
                 log.warning("claim_not_renewed", error=type(error).__name__)
 
     async def give_up(self, conn: AsyncConnection) -> None:
-        """Let the key be used again: nothing was done with it."""
-        await conn.execute(delete(idempotency_keys).where(self._where, _keys.answer.is_(None)))
+        """Let the key be used again: nothing was done with it. Where something was, only with the same input.
+
+        A lease that ended when it began is free for the next call, whatever the clock.
+        """
+        unanswered = (self._where, _keys.answer.is_(None))
+        await conn.execute(delete(idempotency_keys).where(*unanswered, _keys.progress.is_(None)))
+        await conn.execute(
+            update(idempotency_keys).where(*unanswered).values(lease_until=_keys.created_at, lease_owner=None)
+        )
 
 
 NO_KEY = Claim("", None)
@@ -128,10 +147,10 @@ async def _claimed_or_known(
     effect: Callable[[Claim], Awaitable[Answer]],
 ) -> Answer:
     claim_id = new_id()
-    known = await _claim_or_answer(runtime, operation, key, hashed, claim_id)
-    if known is not None:
-        return known
-    claim = Claim(operation, key, claim_id)
+    claim = await _claim_or_answer(runtime, operation, key, hashed, claim_id)
+    if not isinstance(claim, Claim):
+        DEDUPLICATED.labels("mutation").inc()
+        return claim
     runtime.fault_point("after_idempotency_claim")
     async with _held(runtime, claim):
         answer = await effect(claim)
@@ -163,18 +182,23 @@ def reused() -> InvalidInput:
     )
 
 
-def _in_progress() -> Conflict:
-    return Conflict("The first call with this idempotencyKey is still under way", code="IN_PROGRESS")
+class ClaimConflict(Conflict):
+    """Another call has the key now."""
+
+
+def _in_progress() -> ClaimConflict:
+    return ClaimConflict("The first call with this idempotencyKey is still under way", code="IN_PROGRESS")
 
 
 async def _claim_or_answer(
     runtime: Runtime, operation: str, key: str, hashed: str, claim_id: UUID
-) -> Answer | None:
-    """None where the effect is ours to have."""
+) -> Claim | Answer:
+    """The claim where the effect is ours to have."""
     for look in range(LOOKS):
         async with runtime.database.transaction() as conn:
-            if await _claim(conn, runtime, operation, key, hashed, claim_id):
-                return None
+            claim = await _claim(conn, runtime, operation, key, hashed, claim_id)
+            if claim is not None:
+                return claim
             row = await _read(conn, operation, key)
             if row is not None and row["input_hash"] != hashed:
                 raise reused()
@@ -189,8 +213,8 @@ async def _claim_or_answer(
 
 async def _claim(
     conn: AsyncConnection, runtime: Runtime, operation: str, key: str, hashed: str, claim_id: UUID
-) -> bool:
-    """Take a new key, or one whose holder died with the same input."""
+) -> Claim | None:
+    """Take a new key, or one whose holder died with the same input: with what it had done."""
     wall = runtime.clock.wall()
     statement = insert(idempotency_keys).values(
         operation=operation,
@@ -206,9 +230,10 @@ async def _claim(
             index_elements=[_keys.operation, _keys.key],
             set_={name: statement.excluded[name] for name in ("lease_until", "lease_owner", "claim")},
             where=_keys.answer.is_(None) & (_keys.lease_until <= wall) & (_keys.input_hash == hashed),
-        ).returning(_keys.key)
+        ).returning(_keys.progress)
     )
-    return taken.scalar_one_or_none() is not None
+    row = taken.one_or_none()
+    return None if row is None else Claim(operation, key, claim_id, row.progress)
 
 
 async def _free_of_the_dead(

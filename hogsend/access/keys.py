@@ -1,4 +1,4 @@
-"""Database keys: made, found again, remembered for a moment, refused everywhere once revoked."""
+"""API keys in the database: made, found again, cached for a moment, refused everywhere once revoked."""
 
 from __future__ import annotations
 

@@ -1,14 +1,16 @@
-"""How often a key may call: a sliding window of one minute, shared by all processes."""
+"""Rate limits of keys: a sliding window of one minute, shared by all processes."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import count
+from typing import TypeAlias
 from uuid import uuid4
 
 import structlog
@@ -17,6 +19,7 @@ from redis.exceptions import RedisError
 from hogsend.access.caller import Caller
 from hogsend.access.errors import RateLimited
 from hogsend.runtime import Runtime
+from hogsend.telemetry.counters import RATE_LIMITED
 
 log = structlog.get_logger(__name__)
 
@@ -24,6 +27,10 @@ WINDOW = 60.0
 REDIS_SECONDS = 0.5
 REDIS_AGAIN_AFTER = timedelta(seconds=1)
 MOST_KEYS = 10_000
+
+
+Window: TypeAlias = tuple[bool, int, float]
+"""Whether one more is, or was, allowed; how many the window holds; the oldest one's time."""
 
 
 class Plane(StrEnum):
@@ -65,16 +72,70 @@ return {allowed, used, oldest[2] or tostring(now)}
 """
 
 
+class SharedWindows:
+    """Windows that all processes share, in Redis. None is answered while Redis is down: it is asked once a second."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._slide = runtime.redis.register_script(_SLIDE)
+        self._again_at: datetime | None = None
+        self._process = uuid4().hex[:12]
+        self._numbers = count()
+
+    async def count(self, key: str, now: datetime, limit: int) -> Window | None:
+        """Count one request at `now`, where the window has room for it."""
+
+        async def slide() -> Window:
+            allowed, used, oldest = await self._slide(
+                keys=[_name(key)],
+                args=[repr(now.timestamp()), WINDOW, limit, f"{self._process}:{next(self._numbers)}"],
+            )
+            return bool(allowed), int(used), float(oldest)
+
+        return await self._asked(now, slide)
+
+    async def look(self, key: str, now: datetime, limit: int) -> Window | None:
+        """Whether there is room for one more at `now`; nothing is counted."""
+        at = now.timestamp()
+
+        async def read() -> Window:
+            held = await self._runtime.redis.zrangebyscore(
+                _name(key), f"({at - WINDOW!r}", repr(at + WINDOW), withscores=True
+            )
+            return len(held) < limit, len(held), float(held[0][1]) if held else at
+
+        return await self._asked(now, read)
+
+    async def close(self) -> None:
+        """Nothing is held open."""
+
+    async def _asked(self, now: datetime, ask: Callable[[], Awaitable[Window]]) -> Window | None:
+        if self._again_at is not None and now < self._again_at:
+            return None
+        try:
+            async with asyncio.timeout(REDIS_SECONDS):
+                answer = await ask()
+        except (RedisError, OSError, TimeoutError) as error:
+            if self._again_at is None:
+                log.warning("rate_limits_in_memory", error=type(error).__name__)
+            self._again_at = now + REDIS_AGAIN_AFTER
+            return None
+        if self._again_at is not None:
+            self._again_at = None
+            log.info("rate_limits_in_redis_again")
+        return answer
+
+
+def _name(key: str) -> str:
+    return f"hogsend:rate:{key}"
+
+
 class RateLimiter:
     """Counts in Redis; in this process's memory while Redis does not answer. Time is real time."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._slide = runtime.redis.register_script(_SLIDE)
         self._local = LocalWindows()
-        self._redis_again_at: datetime | None = None
-        self._process = uuid4().hex[:12]
-        self._numbers = count()
 
     async def count(self, caller: Caller, plane: Plane = Plane.ADMIN) -> Rate:
         """Count one request of `caller`. Raises `RateLimited` where the window is full."""
@@ -84,34 +145,19 @@ class RateLimiter:
         now = self._runtime.clock.wall()
         # Counted here too, so that the window is not empty at the moment Redis goes away.
         local = self._local.count(key, now.timestamp(), limit)
-        shared = await self._count_shared(key, now, limit)
-        allowed, used, oldest = shared or local
+        allowed, used, oldest = await self._runtime.part(SharedWindows).count(key, now, limit) or local
         if not allowed:
-            raise RateLimited(limit, max(1, math.ceil(oldest + WINDOW - now.timestamp())))
+            RATE_LIMITED.labels(plane.value).inc()
+            raise RateLimited(limit, seconds_left(oldest, now))
         return Rate(limit, max(0, limit - used), datetime.fromtimestamp(oldest + WINDOW, UTC))
 
     async def close(self) -> None:
         """Nothing is held open."""
 
-    async def _count_shared(self, key: str, now: datetime, limit: int) -> tuple[bool, int, float] | None:
-        """The shared window's answer, or None while Redis is down: then it is asked once a second."""
-        if self._redis_again_at is not None and now < self._redis_again_at:
-            return None
-        try:
-            async with asyncio.timeout(REDIS_SECONDS):
-                allowed, used, oldest = await self._slide(
-                    keys=[f"hogsend:rate:{key}"],
-                    args=[repr(now.timestamp()), WINDOW, limit, f"{self._process}:{next(self._numbers)}"],
-                )
-        except (RedisError, OSError, TimeoutError) as error:
-            if self._redis_again_at is None:
-                log.warning("rate_limits_in_memory", error=type(error).__name__)
-            self._redis_again_at = now + REDIS_AGAIN_AFTER
-            return None
-        if self._redis_again_at is not None:
-            self._redis_again_at = None
-            log.info("rate_limits_in_redis_again")
-        return bool(allowed), int(used), float(oldest)
+
+def seconds_left(oldest: float, now: datetime) -> int:
+    """When the oldest request leaves the window, in whole seconds from `now`; at least one."""
+    return max(1, math.ceil(oldest + WINDOW - now.timestamp()))
 
 
 class LocalWindows:
@@ -120,16 +166,14 @@ class LocalWindows:
     def __init__(self) -> None:
         self._windows: OrderedDict[str, deque[float]] = OrderedDict()
 
-    def look(self, key: str, now: float) -> tuple[int, float]:
-        """How many requests the window holds at `now`, and the oldest one's time; nothing is counted."""
-        window = self._windows.get(key)
-        if window is None:
-            return 0, now
+    def look(self, key: str, now: float, limit: int) -> Window:
+        """Whether there is room for one more at `now`; nothing is counted."""
+        window = self._windows.get(key, deque())
         _slide(window, now)
-        return len(window), window[0] if window else now
+        return len(window) < limit, len(window), window[0] if window else now
 
-    def count(self, key: str, now: float, limit: int) -> tuple[bool, int, float]:
-        """Whether a request at `now` is allowed, how many the window then holds, the oldest one's time."""
+    def count(self, key: str, now: float, limit: int) -> Window:
+        """Count one request at `now`, where the window has room for it."""
         window = self._windows.setdefault(key, deque())
         self._windows.move_to_end(key)
         if len(self._windows) > MOST_KEYS:

@@ -1,9 +1,11 @@
-"""Alert rule actions: create, update, delete. Each checks its input, and audits itself in one transaction."""
+"""Alert rule actions: create, update, delete, mute, a new secret. Each checks its input, and audits itself in one
+transaction."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,8 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.access.audit import audit
 from hogsend.alerts.channel_config import check_config, check_target, masked_config, unmasked
+from hogsend.alerts.channels import new_secret
+from hogsend.alerts.history import Resolution, resolve
 from hogsend.alerts.rule_types import RULE_WORDS
 from hogsend.alerts.ssrf import Policy
+from hogsend.clock import instant_text
 from hogsend.errors import InvalidInput, NotFound
 from hogsend.runtime import Runtime
 from hogsend.storage.database import Record
@@ -23,6 +28,7 @@ from hogsend.validation import check_text
 
 LONGEST_NAME = 200
 LONGEST_COOLDOWN = 60 * 24 * 365
+LONGEST_MUTE = timedelta(days=365)
 DEFAULTS: Mapping[str, Any] = {"cooldown_minutes": 60, "enabled": True}
 
 _rules = alert_rules.c
@@ -46,7 +52,7 @@ async def create_rule(runtime: Runtime, given: Mapping[str, Any]) -> RowMapping:
     rule = _checked({**DEFAULTS, **given}, {})
     await _check_target(runtime, rule)
     now = runtime.clock.now()
-    values = {"id": new_id(), "created_at": now, "updated_at": now, **rule}
+    values = {"id": new_id(), "created_at": now, "updated_at": now, "signing_secret": new_secret(), **rule}
     async with runtime.database.transaction() as conn:
         statement = insert(alert_rules).values(values).returning(alert_rules)
         row: RowMapping = (await conn.execute(statement)).mappings().one()
@@ -57,29 +63,82 @@ async def create_rule(runtime: Runtime, given: Mapping[str, Any]) -> RowMapping:
 async def update_rule(runtime: Runtime, rule_id: UUID, changes: Mapping[str, Any]) -> RowMapping:
     """Change what is given, by column. The rule that comes of it must be whole: a config that fits its channel.
 
-    A URL that is given as its own mask stays as it is stored.
+    A URL that is given as its own mask stays as it is stored. What the rule fired is resolved where it now watches
+    something else, or nothing; another threshold is for the next evaluations to judge it by.
     Raises `InvalidInput` and `NotFound`.
     """
     await _check_target(runtime, changes)
     async with runtime.database.transaction() as conn:
         before = await _live(conn, rule_id)
         rule = _checked({**{name: before[name] for name in FIELDS}, **changes}, before["channel_config"])
-        values = {**rule, "updated_at": runtime.clock.now()}
-        statement = update(alert_rules).where(_rules.id == rule_id).values(values).returning(alert_rules)
-        row: RowMapping = (await conn.execute(statement)).mappings().one()
+        if (ends := _ends(before, rule)) is not None:
+            await resolve(conn, runtime, before, ends)
+        row = await _set(conn, runtime, rule_id, **rule, **_begins_anew(before, rule))
         await audit(conn, resource_id=rule_id, before=audit_view(before), after=audit_view(row))
     return row
 
 
 async def delete_rule(runtime: Runtime, rule_id: UUID) -> None:
-    """Take the rule away; what it fired stays. Raises `NotFound`."""
-    now = runtime.clock.now()
+    """Take the rule away; what it fired stays, and is resolved. Raises `NotFound`."""
     async with runtime.database.transaction() as conn:
         before = await _live(conn, rule_id)
-        await conn.execute(
-            update(alert_rules).where(_rules.id == rule_id).values(deleted_at=now, updated_at=now)
-        )
+        await resolve(conn, runtime, before, "rule_deleted")
+        await _set(conn, runtime, rule_id, deleted_at=runtime.clock.now())
         await audit(conn, resource_id=rule_id, before=audit_view(before))
+
+
+async def mute_rule(runtime: Runtime, rule_id: UUID, until: datetime | None) -> RowMapping:
+    """Hold the rule's notifications back until an instant of real time; None lets them out again.
+
+    It goes on firing and resolving. Raises `InvalidInput` for an instant that is past or more than a year away, and
+    `NotFound`.
+    """
+    wall = runtime.clock.wall()
+    if until is not None and not wall < until <= wall + LONGEST_MUTE:
+        raise InvalidInput(
+            "until", "until must be an instant to come, at most a year away; null ends the mute"
+        )
+    async with runtime.database.transaction() as conn:
+        before = await _live(conn, rule_id)
+        row = await _set(conn, runtime, rule_id, muted_until=until)
+        told = {"mutedUntil": _instant(before["muted_until"])}, {"mutedUntil": _instant(until)}
+        await audit(conn, resource_id=rule_id, before=told[0], after=told[1])
+    return row
+
+
+async def rotate_secret(runtime: Runtime, rule_id: UUID) -> RowMapping:
+    """Sign the rule's webhooks with a new secret from now on. Raises `NotFound`."""
+    async with runtime.database.transaction() as conn:
+        await _live(conn, rule_id)
+        row = await _set(conn, runtime, rule_id, signing_secret=new_secret())
+        await audit(conn, resource_id=rule_id, detail={"signingSecret": "rotated"})
+    return row
+
+
+async def _set(conn: AsyncConnection, runtime: Runtime, rule_id: UUID, **values: Any) -> RowMapping:
+    """Write these columns of a rule that is locked; returns its row."""
+    values |= {"updated_at": runtime.clock.now()}
+    statement = update(alert_rules).where(_rules.id == rule_id).values(values).returning(alert_rules)
+    row: RowMapping = (await conn.execute(statement)).mappings().one()
+    return row
+
+
+def _ends(before: Record, rule: Mapping[str, Any]) -> Resolution | None:
+    """Why what it fired is over with this change, where it is."""
+    if rule["type"] != before["type"]:
+        return "rule_changed"
+    return None if rule["enabled"] else "rule_disabled"
+
+
+def _begins_anew(before: Record, rule: Mapping[str, Any]) -> dict[str, Any]:
+    """What evaluation has to forget: under another threshold what was clear, of another measure all."""
+    if rule["type"] != before["type"]:
+        return {"clear_evaluations": 0, "cooldown_from": None, "evaluated_at": None}
+    return {"clear_evaluations": 0} if rule["threshold"] != before["threshold"] else {}
+
+
+def _instant(value: datetime | None) -> str | None:
+    return None if value is None else instant_text(value)
 
 
 async def find_rule(conn: AsyncConnection, rule_id: UUID) -> RowMapping:

@@ -77,6 +77,11 @@ def masked_config(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: masked_url(value) if key in targets else value for key, value in config.items()}
 
 
+def masked_secret(secret: str) -> str:
+    """`whsec_…` and the last characters, to tell two apart."""
+    return f"whsec_{MASK}{secret[-TAIL:]}"
+
+
 def masked_url(text: str) -> str:
     """`https://hooks.slack.com/services/T0/B0/secretabcd` as `https://hooks.slack.com/…abcd`."""
     try:

@@ -2,74 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
+import base64
+import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from html import escape
-from ipaddress import IPv6Address
 from typing import Any
-from uuid import UUID
+from uuid import uuid5
 
-import httpx
+import orjson
+from standardwebhooks.webhooks import Webhook
 
 from hogsend.alerts import ssrf
 from hogsend.alerts.channel_config import TARGETS
-from hogsend.alerts.rule_types import RULE_TYPES, AlertRuleType
+from hogsend.alerts.notice import Notice
+from hogsend.alerts.posting import DeliveryFailed, Receipt, post
+from hogsend.consent.suppression import TRANSACTIONAL, refusal
 from hogsend.emails.providers import Message, ProviderError
 from hogsend.runtime import Runtime
 
-TIMEOUT = httpx.Timeout(10.0, connect=5.0)
-LONGEST_SECONDS = 20.0
+# Slack refuses a header that is longer.
+LONGEST_HEADER = 150
 
 
-class DeliveryFailed(Exception):
-    """The channel did not take it. `reason` is a sentence for operators; it quotes no URL."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-@dataclass(frozen=True)
-class Notice:
-    """What is told. `current_value` is None where there was nothing to measure; `at` is product time.
-
-    `id` names this telling: an email provider takes the same one once.
-    """
-
-    id: UUID
-    rule_id: UUID
-    rule_name: str
-    type: str
-    current_value: float | None
-    threshold: float
-    at: datetime
-    test: bool = False
-
-    @property
-    def headline(self) -> str:
-        return " ".join(f"{'Test of' if self.test else 'Alert'}: {self.rule_name}".split())
-
-    @property
-    def sentence(self) -> str:
-        if self.current_value is None:
-            return "There is nothing to measure yet."
-        return RULE_TYPES[AlertRuleType(self.type)].sentence(self.current_value, self.threshold)
-
-    def to_json(self) -> dict[str, Any]:
-        """The body of a webhook."""
-        return {
-            "id": str(self.id),
-            "ruleId": str(self.rule_id),
-            "ruleName": self.rule_name,
-            "type": self.type,
-            "currentValue": self.current_value,
-            "threshold": self.threshold,
-            "triggeredAt": self.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "test": self.test,
-            "message": self.sentence,
-        }
+def new_secret() -> str:
+    """A secret to sign webhooks with, as Standard Webhooks spells one."""
+    return f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
 
 
 async def tell(
@@ -78,19 +35,53 @@ async def tell(
     config: Mapping[str, Any],
     notice: Notice,
     *,
+    secret: str | None = None,
     resolve: ssrf.Resolve = ssrf.resolve,
-) -> None:
-    """Bring `notice` to the channel, once, in at most some seconds. Raises `DeliveryFailed`. Hold no transaction."""
+) -> Receipt | None:
+    """Bring `notice` to the channel, once, in at most some seconds. Raises `DeliveryFailed`. Hold no transaction.
+
+    Returns what the receiver answered; None for an email. A webhook is signed with `secret` where there is one.
+    """
     if channel == "email":
         await _email(runtime, config["to"], notice)
-        return
-    body = _slack_body(config, notice) if channel == "slack" else notice.to_json()
-    await _post(runtime, config[TARGETS[channel]], body, resolve)
+        return None
+    base_url = runtime.settings.base_url
+    said = _slack_body(config, notice, base_url) if channel == "slack" else notice.to_json(base_url)
+    body = orjson.dumps(said)
+    headers = _signed(runtime, notice, body, secret) if channel == "webhook" and secret else {}
+    return await post(config[TARGETS[channel]], body, headers, ssrf.Policy.of(runtime.settings), resolve)
 
 
-def _slack_body(config: Mapping[str, Any], notice: Notice) -> dict[str, Any]:
+def _signed(runtime: Runtime, notice: Notice, body: bytes, secret: str) -> dict[str, str]:
+    """The headers of Standard Webhooks; the id is the same each time that this is told."""
+    wall = runtime.clock.wall()
+    return {
+        "webhook-id": str(notice.id),
+        "webhook-timestamp": str(int(wall.timestamp())),
+        "webhook-signature": Webhook(secret).sign(str(notice.id), wall, body.decode()),
+    }
+
+
+def _slack_body(config: Mapping[str, Any], notice: Notice, base_url: str) -> dict[str, Any]:
+    """Blocks, and `text` for notifications and for what shows no blocks."""
+    link = notice.link(base_url)
+    blocks = [
+        {"type": "header", "text": {"type": "plain_text", "text": _cut(notice.headline), "emoji": False}},
+        {"type": "section", "text": {"type": "mrkdwn", "text": _plain(notice.sentence)}},
+        {
+            "type": "context",
+            "elements": [
+                {"type": "mrkdwn", "text": f"{notice.type} · {notice.at:%Y-%m-%d %H:%M} UTC"},
+                {"type": "mrkdwn", "text": f"<{_plain(link)}|What to look at>"},
+            ],
+        },
+    ]
     text = f"*{_plain(notice.headline)}*\n{_plain(notice.sentence)}"
-    return {"text": text} | ({"channel": config["channel"]} if "channel" in config else {})
+    return {"text": text, "blocks": blocks} | ({"channel": config["channel"]} if "channel" in config else {})
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_HEADER else f"{text[: LONGEST_HEADER - 1]}…"
 
 
 def _plain(text: str) -> str:
@@ -98,62 +89,24 @@ def _plain(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-async def _post(runtime: Runtime, target: str, body: Mapping[str, Any], resolve: ssrf.Resolve) -> None:
-    try:
-        allowed = await ssrf.verdict(target, ssrf.Policy.of(runtime.settings), resolve=resolve)
-    except ssrf.Forbidden as error:
-        raise DeliveryFailed(f"The URL {error.reason}") from None
-    except ssrf.Unresolved:
-        raise DeliveryFailed("The URL's host was not found") from None
-    try:
-        async with asyncio.timeout(LONGEST_SECONDS):
-            status = await _status(allowed, body)
-    except TimeoutError:
-        raise DeliveryFailed(f"The receiver did not answer within {LONGEST_SECONDS:g} seconds") from None
-    except httpx.HTTPError as error:
-        raise DeliveryFailed(f"The request failed: {type(error).__name__}") from None
-    if not 200 <= status < 300:
-        raise DeliveryFailed(f"The receiver answered {status}")
-
-
-async def _status(target: ssrf.Target, body: Mapping[str, Any]) -> int:
-    """Post to the first of the target's addresses that can be connected to; its answer's body is not read."""
-    # No redirects and no proxy: either would connect to an address that nobody checked.
-    async with httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False, trust_env=False) as client:
-        for address in target.addresses:
-            request = _pinned(client, target.url, address, body)
-            try:
-                response = await client.send(request, stream=True)
-            except (httpx.ConnectError, httpx.ConnectTimeout):
-                continue
-            await response.aclose()
-            return response.status_code
-    raise httpx.ConnectError("none of the addresses can be reached")
-
-
-def _pinned(
-    client: httpx.AsyncClient, url: httpx.URL, address: ssrf.IPAddress, body: Mapping[str, Any]
-) -> httpx.Request:
-    """A request to the very address that was checked, which still names the host to its server and to TLS."""
-    host = f"[{address}]" if isinstance(address, IPv6Address) else str(address)
-    return client.build_request(
-        "POST",
-        url.copy_with(host=host),
-        json=dict(body),
-        headers={"Host": url.netloc.decode("ascii"), "User-Agent": "Hogsend"},
-        extensions={"sni_hostname": url.raw_host.decode("ascii")},
-    )
-
-
 async def _email(runtime: Runtime, to: str, notice: Notice) -> None:
+    """Transactional for those whom an operator named; never to an address that bounced, complained or is suppressed."""
+    async with runtime.database.read() as conn:
+        refused = await refusal(conn, contact_id=None, email=to, category=TRANSACTIONAL)
+    if refused is not None:
+        raise DeliveryFailed(f"The address is not written to: {refused.reason.value}")
+    link = notice.link(runtime.settings.base_url)
     message = Message(
         to=to,
         from_email=runtime.settings.email_from,
         subject=notice.headline,
-        html=f"<p><strong>{escape(notice.headline)}</strong></p><p>{escape(notice.sentence)}</p>",
-        text=f"{notice.headline}\n\n{notice.sentence}\n",
+        html=f"<p><strong>{escape(notice.headline)}</strong></p><p>{escape(notice.sentence)}</p>"
+        f'<p><a href="{escape(link)}">What to look at</a></p>',
+        text=f"{notice.headline}\n\n{notice.sentence}\n\nWhat to look at: {link}\n",
     )
+    # Another address is another email: a provider refuses the same key with other words.
+    key = f"alert:{uuid5(notice.id, to)}"
     try:
-        await runtime.provider.send(message, idempotency_key=f"alert:{notice.id}")
+        await runtime.provider.send(message, idempotency_key=key)
     except ProviderError as error:
         raise DeliveryFailed(error.reason) from None

@@ -7,8 +7,11 @@ from uuid import UUID
 
 from hogsend.access.audit import audit
 from hogsend.alerts.actions import find_rule
-from hogsend.alerts.channels import DeliveryFailed, Notice, tell
-from hogsend.alerts.rule_types import current_values
+from hogsend.alerts.channels import tell
+from hogsend.alerts.measures import window
+from hogsend.alerts.notice import Notice
+from hogsend.alerts.posting import DeliveryFailed
+from hogsend.alerts.rule_types import current_values, of_type
 from hogsend.runtime import Runtime
 from hogsend.storage.metadata import new_id
 
@@ -33,7 +36,8 @@ async def _tell(runtime: Runtime, rule_id: UUID) -> RuleTest:
     now = runtime.clock.now()
     async with runtime.database.read() as conn:
         rule = await find_rule(conn, rule_id)
-        values = await current_values(conn, now)
+        values = await current_values(conn, runtime, [rule["type"]])
+    over = of_type(rule["type"]).measure.over
     notice = Notice(
         id=new_id(),
         rule_id=rule_id,
@@ -43,9 +47,10 @@ async def _tell(runtime: Runtime, rule_id: UUID) -> RuleTest:
         threshold=rule["threshold"],
         at=now,
         test=True,
+        since=now if over is None else window(runtime, over),
     )
     try:
-        await tell(runtime, rule["channel"], rule["channel_config"], notice)
+        await tell(runtime, rule["channel"], rule["channel_config"], notice, secret=rule["signing_secret"])
     except DeliveryFailed as error:
         return RuleTest(False, error.reason)
     return RuleTest(True, None)

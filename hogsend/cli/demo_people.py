@@ -11,13 +11,21 @@ from uuid import uuid4
 
 import httpx
 
-from hogsend.cli.demo_story import Moment, story
+from hogsend.cli.demo_story import DemoEvent, story
 from hogsend.cli.problem import Problem
 from hogsend.cli.terminal import out
 
 _PATIENCE = 60.0
 _OPENS, _CLICKS = 0.7, 0.5
 _PIXEL = re.compile(r'<img[^>]+src="[^"]*(/v1/t/o/[^"?]+)')
+_RULES = "/v1/admin/alerts/rules"
+_RULE: dict[str, Any] = {
+    "name": "Too many bounces",
+    "type": "bounce_rate_exceeded",
+    "threshold": 0.01,
+    "channel": "email",
+    "channelConfig": {"to": "ops@example.com"},
+}
 _LINK = re.compile(r'href="[^"]*(/v1/t/c/[^"?]+)')
 
 
@@ -26,6 +34,7 @@ async def play(base: str, key: str, people: int, day: float) -> None:
     moments = story(people, random.randrange(2**32))
     headers = {"Authorization": f"Bearer {key}"}
     async with httpx.AsyncClient(base_url=base, headers=headers, timeout=30, trust_env=False) as client:
+        await watch_bounces(client)
         reader = asyncio.create_task(_read_mail(client))
         began = time.monotonic()
         for moment in moments:
@@ -38,7 +47,20 @@ async def play(base: str, key: str, people: int, day: float) -> None:
     out.print(f"All {len({moment.person for moment in moments})} people have come. For more: hogsend demo")
 
 
-async def send(client: httpx.AsyncClient, moment: Moment) -> None:
+async def watch_bounces(client: httpx.AsyncClient) -> None:
+    """Make one alert rule, so that there is something to see: some of these people's addresses bounce.
+
+    Where it is made already, or the key may not make one, nothing happens.
+    """
+    rules = await _patiently(client, "GET", _RULES)
+    if rules.status_code != 200 or any(rule["name"] == _RULE["name"] for rule in rules.json()["rules"]):
+        return
+    made = await _patiently(client, "POST", _RULES, json=_RULE)
+    if made.status_code == 201:
+        out.print(f"An alert rule watches for bounces: it will write to {_RULE['channelConfig']['to']}")
+
+
+async def send(client: httpx.AsyncClient, moment: DemoEvent) -> None:
     """Post one event, again while Hogsend is away: its key makes it one event however often it arrives."""
     body = {
         "name": moment.event,

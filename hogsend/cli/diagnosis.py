@@ -15,7 +15,7 @@ from sqlalchemy import exists, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from hogsend.boot import open_runtime
-from hogsend.emails.providers.smtp import Server
+from hogsend.emails.providers.smtp import SmtpServer
 from hogsend.emails.templates.render import Templates
 from hogsend.engine.port import NO_WORKER
 from hogsend.journeys.errors import JourneyError
@@ -199,7 +199,7 @@ async def _resend(settings: Settings) -> Finding:
 def _smtp(settings: Settings) -> Finding:
     assert settings.smtp_url is not None, "settings refuse the provider smtp without its URL"
     try:
-        server = Server.from_url(settings.smtp_url.get_secret_value())
+        server = SmtpServer.from_url(settings.smtp_url.get_secret_value())
     except SettingsError as error:
         return Finding("Provider", "bad", "SMTP", str(error))
     kind = smtplib.SMTP_SSL if server.implicit_tls else smtplib.SMTP

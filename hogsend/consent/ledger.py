@@ -7,7 +7,7 @@ scope counts. Whoever needs an answer to hold until a commit has the lock of the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -68,6 +68,31 @@ def category_scope(name: str) -> str:
     return f"{CATEGORY}{name}"
 
 
+def last_word(words: Words, scope: str) -> Word | None:
+    """The last word of a scope, in whatever spelling of its category."""
+    spoken = [word for word in words.values() if same_category(word.scope, scope)]
+    return max(spoken, key=lambda word: word.seq, default=None)
+
+
+def same_category(one: str, other: str) -> bool:
+    """Whether two spellings name one category: a sender's slip of the shift key is no way around an opt-out."""
+    return _folded(one) == _folded(other)
+
+
+def one_spelling(names: Iterable[str]) -> dict[str, list[str]]:
+    """Each category once, in the spelling that comes first, with all that name it."""
+    first: dict[str, str] = {}
+    spellings: dict[str, list[str]] = {}
+    for name in names:
+        spellings.setdefault(first.setdefault(_folded(name), name), []).append(name)
+    return spellings
+
+
+def _folded(name: str) -> str:
+    prefix = CATEGORY if name.startswith(CATEGORY) else ""
+    return prefix + name.removeprefix(CATEGORY).strip().casefold()
+
+
 def address_lock(address: str) -> str:
     """The subject that `lock_subjects` takes for an address: the same as that of the contact's key."""
     return f"email:{delivery_address(address)}"
@@ -110,7 +135,7 @@ async def record_words(
     new = {
         scope: allowed
         for scope, allowed in said.items()
-        if (known[scope].allowed if scope in known else True) != allowed
+        if ((word := last_word(known, scope)) is None or word.allowed) != allowed
     }
     if new:
         digest = _hash(address)
@@ -132,7 +157,7 @@ def refusing(words: Words, category: str | None, *, transactional: bool) -> tupl
     if (word := words.get(ALL)) is not None and not word.allowed:
         return Reason.UNSUBSCRIBED_FROM_ALL, word
     if category is not None:
-        word = words.get(category_scope(category))
+        word = last_word(words, category_scope(category))
         if word is not None and not word.allowed:
             return Reason.UNSUBSCRIBED_FROM_CATEGORY, word
     return None

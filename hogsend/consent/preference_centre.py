@@ -18,34 +18,29 @@ from hogsend.consent.ledger import (
     ALL,
     CATEGORY,
     SUPPRESSIONS,
+    Words,
     category_scope,
+    last_word,
     of_email,
+    one_spelling,
     record_words,
     words_about,
 )
 from hogsend.consent.people import lock_reader, owner_of
 from hogsend.consent.tokens import ReaderToken
-from hogsend.decisions.ledger import record_decision
-from hogsend.decisions.reasons import Kind, Reason
+from hogsend.decisions.ledger import NewDecision, record_decision
+from hogsend.decisions.reasons import DecisionKind, Reason
 from hogsend.runtime import Runtime
 from hogsend.tables.contacts import contact_preferences
 
 
 @dataclass(frozen=True)
-class Category:
-    """A kind of email, and whether this reader wants it."""
-
-    name: str
-    wanted: bool
-
-
-@dataclass(frozen=True)
 class Choices:
-    """What a reader has chosen. `suppressed`: we stopped, whatever they chose."""
+    """What a reader has chosen, also by category. `suppressed`: we stopped, whatever they chose."""
 
     unsubscribed_all: bool
     suppressed: bool
-    categories: tuple[Category, ...]
+    categories: Mapping[str, bool]
 
 
 async def choices(runtime: Runtime, token: ReaderToken) -> Choices:
@@ -59,14 +54,21 @@ async def choices(runtime: Runtime, token: ReaderToken) -> Choices:
     refused = {scope for scope, word in words.items() if not word.allowed}
     answers = dict(said.categories) if said is not None else {}
     spoken_of = {scope.removeprefix(CATEGORY) for scope in words if scope.startswith(CATEGORY)}
-    names = sorted({*runtime.templates.categories(), *answers, *spoken_of} - {suppression.TRANSACTIONAL})
+    names = one_spelling([*runtime.templates.categories(), *sorted({*answers, *spoken_of})])
+    names.pop(suppression.TRANSACTIONAL, None)
     return Choices(
         unsubscribed_all=ALL in refused or bool(said and said.unsubscribed_all),
         suppressed=bool(refused & SUPPRESSIONS.keys()) or bool(said and said.suppressed),
-        categories=tuple(
-            Category(name, answers.get(name, True) and category_scope(name) not in refused) for name in names
-        ),
+        categories={
+            name: all(answers.get(each, True) for each in names[name]) and _is_allowed(words, name)
+            for name in sorted(names)
+        },
     )
+
+
+def _is_allowed(words: Words, category: str) -> bool:
+    word = last_word(words, category_scope(category))
+    return word is None or word.allowed
 
 
 async def unsubscribe(runtime: Runtime, token: ReaderToken, *, category: str | None, source: str) -> None:
@@ -92,7 +94,10 @@ async def choose(
             runtime,
             token,
             unsubscribed_all=False if resubscribe else None,
-            categories={name: name in wanted for name in known},
+            categories={
+                name: all(each in wanted for each in spellings)
+                for name, spellings in one_spelling(known).items()
+            },
             source="preference-centre",
         )
 
@@ -127,10 +132,12 @@ async def _say(
     for scope, allowed in new.items():
         await record_decision(
             conn,
-            at=now,
-            kind=Kind.PREFERENCE,
-            reason=Reason.RESUBSCRIBED if allowed else Reason.UNSUBSCRIBED,
-            contact_id=None,
-            email_id=token.email_id,
-            detail={"scope": scope.removeprefix(CATEGORY), "source": source, "address": token.email},
+            now,
+            NewDecision(
+                kind=DecisionKind.PREFERENCE,
+                reason=Reason.RESUBSCRIBED if allowed else Reason.UNSUBSCRIBED,
+                contact_id=None,
+                email_id=token.email_id,
+                detail={"scope": scope.removeprefix(CATEGORY), "source": source, "address": token.email},
+            ),
         )

@@ -20,8 +20,8 @@ from hogsend.clock import Clock
 from hogsend.consent import ledger
 from hogsend.consent.ledger import Word, of_email, record_words, words_about
 from hogsend.consent.people import address_of, lock_reader, owner_of, survivor_of
-from hogsend.decisions.ledger import record_decision
-from hogsend.decisions.reasons import Kind, Reason
+from hogsend.decisions.ledger import NewDecision, record_decision
+from hogsend.decisions.reasons import DecisionKind, Reason
 from hogsend.storage.metadata import new_id
 from hogsend.tables.contacts import contact_preferences
 from hogsend.tables.emails import suppressions
@@ -41,7 +41,7 @@ _p = contact_preferences.c
 
 
 @dataclass(frozen=True)
-class Refusal:
+class SendRefusal:
     """Why nothing is sent. `word`: the row of the ledger that says so; None where only the contact's own row does."""
 
     reason: Reason
@@ -54,7 +54,7 @@ class Refusal:
 
 async def refusal(
     conn: AsyncConnection, *, contact_id: UUID | None, email: str, category: str | None
-) -> Refusal | None:
+) -> SendRefusal | None:
     """Why this person must not get an email of this category at this address; None where nothing forbids it.
 
     What was said about the address counts, whoever holds it, and what the contact itself refused. Transactional email
@@ -63,18 +63,18 @@ async def refusal(
     """
     holder = await survivor_of(conn, contact_id) if contact_id is not None else await owner_of(conn, email)
     if contact_id is not None and holder is None:
-        return Refusal(Reason.CONTACT_DELETED)
+        return SendRefusal(Reason.CONTACT_DELETED)
     transactional = category == TRANSACTIONAL
     words = await words_about(conn, email)
     found = ledger.refusing(words, category, transactional=transactional)
     if found is not None and found[1].scope in TYPES:
-        return Refusal(*found)
+        return SendRefusal(*found)
     own = None if holder is None else await _own_refusal(conn, holder, category, transactional=transactional)
     if own is Reason.SUPPRESSED_BY_OPERATOR or found is None:
-        return None if own is None else Refusal(own)
+        return None if own is None else SendRefusal(own)
     if own is Reason.UNSUBSCRIBED_FROM_ALL and found[0] is not own:
-        return Refusal(own)
-    return Refusal(*found)
+        return SendRefusal(own)
+    return SendRefusal(*found)
 
 
 async def _own_refusal(
@@ -90,7 +90,9 @@ async def _own_refusal(
         return None
     if said.unsubscribed_all:
         return Reason.UNSUBSCRIBED_FROM_ALL
-    if category is not None and said.categories.get(category) is False:
+    if category is not None and any(
+        wanted is False and ledger.same_category(name, category) for name, wanted in said.categories.items()
+    ):
         return Reason.UNSUBSCRIBED_FROM_CATEGORY
     return None
 
@@ -145,12 +147,14 @@ async def suppress_at(
         await _write(conn, at, contact_id, email, {"suppressed": True, "suppressed_at": at})
     await record_decision(
         conn,
-        at=at,
-        kind=Kind.PREFERENCE,
-        reason=_SAID[type],
-        contact_id=contact_id,
-        email_id=email_id,
-        detail={"address": email, "detail": detail} if detail else {"address": email},
+        at,
+        NewDecision(
+            kind=DecisionKind.PREFERENCE,
+            reason=_SAID[type],
+            contact_id=contact_id,
+            email_id=email_id,
+            detail={"address": email, "detail": detail} if detail else {"address": email},
+        ),
     )
     return True
 
@@ -182,11 +186,13 @@ async def lift(
         return False
     await record_decision(
         conn,
-        at=now,
-        kind=Kind.PREFERENCE,
-        reason=Reason.RESUBSCRIBED,
-        contact_id=owner,
-        detail={"address": email, "lifted": lifted, "source": source},
+        now,
+        NewDecision(
+            kind=DecisionKind.PREFERENCE,
+            reason=Reason.RESUBSCRIBED,
+            contact_id=owner,
+            detail={"address": email, "lifted": lifted, "source": source},
+        ),
     )
     return True
 
@@ -246,9 +252,10 @@ async def change_preferences(
     contact_id = holder or contact_id
     before = await _preferences(conn, contact_id)
     now = clock.now()
-    values, verdicts = _changes(before, unsubscribed_all, categories or {})
+    named = _named(before, categories or {})
+    values, verdicts = _changes(before, unsubscribed_all, named)
     address = own or before["email"]
-    said = spoken(unsubscribed_all, categories or {})
+    said = spoken(unsubscribed_all, named)
     new = (
         await record_words(conn, now, address, said, source=source, evidence=of_email(email_id))
         if address
@@ -264,14 +271,26 @@ async def change_preferences(
     for reason, scope in verdicts:
         await record_decision(
             conn,
-            at=now,
-            kind=Kind.PREFERENCE,
-            reason=reason,
-            contact_id=contact_id,
-            email_id=email_id,
-            detail={"scope": scope, "source": source},
+            now,
+            NewDecision(
+                kind=DecisionKind.PREFERENCE,
+                reason=reason,
+                contact_id=contact_id,
+                email_id=email_id,
+                detail={"scope": scope, "source": source},
+            ),
         )
     return bool(values or new)
+
+
+def _named(before: Mapping[str, Any], categories: Mapping[str, bool]) -> dict[str, bool]:
+    """Each category in the spelling in which the contact spoke of it first; of two answers a refusal counts."""
+    known = ledger.one_spelling([*before["categories"], *categories])
+    return {
+        name: all(categories[each] for each in spellings if each in categories)
+        for name, spellings in known.items()
+        if any(each in categories for each in spellings)
+    }
 
 
 def spoken(unsubscribed_all: bool | None, categories: Mapping[str, bool]) -> dict[str, bool]:
@@ -299,7 +318,9 @@ def _changes(
 
 
 async def count_bounce(conn: AsyncConnection, at: datetime, contact_id: UUID, email: str) -> None:
-    """Note one bounce of this contact. Under its lock."""
+    """Note one bounce at this contact's address; that of another address is not theirs. Under the locks of both."""
+    if contact_id != await owner_of(conn, email):
+        return
     counted = {"bounce_count": _p.bounce_count + 1, "last_bounce_at": at}
     await _write(conn, at, contact_id, email, counted, first={"bounce_count": 1, "last_bounce_at": at})
 

@@ -20,14 +20,14 @@ from hogsend.contacts.identity_keys import Contact, KeyKind, Keys, normal_email
 from hogsend.contacts.lookup import find_by, lock_person, owners
 from hogsend.contacts.resolve import Resolved, resolve
 from hogsend.contacts.rows import drop_aliases, write
-from hogsend.decisions.reasons import Kind, Reason
+from hogsend.decisions.reasons import Reason
 from hogsend.errors import Conflict, InvalidInput, NotFound
-from hogsend.runs.ending import end_runs
+from hogsend.runs.ending import exit_each
 from hogsend.storage.database import Record, lock_subjects
 from hogsend.storage.metadata import new_id
 from hogsend.tables.contacts import contact_aliases, contact_preferences, contacts
 from hogsend.tables.journeys import LIVE_STATUSES, journey_states
-from hogsend.validation import NOBODYS, check_properties, check_text
+from hogsend.validation import check_properties, check_text
 
 MAX_CATEGORIES = 200
 _p = contact_preferences.c
@@ -58,7 +58,7 @@ async def create(
     external_id: str | None,
     email: str | None = None,
     properties: Mapping[str, Any] | None = None,
-    refused: Collection[str] = NOBODYS,
+    refused: Collection[str],
 ) -> Contact:
     """Make a contact. Raises `Conflict` where somebody has one of the keys, `InvalidInput` for a malformed one."""
     keys = Keys.of(external_id, email, refused=refused)
@@ -125,7 +125,7 @@ async def upsert(
     external_id: str | None = None,
     email: str | None = None,
     properties: Mapping[str, Any] | None = None,
-    refused: Collection[str] = NOBODYS,
+    refused: Collection[str],
 ) -> Resolved:
     """Find by either key, fill in the missing one, merge where each has its own contact, or make one."""
     check_properties("properties", {} if properties is None else properties)
@@ -154,15 +154,7 @@ async def delete_contact(conn: AsyncConnection, clock: Clock, contact_id: UUID) 
         .where(states.contact_id == before["id"], states.status.in_(LIVE_STATUSES))
         .order_by(states.id)
     )
-    for state_id in live.scalars().all():
-        await end_runs(
-            conn,
-            clock,
-            state_ids=[state_id],
-            ending="exit",
-            kind=Kind.EXITED,
-            reason=Reason.CONTACT_DELETED,
-        )
+    await exit_each(conn, clock, live.scalars().all(), Reason.CONTACT_DELETED)
     now = clock.now()
     await conn.execute(
         update(contacts).where(contacts.c.id == before["id"]).values(deleted_at=now, updated_at=now)

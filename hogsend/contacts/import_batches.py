@@ -69,7 +69,7 @@ class Batch:
 
 
 def judge(
-    first_row: int, rows: Iterable[ImportRow], refused: Collection[str] = NOBODYS
+    first_row: int, rows: Iterable[ImportRow], refused: Collection[str]
 ) -> tuple[list[Upsert], list[tuple[int, str]]]:
     """The rows that can be taken in, and (row number, reason) for those that cannot."""
     people: list[Upsert] = []

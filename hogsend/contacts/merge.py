@@ -13,10 +13,10 @@ from hogsend.clock import Clock
 from hogsend.consent.inheritance import address_changed, merge_preferences
 from hogsend.contacts.identity_keys import KINDS, Contact
 from hogsend.contacts.rows import keep_as_alias
-from hogsend.decisions.ledger import record_decision
-from hogsend.decisions.reasons import Kind, Reason
+from hogsend.decisions.ledger import NewDecision, record_decision
+from hogsend.decisions.reasons import DecisionKind, Reason
 from hogsend.engine.outbox import RUN_WAKE, publish_later
-from hogsend.runs.ending import end_runs
+from hogsend.runs.ending import exit_each
 from hogsend.tables.contacts import contact_aliases, contacts
 from hogsend.tables.decisions import decisions
 from hogsend.tables.emails import email_sends
@@ -48,11 +48,13 @@ async def merge(conn: AsyncConnection, clock: Clock, *, survivor_id: UUID, loser
     survivor = await _merge_rows(conn, clock, survivor_id, loser_id)
     await record_decision(
         conn,
-        at=clock.now(),
-        kind=Kind.MERGED,
-        reason=Reason.KEYS_BELONG_TOGETHER,
-        contact_id=survivor_id,
-        detail={"mergedContactId": str(loser_id)},
+        clock.now(),
+        NewDecision(
+            kind=DecisionKind.MERGED,
+            reason=Reason.KEYS_BELONG_TOGETHER,
+            contact_id=survivor_id,
+            detail={"mergedContactId": str(loser_id)},
+        ),
     )
     return survivor
 
@@ -79,16 +81,13 @@ async def _end_doubled_runs(conn: AsyncConnection, clock: Clock, survivor_id: UU
         )
         .order_by(_states.id)
     )
-    for state_id in doubled.scalars().all():
-        await end_runs(
-            conn,
-            clock,
-            state_ids=[state_id],
-            ending="exit",
-            kind=Kind.EXITED,
-            reason=Reason.MERGED_INTO_ANOTHER,
-            detail={"survivorId": str(survivor_id)},
-        )
+    await exit_each(
+        conn,
+        clock,
+        doubled.scalars().all(),
+        Reason.MERGED_INTO_ANOTHER,
+        {"survivorId": str(survivor_id)},
+    )
 
 
 async def _move_runs(conn: AsyncConnection, clock: Clock, survivor_id: UUID, loser_id: UUID) -> None:

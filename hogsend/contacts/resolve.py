@@ -47,7 +47,7 @@ async def resolve(
     statements.
     """
     await lock_subjects(conn, keys.subjects())
-    call = _Call(conn, clock, properties, seen)
+    call = _Resolution(conn, clock, properties, seen)
     while True:
         planned = plan(keys, await owners(conn, keys))
         if planned.survivor is None:
@@ -61,7 +61,7 @@ async def resolve(
 
 
 @dataclass(frozen=True)
-class _Call:
+class _Resolution:
     """What one call of `resolve` has besides keys."""
 
     conn: AsyncConnection
@@ -70,7 +70,7 @@ class _Call:
     seen: bool
 
 
-async def _make(call: _Call, keys: Keys) -> Resolved | None:
+async def _make(call: _Resolution, keys: Keys) -> Resolved | None:
     """None where somebody else has just taken one of the keys."""
     row = await make(call.conn, call.clock, keys, call.properties)
     if row is None:
@@ -80,7 +80,7 @@ async def _make(call: _Call, keys: Keys) -> Resolved | None:
     return Resolved(row, created=True)
 
 
-async def _lock_and_write(call: _Call, contact: Contact, keys: Keys) -> Resolved | None:
+async def _lock_and_write(call: _Resolution, contact: Contact, keys: Keys) -> Resolved | None:
     """Lock the one contact that the keys speak of, and write; None where it died before."""
     await lock_subjects(call.conn, [contact["id"]])
     if all(contact[kind] == value for kind, value in keys):
@@ -90,7 +90,7 @@ async def _lock_and_write(call: _Call, contact: Contact, keys: Keys) -> Resolved
     return None if fresh is None else await _take_on(call, fresh, keys)
 
 
-async def _merge_all(call: _Call, keys: Keys, planned: IdentityPlan) -> Resolved | None:
+async def _merge_all(call: _Resolution, keys: Keys, planned: IdentityPlan) -> Resolved | None:
     """Merge under the locks of all; None where the plan had changed once they were held."""
     async with call.conn.begin_nested() as savepoint:
         await _lock_together(call.conn, planned.ids())
@@ -123,7 +123,7 @@ async def _lock_together(conn: AsyncConnection, ids: Iterable[UUID]) -> None:
         waiting.sort(key=lambda contact_id: str(contact_id) != missed)
 
 
-async def _take_on(call: _Call, contact: Contact, keys: Keys) -> Resolved:
+async def _take_on(call: _Resolution, contact: Contact, keys: Keys) -> Resolved:
     """Write what the call says onto its contact, read as live under its lock."""
     conn, clock, contact_id = call.conn, call.clock, contact["id"]
     changes = key_changes(contact, keys)

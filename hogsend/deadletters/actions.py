@@ -16,6 +16,7 @@ from hogsend.realtime import activity
 from hogsend.storage.metadata import new_id
 from hogsend.tables.deadletters import DeadLetterSource, DeadLetterStatus, dead_letters
 from hogsend.tables.realtime import ActivityKind
+from hogsend.telemetry.counters import DEAD_LETTERS, count_when_committed
 
 
 async def add_dead_letter(
@@ -57,6 +58,7 @@ async def add_dead_letter(
     )
     entry_id: UUID = (await conn.execute(statement.returning(letters.id))).scalar_one()
     await activity.record(conn, at=now, kind=ActivityKind.DEAD_LETTER, type="added", ref_id=entry_id)
+    count_when_committed(conn, DEAD_LETTERS.labels(source))
     return entry_id
 
 

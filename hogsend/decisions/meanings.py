@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from hogsend.decisions.reasons import Kind, Reason
+from hogsend.decisions.reasons import DecisionKind, Reason
 
-KINDS: dict[Kind, str] = {
-    Kind.ENROLLED: "The contact was enrolled in a journey.",
-    Kind.SKIPPED: "The contact was not enrolled in a journey whose trigger event came.",
-    Kind.WAITING: "A run waits for a time or for an event.",
-    Kind.RESUMED: "A run went on after waiting.",
-    Kind.BRANCHED: "A run evaluated a condition, chose a variant, reached a checkpoint or triggered an event.",
-    Kind.SEND: "An email was accepted for sending.",
-    Kind.SENT: "The provider accepted an email.",
-    Kind.SUPPRESSED: "An email was withheld.",
-    Kind.SEND_FAILED: "An email could not be sent.",
-    Kind.EXITED: "A run was ended early.",
-    Kind.COMPLETED: "A run ran to its end.",
-    Kind.FAILED: "A run failed.",
-    Kind.BLOCKED: "A run is blocked until an operator decides.",
-    Kind.PREFERENCE: "The contact's email preferences changed.",
-    Kind.MERGED: "Two contacts were merged into one.",
+KINDS: dict[DecisionKind, str] = {
+    DecisionKind.ENROLLED: "The contact was enrolled in a journey.",
+    DecisionKind.SKIPPED: "The contact was not enrolled in a journey whose trigger event came.",
+    DecisionKind.WAITING: "A run waits for a time or for an event.",
+    DecisionKind.RESUMED: "A run went on after waiting.",
+    DecisionKind.BRANCHED: "A run evaluated a condition, chose a variant, reached a checkpoint or triggered an event.",
+    DecisionKind.SEND: "An email was accepted for sending.",
+    DecisionKind.SENT: "The provider accepted an email.",
+    DecisionKind.SUPPRESSED: "An email was withheld.",
+    DecisionKind.SEND_FAILED: "An email could not be sent.",
+    DecisionKind.EXITED: "A run was ended early.",
+    DecisionKind.COMPLETED: "A run ran to its end.",
+    DecisionKind.FAILED: "A run failed.",
+    DecisionKind.BLOCKED: "A run is blocked until an operator decides.",
+    DecisionKind.PREFERENCE: "The contact's email preferences changed.",
+    DecisionKind.MERGED: "Two contacts were merged into one.",
 }
 
 REASONS: dict[Reason, str] = {
@@ -32,7 +32,8 @@ REASONS: dict[Reason, str] = {
     Reason.ALREADY_ENTERED: "The contact entered this journey before, and may enter only once.",
     Reason.ENTERED_RECENTLY: "The contact entered this journey within its entry period.",
     Reason.EMAILED_RECENTLY: "This journey emailed the contact within its `suppress` time.",
-    Reason.TRIGGER_CHAIN_TOO_LONG: "Journeys triggered one another's events more than ten times within a day.",
+    Reason.TRIGGER_CHAIN_TOO_LONG: "Journeys triggered one another's events more than ten times within a day, "
+    "or a hundred times in all.",
     Reason.SLEEPING: "The journey sleeps until a given time.",
     Reason.AWAITING_EVENT: "The journey waits for an event.",
     Reason.COLLECTING_EVENTS: "The journey collects events for a while.",

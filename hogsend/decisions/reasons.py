@@ -1,4 +1,4 @@
-"""Every verdict Hogsend reaches about a person, and every reason it can have.
+"""Kinds and reasons of decisions: every verdict about a person, and every reason that it can have.
 
 `Decision.reason` is one of these and nothing else, so that "why did she not get that email?" can be counted,
 filtered and documented. A test holds `docs/decisions.md` to this list.
@@ -7,7 +7,7 @@ filtered and documented. A test holds `docs/decisions.md` to this list.
 from enum import StrEnum
 
 
-class Kind(StrEnum):
+class DecisionKind(StrEnum):
     """What was decided."""
 
     ENROLLED = "enrolled"

@@ -1,4 +1,4 @@
-"""What runs on a schedule, on every engine: each cron in one process at a time, under an advisory lock."""
+"""Crons, on every engine: each runs in one process at a time, under an advisory lock."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sqlalchemy import DateTime, Text, bindparam, select, text
 
 from hogsend.runtime import Runtime
 from hogsend.tables.engine import crons
+from hogsend.telemetry.counters import CRON_RUNS
 
 log = structlog.get_logger(__name__)
 
@@ -109,6 +110,7 @@ async def _run(runtime: Runtime, cron: Cron, last_error: str | None) -> None:
     except Exception as failure:
         log.exception("cron_failed", cron=cron.name)
         error = f"{type(failure).__name__}: {failure}"
+    CRON_RUNS.labels(cron.name, "failed" if error else "done").inc()
     if error == last_error:
         return
     async with runtime.database.transaction() as conn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,6 +15,9 @@ from sqlalchemy import RowMapping, and_, func, or_, select, update
 from hogsend.backoff import backoff
 from hogsend.runtime import Runtime
 from hogsend.tables.engine import jobs
+from hogsend.telemetry import traces
+from hogsend.telemetry.counters import JOBS, OTHER
+from hogsend.telemetry.traces import Span
 
 LONGEST_PAUSE = timedelta(minutes=10)
 
@@ -71,16 +75,39 @@ async def run_job(runtime: Runtime, work: Work, job_id: UUID, owner: str) -> boo
     job = await _claim(runtime, job_id, owner)
     if job is None:
         return False
+    with structlog.contextvars.bound_contextvars(job_id=str(job_id)), _span(job):
+        outcome = await _run(runtime, work, job)
+    # A kind that nobody handles came from a row: what is written there makes no series.
+    JOBS.labels(job["kind"] if job["kind"] in work.handlers else OTHER, outcome).inc()
+    return True
+
+
+async def _run(runtime: Runtime, work: Work, job: RowMapping) -> str:
+    """Returns what came of this attempt, in a word."""
     try:
         await work.handlers[job["kind"]](runtime, job["payload"])
     except RunAgain as again:
         await _reschedule(runtime, job, again.after, job["attempts"] - 1, None)
+        return "again"
     except Exception as error:
-        log.exception("job_failed", job_id=str(job_id), kind=job["kind"], attempt=job["attempts"])
+        log.exception("job_failed", job_id=str(job["id"]), kind=job["kind"], attempt=job["attempts"])
         await _retry_or_give_up(runtime, work, job, f"{type(error).__name__}: {error}")
-    else:
-        await _finish(runtime, job, "done", None)
-    return True
+        return "failed"
+    await _finish(runtime, job, "done", None)
+    return "done"
+
+
+def _span(job: RowMapping) -> AbstractContextManager[Span]:
+    """The first attempt goes on in the trace of what queued it; a later one, perhaps hours after, is linked to it."""
+    is_first = job["attempts"] == 1
+    return traces.span(
+        f"job {job['kind']}",
+        kind="consumer",
+        parent=job["trace"] if is_first else None,
+        links=[job["trace"]] if job["trace"] and not is_first else [],
+        attributes={"hogsend.job_id": str(job["id"]), "hogsend.attempt": job["attempts"]},
+        is_root=not is_first,
+    )
 
 
 def _claimable(wall: Any) -> Any:

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hogsend.clock import Clock
 from hogsend.storage.metadata import new_id
 from hogsend.tables.engine import jobs, outbox
+from hogsend.telemetry import traces
 
 RUN_START = "run.start"
 RUN_WAKE = "run.wake"
@@ -25,7 +26,7 @@ _APPEND = insert(outbox).on_conflict_do_nothing(index_elements=["dedupe_key"])
 
 
 @dataclass(frozen=True)
-class Message:
+class OutboxMessage:
     """One row of the outbox."""
 
     topic: str
@@ -45,10 +46,10 @@ async def publish_later(
 
     A second row with the same `dedupe_key` is not written.
     """
-    await publish_all(conn, clock, [Message(topic, payload, dedupe_key)])
+    await publish_all(conn, clock, [OutboxMessage(topic, payload, dedupe_key)])
 
 
-async def publish_all(conn: AsyncConnection, clock: Clock, messages: Sequence[Message]) -> None:
+async def publish_all(conn: AsyncConnection, clock: Clock, messages: Sequence[OutboxMessage]) -> None:
     """Write several in this order, with one statement."""
     wall = clock.wall()
     rows = [
@@ -88,6 +89,7 @@ async def enqueue_job(
             max_attempts=max_attempts,
             run_at=wall + delay,
             created_at=wall,
+            trace=traces.current(),
         )
         .on_conflict_do_nothing(index_elements=["dedupe_key"])
         .returning(jobs.c.id)

@@ -16,6 +16,7 @@ from hogsend.engine.outbox import JOB, RUN_CANCEL, RUN_START, RUN_WAKE
 from hogsend.engine.port import Engine, EngineDown
 from hogsend.runtime import Runtime
 from hogsend.tables.engine import PUBLISHED_AT_ONCE, outbox
+from hogsend.telemetry.counters import OTHER, OUTBOX
 
 LONGEST_PAUSE = timedelta(minutes=5)
 
@@ -107,6 +108,7 @@ class Publisher:
         except Exception as error:
             delay = backoff(row["attempts"] + 1, longest=LONGEST_PAUSE)
             known = isinstance(error, EngineDown)
+            _count(row["topic"], "pushed_back")
             log.warning("outbox_row_pushed_back", topic=row["topic"], id=row["id"], exc_info=not known)
             await conn.execute(
                 update(outbox)
@@ -118,6 +120,7 @@ class Publisher:
                 )
             )
             return False
+        _count(row["topic"], "delivered")
         return True
 
     async def _hand_over(self, conn: AsyncConnection, topic: str, payload: Mapping[str, Any]) -> None:
@@ -135,3 +138,7 @@ class Publisher:
                 await self._engine.enqueue(UUID(payload["job_id"]))
             case _:
                 raise ValueError(f"nobody takes the topic {topic}")
+
+
+def _count(topic: str, outcome: str) -> None:
+    OUTBOX.labels(topic if topic in ENGINE_TOPICS else OTHER, outcome).inc()

@@ -1,4 +1,4 @@
-"""How long each table's rows are kept, and the job that forgets what is older.
+"""Retention: how long each table's rows are kept, and the job that deletes what is older.
 
 `POLICIES` is the whole list; a table that it does not name fails a test. Rows go a batch at a time, each in a
 transaction of its own that waits for no lock: what somebody holds is left for the next run.
@@ -30,9 +30,16 @@ from sqlalchemy import (
 from sqlalchemy import Text as SqlText
 from sqlalchemy.sql.dml import Delete
 
+from hogsend.engine.old_partitions import drop_old_partitions
 from hogsend.runtime import Runtime
 from hogsend.tables.access import api_keys, audit_intents, audit_logs, idempotency_keys
-from hogsend.tables.alerts import alert_rules, alerts
+from hogsend.tables.alerts import (
+    alert_deliveries,
+    alert_rules,
+    alerts,
+    invariant_findings,
+    invariant_progress,
+)
 from hogsend.tables.consent import consent_key, consent_ledger
 from hogsend.tables.contacts import (
     contact_aliases,
@@ -74,7 +81,8 @@ BATCH = 1000
 class Aged:
     """Rows are forgotten `setting` days after `since`, where `only` holds; `clock` is the one that `since` is of.
 
-    With `clearing`, the row stays and that column is emptied.
+    With `clearing`, the row stays and that column is emptied. Where the table is cut into spans of `since`, those
+    that are behind go whole.
     """
 
     table: Table
@@ -176,7 +184,10 @@ POLICIES: Sequence[Policy] = (
     ),
     With(import_batches, import_jobs),
     With(import_errors, import_jobs),
-    Aged(alerts, alerts.c.triggered_at, "retention_alerts"),
+    Aged(alerts, alerts.c.triggered_at, "retention_alerts", alerts.c.resolved_at.is_not(None)),
+    With(alert_deliveries, alerts),
+    Aged(invariant_findings, invariant_findings.c.found_at, "retention_alerts"),
+    Forever(invariant_progress, "one row: how far the books were checked"),
     Aged(
         dead_letters,
         dead_letters.c.created_at,
@@ -247,6 +258,8 @@ def _before(runtime: Runtime, policy: Aged | Prefix) -> datetime | None:
 
 async def _forget(runtime: Runtime, policy: Aged | Prefix, before: datetime) -> int:
     forgotten = 0
+    if policy.table.dialect_options["postgresql"]["partition_by"] is not None:
+        await drop_old_partitions(runtime, policy.table, before)
     while True:
         async with runtime.database.transaction() as conn:
             if isinstance(policy, Prefix):

@@ -1,4 +1,4 @@
-"""What conditions are asked about, read from the database."""
+"""Facts that conditions ask about, read from the database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a contact stands to journeys, read from the database: what the guards look at, beside conditions."""
+"""Entry history of a contact, read from the database: what the guards look at, beside conditions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why somebody is, or would be, in a journey or not: the guards, as they were or as they are."""
+"""Explanation of an enrollment: the guards of a person and a journey, as they were or as they are."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from uuid import UUID
 from sqlalchemy import RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.consent.suppression import Refusal, refusal
-from hogsend.decisions.reasons import Kind
+from hogsend.consent.suppression import SendRefusal, refusal
+from hogsend.decisions.reasons import DecisionKind
 from hogsend.enrollment.condition_facts import ContactFacts
 from hogsend.enrollment.entry_history import entry_histories
 from hogsend.enrollment.guards import Guard, check_entry
@@ -34,7 +34,7 @@ class Explanation:
     enrolled: bool
     guards: tuple[Guard, ...]
     decision_id: UUID | None
-    email_refusal: Refusal | None
+    email_refusal: SendRefusal | None
 
 
 async def explain_enrollment(
@@ -58,7 +58,12 @@ async def explain_enrollment(
     if recorded is not None:
         guards = tuple(Guard.from_json(item) for item in recorded["detail"].get("guards", ()))
         return Explanation(
-            True, recorded["at"], recorded["kind"] == Kind.ENROLLED.value, guards, recorded["id"], withheld
+            True,
+            recorded["at"],
+            recorded["kind"] == DecisionKind.ENROLLED.value,
+            guards,
+            recorded["id"],
+            withheld,
         )
     event = None
     if event_id is not None:
@@ -92,7 +97,7 @@ async def _recorded(
         .where(
             decisions.c.journey_id == journey.id,
             decisions.c.contact_id == contact_id,
-            decisions.c.kind.in_((Kind.ENROLLED.value, Kind.SKIPPED.value)),
+            decisions.c.kind.in_((DecisionKind.ENROLLED.value, DecisionKind.SKIPPED.value)),
         )
         .order_by(decisions.c.at.desc(), decisions.c.id.desc())
         .limit(1)

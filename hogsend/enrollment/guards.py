@@ -1,4 +1,4 @@
-"""Who may enter a journey: one list of guards, asked in one order by ingestion and by `explainEnrollment`."""
+"""Entry guards: one list, asked in one order by ingestion and by `explainEnrollment`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hogsend.journeys.definition import Journey
 if TYPE_CHECKING:
     from hogsend.storage.database import Record
 
-Outcome = Literal["passed", "failed", "not_reached"]
+GuardOutcome = Literal["passed", "failed", "not_reached"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Guard:
 
     name: str
     reason: Reason
-    outcome: Outcome
+    outcome: GuardOutcome
     expected: str
     actual: str
 
@@ -39,7 +39,7 @@ class Guard:
 
     @classmethod
     def from_json(cls, value: Mapping[str, str]) -> Guard:
-        outcome: Outcome = value["outcome"]  # type: ignore[assignment]
+        outcome: GuardOutcome = value["outcome"]  # type: ignore[assignment]
         return cls(value["name"], Reason(value["reason"]), outcome, value["expected"], value["actual"])
 
 

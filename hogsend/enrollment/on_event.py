@@ -15,25 +15,27 @@ from sqlalchemy import Row, bindparam, delete, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.decisions.ledger import Verdict, record_decisions
-from hogsend.decisions.reasons import Kind, Reason
-from hogsend.engine.outbox import RUN_START, RUN_WAKE, Message, publish_all
+from hogsend.decisions.ledger import NewDecision, record_decisions
+from hogsend.decisions.reasons import DecisionKind, Reason
+from hogsend.engine.outbox import RUN_START, RUN_WAKE, OutboxMessage, publish_all
 from hogsend.enrollment.condition_facts import ContactFacts
 from hogsend.enrollment.entry_history import entry_histories
 from hogsend.enrollment.guards import EntryHistory, Guard, check_entry, refusal
+from hogsend.enrollment.trigger_chains import chain_guard
 from hogsend.journeys.conditions.builders import Condition, evaluate, matches_properties
 from hogsend.journeys.definition import Journey
 from hogsend.runs.ending import end_runs
 from hogsend.runs.status import ENTERED
+from hogsend.runs.traced import woken_by
 from hogsend.runtime import Runtime
 from hogsend.storage.database import Record
 from hogsend.storage.metadata import new_id
 from hogsend.tables.journeys import LIVE_STATUSES, journey_states, journey_steps, journey_waits
+from hogsend.telemetry import traces
 
 if TYPE_CHECKING:
     from hogsend.events.event import Event
 
-MOST_CHAINED = 10
 _states = journey_states.c
 _steps = journey_steps.c
 _LISTENING = (
@@ -95,7 +97,7 @@ async def exit_matching(conn: AsyncConnection, runtime: Runtime, event: Event, c
         runtime.clock,
         state_ids=[run.state_id for run in exits if run.exited],
         ending="exit",
-        kind=Kind.EXITED,
+        kind=DecisionKind.EXITED,
         reason=Reason.EXIT_EVENT,
         detail={"event": event.name},
         event_id=event.id,
@@ -187,11 +189,11 @@ async def _wake(
     await conn.execute(
         update(journey_states)
         .where(_states.id.in_([run.id for run in runs]))
-        .values(wake_at=now, cursor_seq=event.seq, updated_at=now)
+        .values(wake_at=now, cursor_seq=event.seq, updated_at=now, trace=woken_by(traces.current()))
     )
     verdicts = [
-        Verdict(
-            kind=Kind.RESUMED,
+        NewDecision(
+            kind=DecisionKind.RESUMED,
             reason=Reason.EVENT_ARRIVED,
             detail={"event": event.name, "step": steps[run.id]},
             contact_id=run.contact_id,
@@ -203,7 +205,7 @@ async def _wake(
     ]
     await record_decisions(conn, now, verdicts)
     hints = [
-        Message(
+        OutboxMessage(
             RUN_WAKE,
             {"run_id": str(run.id), "generation": run.generation, "reason": f"event {event.name}"},
         )
@@ -222,8 +224,9 @@ async def enroll_matching(
 ) -> list[Enrollment]:
     """Reach one verdict for each journey that listens for this event, and record it with its reason."""
     journeys = runtime.registry.listening_to(event.name)
-    if event.depth > MOST_CHAINED:
-        kept_out = [_chained(journey.id, event) for journey in journeys]
+    chained = chain_guard(event.depth, event.chain)
+    if chained is not None:
+        kept_out = [Enrollment(journey.id, False, chained.reason, None, (chained,)) for journey in journeys]
         await _record(conn, runtime, event, contact, kept_out, replayed)
         return kept_out
     known = await entry_histories(conn, contact["id"], journeys)
@@ -238,18 +241,6 @@ async def enroll_matching(
     verdicts = [_enrollment(journey.id, guards, entered.get(journey.id)) for journey, guards in asked]
     await _record(conn, runtime, event, contact, verdicts, replayed)
     return verdicts
-
-
-def _chained(journey_id: str, event: Event) -> Enrollment:
-    """Journeys that trigger one another's events would go on for ever."""
-    guard = Guard(
-        "trigger chain",
-        Reason.TRIGGER_CHAIN_TOO_LONG,
-        "failed",
-        f"at most {MOST_CHAINED} events that journeys triggered from one another",
-        f"this is number {event.depth}",
-    )
-    return Enrollment(journey_id, False, guard.reason, None, (guard,))
 
 
 def _enrollment(journey_id: str, guards: Sequence[Guard], state_id: UUID | None) -> Enrollment:
@@ -272,8 +263,8 @@ async def _record(
 ) -> None:
     more = {"replayed": True} if replayed else {}
     verdicts = [
-        Verdict(
-            kind=Kind.ENROLLED if one.enrolled else Kind.SKIPPED,
+        NewDecision(
+            kind=DecisionKind.ENROLLED if one.enrolled else DecisionKind.SKIPPED,
             reason=one.reason,
             detail={"guards": [guard.to_json() for guard in one.guards]} | more,
             contact_id=contact["id"],
@@ -295,7 +286,7 @@ def run_input(event: Event, contact: Record) -> dict[str, Any]:
             "name": event.name,
             "properties": dict(event.properties),
             "occurred_at": event.occurred_at.isoformat(),
-            **({"depth": event.depth} if event.depth else {}),
+            **({"depth": event.depth, "chain": event.chain} if event.chain else {}),
         },
         "user": {
             "id": str(contact["id"]),
@@ -324,6 +315,7 @@ def _run_row(
         "entry_key": f"{journey.id}:{contact['id']}" if journey.entry.limit == "once" else None,
         "entry_count": history.entries + 1,
         "trigger_event_id": event.id,
+        "trace": traces.current(),
         "created_at": now,
         "updated_at": now,
     }
@@ -337,7 +329,9 @@ async def _start(
         return {}
     entered = {row.journey_id: row.id for row in await conn.execute(_ENTER, runs)}
     hints = [
-        Message(RUN_START, {"run_id": str(run["id"]), "generation": 0}, dedupe_key=f"start:{run['id']}:0")
+        OutboxMessage(
+            RUN_START, {"run_id": str(run["id"]), "generation": 0}, dedupe_key=f"start:{run['id']}:0"
+        )
         for run in runs
         if run["journey_id"] in entered
     ]

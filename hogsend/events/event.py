@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,7 +12,6 @@ from hogsend.errors import InvalidInput
 from hogsend.validation import (
     MAX_KEY,
     MAX_NAME,
-    NOBODYS,
     check_email,
     check_properties,
     check_text,
@@ -24,6 +23,7 @@ from hogsend.validation import (
 class NewEvent:
     """One event. `depth` counts the events that journeys triggered, one from the other, up to this one.
 
+    `chain` counts them all, `depth` those since the chain last rested.
     One of `external_id`, `email`, `anonymous_id` says whose; `occurred_at` is aware, default now.
     """
 
@@ -37,6 +37,7 @@ class NewEvent:
     idempotency_key: str | None = None
     source: str = "api"
     depth: int = 0
+    chain: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,15 @@ class Event:
     occurred_at: datetime
     received_at: datetime
     depth: int = 0
+    chain: int = 0
+
+    @classmethod
+    def of(cls, row: Mapping[Any, Any]) -> Event:
+        """The event of a row of `user_events`, whose columns have these names."""
+        return cls(**{field.name: row[field.name] for field in fields(cls)})
 
 
-def check_event(event: NewEvent, refused: Collection[str] = NOBODYS) -> None:
+def check_event(event: NewEvent, refused: Collection[str]) -> None:
     """Raise `InvalidInput` for the first field that is wrong; after it, Postgres can store the event.
 
     `refused`: ids that nobody means (`settings.nobodys_ids`).

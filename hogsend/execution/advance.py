@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
 import structlog
-from sqlalchemy import RowMapping, bindparam, exists, or_, select, update
+from sqlalchemy import RowMapping, Text, bindparam, exists, func, or_, select, update
+from structlog.contextvars import bound_contextvars
 
 from hogsend.backoff import backoff
 from hogsend.deadletters.actions import add_dead_letter
-from hogsend.decisions.reasons import Kind, Reason
+from hogsend.decisions.reasons import DecisionKind, Reason
 from hogsend.execution.claimed_run import RUN_LEASE
 from hogsend.execution.live_driver import LiveDriver
 from hogsend.execution.replay import follow, recorded
@@ -31,9 +33,12 @@ from hogsend.journeys.steps.journal import Journal
 from hogsend.journeys.steps.step_results import TriggerEvent, User
 from hogsend.runs.ending import end_runs
 from hogsend.runs.status import TRANSITIONS, transition
+from hogsend.runs.traced import slice_span
 from hogsend.runtime import Runtime
 from hogsend.tables.deadletters import DeadLetterSource
 from hogsend.tables.journeys import DRIVEN_STATUSES, journey_states, journey_steps
+from hogsend.telemetry import traces
+from hogsend.telemetry.counters import SLICE_SECONDS, SLICES
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +60,8 @@ _CLAIM = (
     )
     .returning(journey_states)
 )
+# What keeps no traces leaves those of others as they are.
+_TRACE = func.coalesce(bindparam("trace", type_=Text), _states.trace)
 _HELD = (_states.id == bindparam("run"), _states.epoch == bindparam("held"))
 _PARK = (
     transition("park")
@@ -65,6 +72,7 @@ _PARK = (
         lease_owner=None,
         lease_until=None,
         updated_at=bindparam("now"),
+        trace=_TRACE,
     )
 )
 _WAKE = update(journey_states).where(*_HELD).values(wake_at=bindparam("until"))
@@ -89,6 +97,16 @@ async def advance(runtime: Runtime, run_id: UUID, owner: str, generation: int | 
     if isinstance(claimed, Advanced):
         return claimed
     run, journal = claimed
+    began = time.perf_counter()
+    with bound_contextvars(run_id=str(run_id), journey=run["journey_id"]), slice_span(run) as span:
+        advanced = await _slice(runtime, run, journal)
+        span.note({"hogsend.state": advanced.state})
+    SLICES.labels(advanced.state).inc()
+    SLICE_SECONDS.observe(time.perf_counter() - began)
+    return advanced
+
+
+async def _slice(runtime: Runtime, run: RowMapping, journal: Journal) -> Advanced:
     runtime.fault_point("after_claim")
     if run["attempt"] > MAX_FRUITLESS_SLICES:
         message = f"{run['attempt'] - 1} slices without progress"
@@ -170,7 +188,7 @@ async def _suspend(runtime: Runtime, run: RowMapping, wake_at: datetime) -> Adva
     mine = {"run": run["id"], "held": run["epoch"]}
     now = runtime.clock.now()
     async with runtime.database.transaction() as conn:
-        parked = await conn.execute(_PARK, mine | {"until": wake_at, "now": now})
+        parked = await conn.execute(_PARK, mine | {"until": wake_at, "now": now, "trace": traces.current()})
         if parked.rowcount and not (await conn.execute(_IS_OPEN, mine)).scalar_one():
             wake_at = runtime.clock.now()
             await conn.execute(_WAKE, mine | {"until": wake_at})
@@ -198,7 +216,7 @@ async def _complete(runtime: Runtime, run: RowMapping) -> Advanced:
             runtime.clock,
             state_ids=[run["id"]],
             ending="complete",
-            kind=Kind.COMPLETED,
+            kind=DecisionKind.COMPLETED,
             reason=Reason.JOURNEY_ENDED,
             epoch=run["epoch"],
         )
@@ -214,21 +232,21 @@ async def _fail(runtime: Runtime, run: RowMapping, broken: RunFailed) -> Advance
         reason=broken.reason.value,
         exc_info=broken.__cause__,
     )
-    return await _end_badly(runtime, run, "fail", Kind.FAILED, broken.reason, broken.message)
+    return await _end_badly(runtime, run, "fail", DecisionKind.FAILED, broken.reason, broken.message)
 
 
 async def _block(
     runtime: Runtime, run: RowMapping, reason: Reason, message: str, changed_seq: int | None = None
 ) -> Advanced:
     log.warning("run_blocked", run_id=str(run["id"]), journey=run["journey_id"], reason=reason.value)
-    return await _end_badly(runtime, run, "block", Kind.BLOCKED, reason, message, changed_seq)
+    return await _end_badly(runtime, run, "block", DecisionKind.BLOCKED, reason, message, changed_seq)
 
 
 async def _end_badly(
     runtime: Runtime,
     run: RowMapping,
     ending: Literal["fail", "block"],
-    kind: Kind,
+    kind: DecisionKind,
     reason: Reason,
     message: str,
     changed_seq: int | None = None,

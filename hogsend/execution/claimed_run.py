@@ -1,4 +1,4 @@
-"""A run in the hands of one driver: what that driver may write, and only while the run is its own."""
+"""A claimed run: what its driver may write, and only while its epoch and lease hold."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from sqlalchemy import BigInteger, ColumnElement, RowMapping, Update, bindparam,
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.decisions.ledger import record_decision
-from hogsend.decisions.reasons import Kind, Reason
+from hogsend.decisions.ledger import NewDecision, record_decision
+from hogsend.decisions.reasons import DecisionKind, Reason
 from hogsend.journeys.steps.interrupts import LeaseLost, RunEnded
 from hogsend.journeys.steps.journal import Step
 from hogsend.runtime import Runtime
@@ -134,7 +134,7 @@ class ClaimedRun:
     async def record_decision(
         self,
         conn: AsyncConnection,
-        kind: Kind,
+        kind: DecisionKind,
         reason: Reason,
         detail: Mapping[str, Any],
         event_id: UUID | None = None,
@@ -142,14 +142,16 @@ class ClaimedRun:
         """Record a verdict of this run."""
         await record_decision(
             conn,
-            at=self.runtime.clock.now(),
-            kind=kind,
-            reason=reason,
-            detail=detail,
-            contact_id=self.contact_id,
-            journey_id=self.journey_id,
-            state_id=self.run_id,
-            event_id=event_id,
+            self.runtime.clock.now(),
+            NewDecision(
+                kind=kind,
+                reason=reason,
+                detail=detail,
+                contact_id=self.contact_id,
+                journey_id=self.journey_id,
+                state_id=self.run_id,
+                event_id=event_id,
+            ),
         )
 
     def _noted(self, step: Step, now: datetime) -> dict[str, Any]:

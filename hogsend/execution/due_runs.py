@@ -1,4 +1,4 @@
-"""Which runs are due, and when the next one will be."""
+"""Due runs: which they are, and when the next one will be."""
 
 from __future__ import annotations
 

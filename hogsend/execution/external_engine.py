@@ -64,6 +64,18 @@ async def epoch_of(runtime: Runtime, run_id: UUID) -> int:
     return int(found or 0)
 
 
+async def note_driver(runtime: Runtime, run_id: UUID, generation: int) -> None:
+    """Keep that the run's driver came into this process: where it dies, the watchdog replaces the driver."""
+    async with runtime.database.each_alone() as conn:
+        await conn.execute(
+            update(journey_states)
+            .where(
+                _states.id == run_id, _states.generation == generation, _states.status.in_(DRIVEN_STATUSES)
+            )
+            .values(driver_owner=runtime.owner)
+        )
+
+
 async def hand_over(conn: AsyncConnection, runtime: Runtime, run_id: UUID, generation: int) -> bool:
     """Give a live run to a driver of the next generation, in the caller's transaction.
 
@@ -73,7 +85,7 @@ async def hand_over(conn: AsyncConnection, runtime: Runtime, run_id: UUID, gener
     moved = await conn.execute(
         update(journey_states)
         .where(_states.id == run_id, _states.generation == generation, _states.status.in_(DRIVEN_STATUSES))
-        .values(generation=generation + 1)
+        .values(generation=generation + 1, driver_owner=None)
     )
     if moved.rowcount == 0:
         return False

@@ -1,4 +1,4 @@
-"""Steps that happen in the database. Each is a few short transactions, fenced by the run's epoch."""
+"""Step driver over the database: each step is a few short transactions, fenced by the run's epoch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.contacts.lookup import lock_person
-from hogsend.decisions.reasons import Kind, Reason
+from hogsend.decisions.reasons import DecisionKind, Reason
+from hogsend.enrollment.trigger_chains import chain_guard, links_of_trigger
 from hogsend.events.event import NewEvent
 from hogsend.execution import lookups as questions
 from hogsend.execution.claimed_run import RUN_LEASE, ClaimedRun
@@ -21,14 +22,12 @@ from hogsend.ingestion.ingest import ingest_in
 from hogsend.journeys.conditions.builders import Condition, matches_properties
 from hogsend.journeys.steps.interrupts import Suspend
 from hogsend.journeys.steps.journal import Step, plain
-from hogsend.journeys.steps.step_driver import DecisionNote, SendArgs, StepFailed, call_with_timeout
+from hogsend.journeys.steps.step_driver import DecisionNote, SendArgs, call_with_timeout, called_value
 from hogsend.runtime import Runtime
 from hogsend.storage.database import lock_subjects
 from hogsend.tables.events import user_events
 from hogsend.tables.journeys import journey_steps, journey_waits
 
-# Product time: journeys that start one another once a day are a schedule, not a loop.
-CHAIN_RESTS = timedelta(days=1)
 _steps = journey_steps.c
 
 
@@ -63,9 +62,7 @@ class LiveDriver:
                 await self.run.close(conn, step, result)
             step.result = result
             self.runtime.fault_point(f"after_step:{step.key}")
-        if "error" in step.result:
-            raise StepFailed(step.result["error"])
-        return step.result["value"]
+        return called_value(step.result)
 
     async def sleep(self, step: Step, until: Callable[[datetime], datetime]) -> None:
         if step.done:
@@ -77,7 +74,7 @@ class LiveDriver:
                 await self.run.lock_and_check(conn)
                 await self.run.open(conn, step)
                 await self.run.record_decision(
-                    conn, Kind.WAITING, Reason.SLEEPING, {"until": step.deadline.isoformat()}
+                    conn, DecisionKind.WAITING, Reason.SLEEPING, {"until": step.deadline.isoformat()}
                 )
             self.runtime.fault_point(f"after_arm:{step.key}")
         deadline = _deadline(step)
@@ -86,7 +83,7 @@ class LiveDriver:
         async with self.runtime.database.transaction() as conn:
             await self.run.lock_and_check(conn)
             await self.run.close(conn, step, {}, past=deadline)
-            await self.run.record_decision(conn, Kind.RESUMED, Reason.SLEEP_ENDED, {"step": step.key})
+            await self.run.record_decision(conn, DecisionKind.RESUMED, Reason.SLEEP_ENDED, {"step": step.key})
         self.runtime.fault_point(f"after_step:{step.key}")
 
     async def wait(
@@ -122,12 +119,12 @@ class LiveDriver:
             if await self._rearm(conn, row, step, window):
                 await self.run.open(conn, step)
                 detail = {"event": event, "until": _deadline(step).isoformat()}
-                await self.run.record_decision(conn, Kind.WAITING, Reason.COLLECTING_EVENTS, detail)
+                await self.run.record_decision(conn, DecisionKind.WAITING, Reason.COLLECTING_EVENTS, detail)
             if self.runtime.clock.now() >= _deadline(step):
                 found = [_event_json(row) for row in await self._arrived(conn, step, event, where)]
                 await self.run.close(conn, step, found, past=_deadline(step))
                 await self.run.record_decision(
-                    conn, Kind.RESUMED, Reason.WINDOW_ENDED, {"events": len(found)}
+                    conn, DecisionKind.RESUMED, Reason.WINDOW_ENDED, {"events": len(found)}
                 )
         self.runtime.fault_point(f"after_arm:{step.key}")
         if found is None:
@@ -145,26 +142,37 @@ class LiveDriver:
         async with self.runtime.database.transaction() as conn:
             await lock_person(conn, self.run.contact_id)
             row = await self.run.lock_and_check(conn)
-            contact = await self.run.contact(conn)
-            result = await ingest_in(
-                conn,
-                self.runtime,
-                NewEvent(
-                    name=event,
-                    external_id=contact["external_id"],
-                    email=contact["email"],
-                    anonymous_id=contact["anonymous_id"],
-                    properties=properties,
-                    idempotency_key=f"step:{self.run.run_id}:{step.key}",
-                    source="journey",
-                    depth=_depth(row, self.runtime.clock.now()),
-                ),
-            )
-            now = self.runtime.clock.now()
-            await self.run.close(conn, step, {"event_id": str(result.event_id)}, past=now)
-            detail = {"event": event, "event_id": str(result.event_id)}
-            await self.run.record_decision(conn, Kind.BRANCHED, Reason.EVENT_TRIGGERED, detail)
+            event_id, kind, reason, why = await self._let_happen(conn, row, step, event, properties)
+            await self.run.close(conn, step, {"event_id": event_id}, past=self.runtime.clock.now())
+            await self.run.record_decision(conn, kind, reason, {"event": event, "event_id": event_id} | why)
         self.runtime.fault_point(f"after_step:{step.key}")
+
+    async def _let_happen(
+        self, conn: AsyncConnection, run: RowMapping, step: Step, event: str, properties: Mapping[str, Any]
+    ) -> tuple[str | None, DecisionKind, Reason, dict[str, Any]]:
+        """The event that a run triggers, and the verdict. Behind the last one of a chain that is too long, none."""
+        links = await links_of_trigger(conn, run, self.runtime.clock.now())
+        # The first one too many is stored, for the record of what it does not start. A wait may have ended by it.
+        refused = chain_guard(links.depth, links.chain, more=1)
+        if refused is not None:
+            return None, DecisionKind.SKIPPED, Reason.TRIGGER_CHAIN_TOO_LONG, {"guards": [refused.to_json()]}
+        contact = await self.run.contact(conn)
+        result = await ingest_in(
+            conn,
+            self.runtime,
+            NewEvent(
+                name=event,
+                external_id=contact["external_id"],
+                email=contact["email"],
+                anonymous_id=contact["anonymous_id"],
+                properties=properties,
+                idempotency_key=f"step:{self.run.run_id}:{step.key}",
+                source="journey",
+                depth=links.depth,
+                chain=links.chain,
+            ),
+        )
+        return str(result.event_id), DecisionKind.BRANCHED, Reason.EVENT_TRIGGERED, {}
 
     async def _rearm(self, conn: AsyncConnection, run: RowMapping, step: Step, span: timedelta) -> bool:
         """Read an open step again under the lock, or give a new one its window. True where it is new."""
@@ -219,7 +227,7 @@ class LiveDriver:
         if new:
             await self.run.open(conn, step)
             detail = {"event": event, "until": _deadline(step).isoformat()}
-            await self.run.record_decision(conn, Kind.WAITING, Reason.AWAITING_EVENT, detail)
+            await self.run.record_decision(conn, DecisionKind.WAITING, Reason.AWAITING_EVENT, detail)
         values = {
             "state_id": self.run.run_id,
             "step_key": step.key,
@@ -239,12 +247,14 @@ class LiveDriver:
         await conn.execute(delete(journey_waits).where(journey_waits.c.state_id == self.run.run_id))
         if result["timed_out"]:
             await self.run.close(conn, step, result, past=_deadline(step))
-            await self.run.record_decision(conn, Kind.RESUMED, Reason.WAIT_TIMED_OUT, {"step": step.key})
+            await self.run.record_decision(
+                conn, DecisionKind.RESUMED, Reason.WAIT_TIMED_OUT, {"step": step.key}
+            )
             return
         await self.run.close(conn, step, result, cursor=result["seq"])
         await self.run.record_decision(
             conn,
-            Kind.RESUMED,
+            DecisionKind.RESUMED,
             Reason.EVENT_ARRIVED,
             {"step": step.key},
             event_id=UUID(result["event_id"]),
@@ -257,13 +267,6 @@ def _event_json(row: RowMapping) -> dict[str, Any]:
         "properties": row["properties"],
         "occurred_at": row["occurred_at"].isoformat(),
     }
-
-
-def _depth(run: RowMapping, now: datetime) -> int:
-    """That of an event which this run triggers. Where the run took its time, a chain begins anew."""
-    if now - run["created_at"] >= CHAIN_RESTS:
-        return 1
-    return int(run["input"]["event"].get("depth", 0)) + 1
 
 
 def _deadline(step: Step) -> datetime:

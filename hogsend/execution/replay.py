@@ -1,4 +1,4 @@
-"""Follow a journey's function over what is recorded of a run, from its first line."""
+"""Replay: a journey's function followed over the journal of its run, from its first line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every resolver of one operation shares: who asks, the loaders, and a bounded share of the pool."""
+"""Request context of GraphQL: who asks, the loaders, and a bounded share of the pool."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Enums whose every value is described."""
+"""GraphQL enums, whose every value is described."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Follow links between rows: the keys that siblings ask for at once are read in one statement."""
+"""Dataloaders of links between rows: the keys that siblings ask for at once are read in one statement."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ FieldMap: TypeAlias = Mapping[str, str | Convert | Mapped]
 """By field: another column's (or filter's) name, a conversion of the one of the same name, or both."""
 
 
-class Step(NamedTuple):
+class FieldStep(NamedTuple):
     """One field, the column or filter that it maps to, and the conversion of a value that is not null."""
 
     field: str
@@ -69,7 +69,7 @@ def from_object(kind: type[T], source: object, **given: Any) -> T:
 
 
 @cache
-def field_plan(kind: Any) -> tuple[Step, ...]:
+def field_plan(kind: Any) -> tuple[FieldStep, ...]:
     """A step for each field that a type is made with. Enums and nested types convert by their annotation."""
     columns: FieldMap = getattr(kind, COLUMNS, {})
     types = {field.python_name: field for field in get_object_definition(kind, strict=True).fields}
@@ -82,10 +82,12 @@ def field_plan(kind: Any) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _step(field: str, declared: str | Convert | Mapped) -> Step:
+def _step(field: str, declared: str | Convert | Mapped) -> FieldStep:
     if isinstance(declared, Mapped):
-        return Step(field, declared.name, declared.convert)
-    return Step(field, declared, None) if isinstance(declared, str) else Step(field, field, declared)
+        return FieldStep(field, declared.name, declared.convert)
+    return (
+        FieldStep(field, declared, None) if isinstance(declared, str) else FieldStep(field, field, declared)
+    )
 
 
 def _conversion_to(kind: object) -> Convert | None:
@@ -122,16 +124,16 @@ class Filter:
 
 
 @cache
-def filter_plan(kind: Any) -> tuple[Step, ...]:
+def filter_plan(kind: Any) -> tuple[FieldStep, ...]:
     """A step for each field of a filter input."""
     return plan_filters([field.name for field in fields(kind)], kind.filters)
 
 
-def plan_filters(names: list[str], filters: FieldMap) -> tuple[Step, ...]:
+def plan_filters(names: list[str], filters: FieldMap) -> tuple[FieldStep, ...]:
     return tuple(_step(name, filters.get(name, name)) for name in names)
 
 
-def narrow(selection: Selection, plan: tuple[Step, ...], given: Mapping[str, Any]) -> Selection:
+def narrow(selection: Selection, plan: tuple[FieldStep, ...], given: Mapping[str, Any]) -> Selection:
     """Narrow by what was given; what is None does not restrict."""
     values = {
         name: plain(given[field]) if convert is None else convert(given[field])

@@ -64,7 +64,9 @@ def payload(description: str, *, errors: str, keyed: bool = False) -> Callable[[
         codes = error_codes(
             f"{mutation[0].lower()}{mutation[1:]}", (*errors.split(), *(IDEMPOTENCY if keyed else ()))
         )
-        kind.__annotations__["user_errors"] = list[UserError[codes]]  # type: ignore[valid-type]
+        # Its own alone: what it inherits stays as it is.
+        own = dict(vars(kind).get("__annotations__", {}))
+        kind.__annotations__ = own | {"user_errors": list[UserError[codes]]}  # type: ignore[valid-type]
         kind.user_errors = strawberry.field(  # type: ignore[attr-defined]
             default_factory=list, description="What is wrong with the input; empty where all is well."
         )

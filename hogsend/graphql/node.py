@@ -58,7 +58,7 @@ class Node:
         if columns is not None:
             cls.columns = columns
 
-    @strawberry.field(
+    @strawberry.field(  # type: ignore[untyped-decorator]
         description="Global id, `<type>_<key>`, such as `contact_550e8400-…`. Treat it as opaque.",
         metadata={KEY: lambda kind: lambda key: ids.encode(kind.prefix, key)},
     )

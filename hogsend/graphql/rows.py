@@ -31,10 +31,11 @@ from hogsend.graphql.context import Info
 from hogsend.graphql.enums import WireEnum
 from hogsend.graphql.fields import described, query
 from hogsend.graphql.links import row_by_key
-from hogsend.graphql.mapping import Convert, FieldMap, Filter, Mapped, Step, narrow, plan_filters
+from hogsend.graphql.mapping import Convert, FieldMap, FieldStep, Filter, Mapped, narrow, plan_filters
 from hogsend.graphql.node import TYPES, Node, link
 from hogsend.graphql.sorting import SortOrder
 from hogsend.storage.collections import Collection, Selection
+from hogsend.storage.database import Record
 
 ROWS = "rows"
 LINK = "link"
@@ -69,7 +70,7 @@ class RowList:
     arguments: Mapping[str, Argument] = field(default_factory=dict)
 
     @cached_property
-    def plan(self) -> tuple[Step, ...]:
+    def plan(self) -> tuple[FieldStep, ...]:
         """What each of `arguments` narrows by."""
         declared: FieldMap = {name: one.by for name, one in self.arguments.items() if one.by is not None}
         return plan_filters(list(self.arguments), declared)
@@ -167,7 +168,7 @@ class Through:
     collection: Collection
     by: str
     columns: tuple[str, ...]
-    make: Callable[[Any, Mapping[str, Any] | None], Any]
+    make: Callable[[Any, Record | None], Any]
 
 
 class _Typed(FieldExtension):

@@ -10,16 +10,13 @@ from uuid import UUID
 import strawberry
 from strawberry.types.scalar import ScalarDefinition
 
+from hogsend.clock import instant_text
+
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:?\d\d)")
 _DURATION = re.compile(
     r"P(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?"
     r"(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+(?:\.\d+)?)S)?)?"
 )
-
-
-def instant_text(value: datetime) -> str:
-    """`2026-01-15T10:30:00.000Z`: UTC, milliseconds."""
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
 
 
 def parse_instant(text: Any) -> datetime:

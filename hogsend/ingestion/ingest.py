@@ -24,6 +24,7 @@ from hogsend.storage.metadata import new_id
 from hogsend.tables.contacts import contacts
 from hogsend.tables.events import event_keys, user_events
 from hogsend.tables.realtime import ActivityKind
+from hogsend.telemetry.counters import DEDUPLICATED, EVENTS, count_when_committed
 
 _APPEND = insert(user_events).returning(user_events.c.seq)
 
@@ -59,10 +60,12 @@ async def ingest_in(conn: AsyncConnection, runtime: Runtime, event: NewEvent) ->
     if event.idempotency_key is not None:
         seen = await _claim_key(conn, event, event.idempotency_key, event_id, now)
         if seen is not None:
+            count_when_committed(conn, DEDUPLICATED.labels("event"))
             return IngestResult(stored=False, event_id=seen)
     keys = Keys.checked(event.external_id, event.email, event.anonymous_id)
     contact = (await resolve(conn, runtime.clock, keys, event.contact_properties)).contact
     stored = await _store(conn, event, event_id, contact["id"], now)
+    count_when_committed(conn, EVENTS)
     runtime.fault_point("ingest_after_event")
     exits, enrollments = await react(conn, runtime, stored, contact)
     if runtime.settings.posthog_api_key is not None and event.source != "posthog":
@@ -77,25 +80,19 @@ async def replay(runtime: Runtime, event_id: UUID) -> IngestResult:
     Raises `InvalidInput` where there is no such event.
     """
     async with runtime.database.transaction() as conn:
-        row = (
-            (await conn.execute(select(user_events).where(user_events.c.id == event_id)))
-            .mappings()
-            .one_or_none()
-        )
-        if row is None or row["contact_id"] is None:
-            raise InvalidInput("eventId", "Event not found", code="NOT_FOUND")
-        contact = await _locked_contact(conn, row["contact_id"])
-        event = Event(
-            id=row["id"],
-            seq=row["seq"],
-            name=row["name"],
-            properties=row["properties"],
-            occurred_at=row["occurred_at"],
-            received_at=row["received_at"],
-            depth=row["depth"],
-        )
-        exits, enrollments = await react(conn, runtime, event, contact, replayed=True)
-        return IngestResult(True, event.id, contact["id"], tuple(exits), tuple(enrollments))
+        return await replay_in(conn, runtime, event_id)
+
+
+async def replay_in(conn: AsyncConnection, runtime: Runtime, event_id: UUID) -> IngestResult:
+    """`replay` in the caller's transaction."""
+    found = await conn.execute(select(user_events).where(user_events.c.id == event_id))
+    row = found.mappings().one_or_none()
+    if row is None or row["contact_id"] is None:
+        raise InvalidInput("eventId", "Event not found", code="NOT_FOUND")
+    contact = await _locked_contact(conn, row["contact_id"])
+    event = Event.of(row)
+    exits, enrollments = await react(conn, runtime, event, contact, replayed=True)
+    return IngestResult(True, event.id, contact["id"], tuple(exits), tuple(enrollments))
 
 
 async def react(
@@ -179,9 +176,10 @@ async def _store(
         "occurred_at": occurred_at,
         "received_at": now,
         "depth": event.depth,
+        "chain": event.chain,
     }
     seq = (await conn.execute(_APPEND, row)).scalar_one()
     await activity.record(
         conn, at=occurred_at, kind=ActivityKind.EVENT, type="received", ref_id=event_id, contact_id=contact_id
     )
-    return Event(event_id, seq, event.name, event.properties, occurred_at, now, event.depth)
+    return Event(event_id, seq, event.name, event.properties, occurred_at, now, event.depth, event.chain)

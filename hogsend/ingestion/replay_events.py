@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hogsend.access.audit import audit
+from hogsend.access.idempotency import Claim
 from hogsend.contacts.lookup import find
 from hogsend.errors import InvalidInput
-from hogsend.ingestion.ingest import replay
+from hogsend.ingestion.ingest import replay_in
 from hogsend.runtime import Runtime
 from hogsend.tables.events import user_events
 
@@ -50,10 +53,25 @@ class ReplayError:
     error: str
 
 
-@dataclass(frozen=True)
+@dataclass
 class Replayed:
-    replayed: int
-    errors: list[ReplayError]
+    """What was replayed under one key: `done` holds the events in their order, those with an error too."""
+
+    done: list[str] = field(default_factory=list)
+    errors: list[ReplayError] = field(default_factory=list)
+
+    @classmethod
+    def before(cls, progress: Mapping[str, Any]) -> Replayed:
+        """What an earlier call with the key had done."""
+        return cls(list(progress.get("done", [])), [ReplayError(*one) for one in progress.get("errors", [])])
+
+    def progress(self) -> dict[str, Any]:
+        return {"done": self.done, "errors": [[one.event_id, one.error] for one in self.errors]}
+
+    @property
+    def replayed(self) -> int:
+        failed = {one.event_id for one in self.errors}
+        return sum(event_id not in failed for event_id in self.done)
 
 
 async def choose(runtime: Runtime, choice: EventChoice) -> Chosen:
@@ -100,18 +118,28 @@ async def _by_filter(conn: AsyncConnection, choice: EventChoice) -> list[UUID]:
     return list((await conn.execute(query)).scalars())
 
 
-async def replay_all(runtime: Runtime, chosen: Chosen) -> Replayed:
-    """Replay each event in a transaction of its own; one that fails does not stop those behind it."""
-    errors = [ReplayError(text, "Event not found") for text in chosen.unknown]
-    replayed = 0
-    for event_id in chosen.event_ids:
+async def replay_all(runtime: Runtime, choice: EventChoice, claim: Claim) -> Replayed:
+    """Replay each event in a transaction of its own; one that fails does not stop those behind it.
+
+    With the same key again it goes on where it stopped, and answers for all of them. Raises `InvalidInput`.
+    """
+    chosen = await choose(runtime, choice)
+    result = Replayed.before(claim.progress)
+    earlier = set(result.done)
+    left = [one for one in chosen.event_ids if str(one) not in earlier][: choice.limit - len(earlier)]
+    for event_id in left:
+        result.done.append(str(event_id))
         try:
-            await replay(runtime, event_id)
+            async with runtime.database.transaction() as conn:
+                await replay_in(conn, runtime, event_id)
+                await claim.keep(conn, result.progress())
         except InvalidInput as error:
-            errors.append(ReplayError(str(event_id), error.message))
-        else:
-            replayed += 1
-    return Replayed(replayed, errors)
+            result.errors.append(ReplayError(str(event_id), error.message))
+        runtime.fault_point("after_replay")
+    result.errors[:0] = [ReplayError(text, "Event not found") for text in chosen.unknown]
+    async with runtime.database.transaction() as conn:
+        await audit(conn, detail={"matched": len(result.done), "replayed": result.replayed})
+    return result
 
 
 def _uuid(text: str) -> UUID | None:

@@ -18,7 +18,7 @@ from hogsend.errors import InvalidInput
 from hogsend.tables.contacts import contact_preferences, contacts
 from hogsend.tables.emails import email_sends
 from hogsend.tables.events import user_events
-from hogsend.tables.journeys import DRIVEN_STATUSES, journey_states
+from hogsend.tables.journeys import DRIVEN_STATUSES, STUCK_STATUSES, journey_states
 
 MOST_POINTS = 20_000
 UNTEMPLATED = "(none)"
@@ -214,7 +214,7 @@ def _runs(*columns: ColumnElement[Any]) -> Select[Any]:
         *columns,
         func.count().label("enrolled"),
         func.count().filter(_states.status == "completed").label("completed"),
-        func.count().filter(_states.status.in_(("failed", "blocked"))).label("failed"),
+        func.count().filter(_states.status.in_(STUCK_STATUSES)).label("failed"),
         func.count().filter(_states.status == "exited").label("exited"),
         func.count().filter(_states.status.in_(DRIVEN_STATUSES)).label("active"),
     )

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.decisions.reasons import Kind, Reason
+from hogsend.decisions.reasons import DecisionKind, Reason
 from hogsend.errors import Conflict, NotFound
 from hogsend.runs.ending import end_runs
 from hogsend.runtime import Runtime
@@ -54,7 +54,7 @@ async def cancel_in(
         runtime.clock,
         state_ids=[state_id],
         ending="exit",
-        kind=Kind.EXITED,
+        kind=DecisionKind.EXITED,
         reason=Reason.OPERATOR_CANCELLED,
     )
     if not ended:

@@ -12,7 +12,7 @@ from sqlalchemy import Row, RowMapping, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.access.audit import audit
-from hogsend.access.idempotency import NO_KEY, Claim
+from hogsend.access.idempotency import NO_KEY, Claim, ClaimConflict
 from hogsend.deadletters.actions import resolve_dead_letters
 from hogsend.decisions.reasons import Reason
 from hogsend.emails.sending.reopen import reopen_one
@@ -24,7 +24,7 @@ from hogsend.storage.database import lock_subjects
 from hogsend.tables.deadletters import SOURCES, DeadLetterSource, DeadLetterStatus, dead_letters
 from hogsend.tables.emails import email_sends
 from hogsend.tables.engine import jobs
-from hogsend.tables.journeys import journey_states, journey_steps
+from hogsend.tables.journeys import STUCK_STATUSES, journey_states, journey_steps
 
 MOST_AT_ONCE = 500
 NOT_PENDING = "DLQ entry is not pending"
@@ -33,14 +33,6 @@ _letters = dead_letters.c
 _sends = email_sends.c
 _states = journey_states.c
 _jobs = jobs.c
-
-
-@dataclass(frozen=True)
-class Settled:
-    """One entry after it was retried or discarded. `at` is product time."""
-
-    id: UUID
-    at: datetime
 
 
 @dataclass(frozen=True)
@@ -59,33 +51,50 @@ class Retries:
     retried: Sequence[UUID]
     refused: Mapping[UUID, str]
 
+    @classmethod
+    def of_json(cls, kept: Mapping[str, Any]) -> Retries:
+        return cls(
+            [UUID(key) for key in kept.get("retried", [])],
+            {UUID(key): why for key, why in kept.get("refused", {}).items()},
+        )
 
-async def retry(runtime: Runtime, entry_id: UUID, claim: Claim = NO_KEY) -> Settled:
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "retried": [str(key) for key in self.retried],
+            "refused": {str(key): why for key, why in self.refused.items()},
+        }
+
+
+async def retry(runtime: Runtime, entry_id: UUID, claim: Claim = NO_KEY) -> datetime:
     """Queue what the entry stands for again. Called twice at once, one has the effect; `claim` keeps its `id`.
 
-    Raises `NotFound`, and `Conflict` where it is not pending, or where what it stands for has moved on since.
+    Returns when, in product time. Raises `NotFound`, and `Conflict` where it is not pending, or where what it stands
+    for has moved on since.
     """
 
     async with runtime.database.transaction() as conn:
         at = await retry_in(conn, runtime, entry_id)
         await audit(conn, resource_id=entry_id, before={"status": "pending"}, after={"status": "retried"})
         await claim.answer(conn, {"id": str(entry_id)})
-    return Settled(entry_id, at)
+    return at
 
 
-async def retry_many(runtime: Runtime, wish: DeadLetterRetry, *, dry_run: bool = False) -> Retries:
+async def retry_many(
+    runtime: Runtime, wish: DeadLetterRetry, claim: Claim = NO_KEY, *, dry_run: bool = False
+) -> Retries:
     """Retry each entry in a transaction of its own; one that is refused does not stop the others.
 
-    A crash leaves some retried and the others pending, so the same call can simply be made again.
+    A crash leaves some retried and the others pending, so the same call can simply be made again: with the same key
+    it answers for all of them.
     """
     _check(wish)
     if dry_run:
         async with runtime.database.read() as conn:
             return await _chosen(conn, wish)
-    return await _retry_each(runtime, wish)
+    return await _retry_each(runtime, wish, claim)
 
 
-async def discard(runtime: Runtime, entry_id: UUID) -> Settled:
+async def discard(runtime: Runtime, entry_id: UUID) -> None:
     """Settle the entry without doing anything; its row stays. Raises `NotFound` and `Conflict`."""
     async with runtime.database.transaction() as conn:
         await _pending(conn, entry_id)
@@ -94,7 +103,6 @@ async def discard(runtime: Runtime, entry_id: UUID) -> Settled:
             update(dead_letters).where(_letters.id == entry_id).values(status="discarded", updated_at=now)
         )
         await audit(conn, resource_id=entry_id, before={"status": "pending"}, after={"status": "discarded"})
-    return Settled(entry_id, now)
 
 
 async def retry_in(conn: AsyncConnection, runtime: Runtime, entry_id: UUID) -> datetime:
@@ -179,7 +187,7 @@ async def _is_blocked_on_it(conn: AsyncConnection, send: Row[Any]) -> bool:
         .join(journey_steps, journey_steps.c.state_id == _states.id)
         .where(
             _states.id == send.state_id,
-            _states.status.in_(("blocked", "failed")),
+            _states.status.in_(STUCK_STATUSES),
             _states.ended_reason == Reason.OUTCOME_UNKNOWN.value,
             journey_steps.c.key == send.step_key,
             journey_steps.c.status == "open",
@@ -245,19 +253,27 @@ async def _chosen(conn: AsyncConnection, wish: DeadLetterRetry) -> Retries:
     return Retries([entry_id for entry_id in order if entry_id not in refused], refused)
 
 
-async def _retry_each(runtime: Runtime, wish: DeadLetterRetry) -> Retries:
+async def _retry_each(runtime: Runtime, wish: DeadLetterRetry, claim: Claim) -> Retries:
+    earlier = Retries.of_json(claim.progress)
+    retried, refused = list(earlier.retried), dict(earlier.refused)
     async with runtime.database.read() as conn:
         chosen = await _chosen(conn, wish)
-    retried: list[UUID] = []
-    refused = dict(chosen.refused)
-    for entry_id in chosen.retried:
+    refused |= {entry_id: why for entry_id, why in chosen.refused.items() if entry_id not in retried}
+    # Those named are all there; of the oldest, as many as the first call had left.
+    done = {*retried, *refused}
+    left = [entry_id for entry_id in chosen.retried if entry_id not in done]
+    for entry_id in left if wish.ids is not None else left[: max(0, wish.limit - len(done))]:
         try:
             async with runtime.database.transaction() as conn:
                 await retry_in(conn, runtime, entry_id)
+                await claim.keep(conn, Retries([*retried, entry_id], refused).to_json())
+        except ClaimConflict:
+            raise
         except (Conflict, NotFound) as error:
             refused[entry_id] = error.message
         else:
             retried.append(entry_id)
+        runtime.fault_point("after_dead_letter_retry")
     async with runtime.database.transaction() as conn:
         await audit(conn, detail={"retried": len(retried), "refused": len(refused)})
     return Retries(retried, refused)

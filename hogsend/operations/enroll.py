@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.decisions.reasons import Kind
+from hogsend.decisions.reasons import DecisionKind
 from hogsend.errors import InvalidInput
 from hogsend.events.event import NewEvent, check_event
 from hogsend.ingestion.ingest import IngestResult, ingest_in
@@ -23,7 +23,7 @@ MAX_BATCH = 500
 
 
 @dataclass(frozen=True)
-class Person:
+class Enrollee:
     """Whom to enroll, and the properties of the trigger event."""
 
     external_id: str
@@ -46,7 +46,7 @@ async def enroll_in(
     conn: AsyncConnection,
     runtime: Runtime,
     journey_id: str,
-    person: Person,
+    person: Enrollee,
     *,
     idempotency_key: str | None = None,
 ) -> Enrolled:
@@ -55,11 +55,11 @@ async def enroll_in(
     The same key again has the same verdict: the one that was recorded then.
     """
     event = _trigger_event(find_journey(runtime, journey_id), person, idempotency_key)
-    check_event(event)
+    check_event(event, runtime.settings.nobodys_ids)
     return await _verdict(conn, journey_id, person, await ingest_in(conn, runtime, event))
 
 
-def _trigger_event(journey: Journey, person: Person, idempotency_key: str | None) -> NewEvent:
+def _trigger_event(journey: Journey, person: Enrollee, idempotency_key: str | None) -> NewEvent:
     return NewEvent(
         name=journey.trigger.event,
         external_id=person.external_id,
@@ -71,7 +71,7 @@ def _trigger_event(journey: Journey, person: Person, idempotency_key: str | None
 
 
 async def enroll_batch(
-    runtime: Runtime, journey_id: str, people: Sequence[Person], *, idempotency_key: str | None = None
+    runtime: Runtime, journey_id: str, people: Sequence[Enrollee], *, idempotency_key: str | None = None
 ) -> list[Enrolled]:
     """Enroll 1 to 500 people, each in a transaction of their own; one bad row does not stop the rest.
 
@@ -93,12 +93,14 @@ async def enroll_batch(
     return results
 
 
-def _check_size(people: Sequence[Person]) -> None:
+def _check_size(people: Sequence[Enrollee]) -> None:
     if not 1 <= len(people) <= MAX_BATCH:
         raise InvalidInput("users", f"users must hold 1 to {MAX_BATCH} entries")
 
 
-async def _verdict(conn: AsyncConnection, journey_id: str, person: Person, outcome: IngestResult) -> Enrolled:
+async def _verdict(
+    conn: AsyncConnection, journey_id: str, person: Enrollee, outcome: IngestResult
+) -> Enrolled:
     mine = next((e for e in outcome.enrollments if e.journey_id == journey_id), None)
     if mine is not None:
         return Enrolled(person.external_id, mine.enrolled, mine.reason.value, mine.state_id, outcome.event_id)
@@ -108,7 +110,7 @@ async def _verdict(conn: AsyncConnection, journey_id: str, person: Person, outco
         .where(
             made.event_id == outcome.event_id,
             made.journey_id == journey_id,
-            made.kind.in_((Kind.ENROLLED.value, Kind.SKIPPED.value)),
+            made.kind.in_((DecisionKind.ENROLLED.value, DecisionKind.SKIPPED.value)),
         )
         .order_by(made.seq)
         .limit(1)
@@ -117,11 +119,15 @@ async def _verdict(conn: AsyncConnection, journey_id: str, person: Person, outco
     if row is None:
         return Enrolled(person.external_id, False, "already_ingested", event_id=outcome.event_id)
     return Enrolled(
-        person.external_id, row.kind == Kind.ENROLLED.value, row.reason, row.state_id, outcome.event_id
+        person.external_id,
+        row.kind == DecisionKind.ENROLLED.value,
+        row.reason,
+        row.state_id,
+        outcome.event_id,
     )
 
 
-async def preview_batch(runtime: Runtime, journey_id: str, people: Sequence[Person]) -> list[Enrolled]:
+async def preview_batch(runtime: Runtime, journey_id: str, people: Sequence[Enrollee]) -> list[Enrolled]:
     """What `enroll_batch` would answer now; each person's transaction is rolled back."""
     journey = find_journey(runtime, journey_id)
     _check_size(people)

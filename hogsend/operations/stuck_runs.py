@@ -10,8 +10,8 @@ from sqlalchemy import RowMapping, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.deadletters.actions import resolve_dead_letters
-from hogsend.decisions.ledger import record_decision
-from hogsend.decisions.reasons import Kind, Reason
+from hogsend.decisions.ledger import NewDecision, record_decision
+from hogsend.decisions.reasons import DecisionKind, Reason
 from hogsend.emails.sending.reopen import reopen
 from hogsend.engine.outbox import RUN_START, publish_later
 from hogsend.errors import Conflict
@@ -24,7 +24,7 @@ from hogsend.runs.status import transition
 from hogsend.runtime import Runtime
 from hogsend.storage.database import lock_subjects
 from hogsend.tables.deadletters import DeadLetterSource, DeadLetterStatus
-from hogsend.tables.journeys import LIVE_STATUSES, journey_states, journey_steps
+from hogsend.tables.journeys import LIVE_STATUSES, STUCK_STATUSES, journey_states, journey_steps
 
 _states = journey_states.c
 _steps = journey_steps.c
@@ -104,7 +104,7 @@ async def _stuck(conn: AsyncConnection, state_id: UUID) -> RowMapping:
     contact_id = (await find_state(conn, state_id))["contact_id"]
     await lock_subjects(conn, [contact_id])
     state = await find_state(conn, state_id, lock=True)
-    if state["status"] not in ("blocked", "failed"):
+    if state["status"] not in STUCK_STATUSES:
         raise Conflict("Journey state is neither blocked nor failed", code="NOT_STUCK")
     other = await conn.execute(
         select(_states.id).where(
@@ -141,13 +141,15 @@ async def _go_on(
     )
     await record_decision(
         conn,
-        at=now,
-        kind=Kind.RESUMED,
-        reason=reason,
-        detail=detail,
-        contact_id=state["contact_id"],
-        journey_id=state["journey_id"],
-        state_id=state["id"],
+        now,
+        NewDecision(
+            kind=DecisionKind.RESUMED,
+            reason=reason,
+            detail=detail,
+            contact_id=state["contact_id"],
+            journey_id=state["journey_id"],
+            state_id=state["id"],
+        ),
     )
     await resolve_dead_letters(
         conn, now, DeadLetterSource.JOURNEY, [str(state["id"])], DeadLetterStatus.RETRIED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Collection
 
 import structlog
@@ -13,6 +14,7 @@ from hogsend.realtime.bus import SOON, Bus
 from hogsend.realtime.cursor import StreamCursor
 from hogsend.realtime.streams import ActivityFilter, head, read_after
 from hogsend.storage.database import Database
+from hogsend.telemetry.counters import STREAM_LAG
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +30,11 @@ class Tailer:
         self._database = database
         self._bus = bus
         self._hint = asyncio.Event()
+        self._heard_at: float | None = None
+
+    def _heard(self) -> None:
+        self._hint.set()
+        self._heard_at = self._heard_at or time.perf_counter()
 
     async def run(self) -> None:
         """Lead whenever nobody else does, for as long as the process lives."""
@@ -50,7 +57,7 @@ class Tailer:
             if raw is None:
                 return
             try:
-                await raw.add_listener("hogsend_activity", lambda *_: self._hint.set())
+                await raw.add_listener("hogsend_activity", lambda *_: self._heard())
                 cursor = await head(conn)
                 await conn.commit()
                 # What came while nobody led was not told to anyone.
@@ -69,6 +76,9 @@ class Tailer:
         if entries:
             changes = {(e.kind, str(e.contact_id) if e.contact_id else None, e.journey_id) for e in entries}
             await self._tell(changes)
+            if self._heard_at is not None:
+                STREAM_LAG.observe(time.perf_counter() - self._heard_at)
+                self._heard_at = None
             return entries[-1].cursor
         try:
             await asyncio.wait_for(self._hint.wait(), 1.0)

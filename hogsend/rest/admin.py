@@ -1,4 +1,4 @@
-"""The admin plane: every row of the contract, in the order in which paths are matched."""
+"""The admin plane: every route of the contract, in the order in which paths are matched."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from starlette.types import Receive, Scope, Send
 from hogsend.access.client_address import address_of
 from hogsend.access.gate import admit
 from hogsend.rest import table
-from hogsend.rest.errors import unanswered
-from hogsend.rest.rows import (
+from hogsend.rest.admin_routes import (
     access,
     alerts,
     contact_changes,
@@ -22,26 +21,27 @@ from hogsend.rest.rows import (
     events,
     journeys,
     metrics,
-    steering,
+    operations,
 )
-from hogsend.rest.table import BASE, Row, Table
+from hogsend.rest.errors import unanswered
+from hogsend.rest.table import BASE, AdminRoute, Table
 
-ROWS: Sequence[Row] = (
-    *contact_changes.ROWS,
-    *contacts.ROWS,
-    *journeys.ROWS,
-    *steering.ROWS,
-    *emails.ROWS,
-    *events.ROWS,
-    *access.ROWS,
-    *metrics.ROWS,
-    *alerts.ROWS,
-    *deadletters.ROWS,
+ROUTES: Sequence[AdminRoute] = (
+    *contact_changes.ROUTES,
+    *contacts.ROUTES,
+    *journeys.ROUTES,
+    *operations.ROUTES,
+    *emails.ROUTES,
+    *events.ROUTES,
+    *access.ROUTES,
+    *metrics.ROUTES,
+    *alerts.ROUTES,
+    *deadletters.ROUTES,
 )
 
 
 class AdminPlane(Table):
-    """The rows of this process."""
+    """The admin routes of this process."""
 
     async def close(self) -> None:
         """Nothing to close."""
@@ -63,6 +63,6 @@ class Unanswered:
         await response(scope, receive, send)
 
 
-routes = table.routes(ROWS, lambda runtime: runtime.part(AdminPlane))
+routes = table.routes(ROUTES, lambda runtime: runtime.part(AdminPlane))
 # The last of the application's routes under `/v1/admin`.
 unanswered_routes = [Route(path, Unanswered()) for path in (BASE, BASE + "/{path:path}")]

@@ -11,8 +11,8 @@ from hogsend.settings import Settings
 
 MISDIRECTED = 421
 POLICY_VIOLATION = 1008
-# Asked by what runs the container, at an address that nobody wrote down; it says nothing of anybody.
-EXEMPT = ("/v1/health",)
+# Asked by what runs the container, at an address that nobody wrote down; they say nothing of anybody.
+EXEMPT = ("/v1/health", "/livez", "/readyz")
 
 
 class HostCheck:

@@ -1,4 +1,4 @@
-"""JSON Schemas of answers, derived: a row's `give` is run on samples of what its document selects.
+"""JSON Schemas of answers, derived: a route's `give` is run on samples of what its document selects.
 
 Each sample knows the schema of what it stands for, so what comes out of `give` is the answer, with the schema of each
 part. `give` is run once with everything there, and once more with each part that may be null left out: so what may be
@@ -38,12 +38,12 @@ from hogsend.rest.components import (
     RATE,
     TEXT,
     Schema,
-    maybe,
-    obj,
-    thing,
-    words,
+    enum_of,
+    nullable,
+    object_of,
+    reference,
 )
-from hogsend.rest.table import Named, RequestInput, Row
+from hogsend.rest.table import AdminRoute, Named, RequestInput
 from hogsend.serving.execution import Prepared
 
 Path = tuple[str | int, ...]
@@ -59,42 +59,42 @@ SCALARS: Mapping[str, tuple[Any, Schema]] = {
 }
 
 
-class Text(str):
+class TextSample(str):
     """A sample of text; its schema follows it through `lower` and `replace`."""
 
     schema: Schema
 
-    def of(self, schema: Schema) -> Text:
+    def of(self, schema: Schema) -> TextSample:
         self.schema = schema
         return self
 
-    def lower(self) -> Text:
+    def lower(self) -> TextSample:
         return self._changed(str.lower)
 
-    def replace(self, old: str, new: str, count: int = -1) -> Text:  # type: ignore[override]
+    def replace(self, old: str, new: str, count: int = -1) -> TextSample:  # type: ignore[override]
         return self._changed(lambda value: value.replace(old, new))
 
-    def _changed(self, change: Any) -> Text:
+    def _changed(self, change: Any) -> TextSample:
         schema = self.schema
         if "enum" in schema:
-            schema = words(*(change(word) for word in schema["enum"]))
-        return Text(change(str(self))).of(schema)
+            schema = enum_of(*(change(word) for word in schema["enum"]))
+        return TextSample(change(str(self))).of(schema)
 
 
-class Number(float):
+class NumberSample(float):
     """A sample of a number."""
 
     def __init__(self, _value: float) -> None:
         self.schema: Schema = RATE
 
 
-class Count(int):
+class CountSample(int):
     """A sample of a whole number."""
 
     schema: Schema = COUNT
 
 
-class Json(dict[str, Any]):
+class JsonSample(dict[str, Any]):
     """A sample of what users define."""
 
     schema: Schema = ANYTHING
@@ -103,8 +103,8 @@ class Json(dict[str, Any]):
 class _AnyBody:
     """A sample of a checked body: text, whatever is asked of it."""
 
-    def __getattr__(self, _name: str) -> Text:
-        return Text("text").of(TEXT)
+    def __getattr__(self, _name: str) -> TextSample:
+        return TextSample("text").of(TEXT)
 
 
 @dataclass
@@ -161,23 +161,23 @@ class _Sampler:
             assert node.selection_set is not None, "validated: objects have a selection"
             return self.select(node.selection_set, named, path)
         if isinstance(named, GraphQLEnumType):
-            return Text(next(iter(named.values))).of(words(*named.values))
+            return TextSample(next(iter(named.values))).of(enum_of(*named.values))
         if named.name == "Boolean":
             self.seen.append((*path, "false"))
             return (*path, "false") != self.without
         if named.name == "JSON":
-            return Json()
+            return JsonSample()
         if named.name == "Duration":
             # Its parts may each be missing: a length of nothing has none.
             self.seen.append((*path, "none"))
-            return Text("PT0S" if (*path, "none") == self.without else "PT1H30M5S").of(TEXT)
+            return TextSample("PT0S" if (*path, "none") == self.without else "PT1H30M5S").of(TEXT)
         sample, schema = SCALARS[named.name]
         match sample:
             case int():
-                return Count(sample)
+                return CountSample(sample)
             case float():
-                return Number(sample)
-        return Text(sample).of(schema)
+                return NumberSample(sample)
+        return TextSample(sample).of(schema)
 
     def _concrete(self, named: GraphQLNamedType, node: FieldNode) -> Sequence[GraphQLNamedType]:
         """One sample for each type of an interface of which something is selected."""
@@ -189,15 +189,15 @@ class _Sampler:
 
 
 def answer_schema(
-    row: Row, prepared: Prepared, schema: GraphQLSchema, components: dict[str, Schema]
+    route: AdminRoute, prepared: Prepared, schema: GraphQLSchema, components: dict[str, Schema]
 ) -> Schema:
-    """The schema of a row's success; objects that have a name go to `components`, and are referred to."""
-    answers = list(_answers(row, prepared, schema))
+    """The schema of a route's success; objects that have a name go to `components`, and are referred to."""
+    answers = list(_answers(route, prepared, schema))
     return _merged(answers, components)
 
 
-def _answers(row: Row, prepared: Prepared, schema: GraphQLSchema) -> Iterator[Any]:
-    """What the row gives for all that may be there, and for each part that may be null left out."""
+def _answers(route: AdminRoute, prepared: Prepared, schema: GraphQLSchema) -> Iterator[Any]:
+    """What the route gives for all that may be there, and for each part that may be null left out."""
     fragments = {
         node.name.value: node
         for node in prepared.document.definitions
@@ -206,7 +206,7 @@ def _answers(row: Row, prepared: Prepared, schema: GraphQLSchema) -> Iterator[An
     root = schema.get_root_type(prepared.operation.operation)
     assert root is not None, "validated: the operation's root type exists"
     given = RequestInput(
-        path={}, query={param.name: _sample_of(param) for param in row.query}, body=_AnyBody()
+        path={}, query={param.name: _sample_of(param) for param in route.query}, body=_AnyBody()
     )
 
     def sampled(without: Path | None) -> tuple[Any, list[Path]]:
@@ -215,16 +215,16 @@ def _answers(row: Row, prepared: Prepared, schema: GraphQLSchema) -> Iterator[An
         return sampler.select(prepared.operation.selection_set, root, ()), sampler.seen
 
     data, optional = sampled(None)
-    yield row.give(data, given)
+    yield route.give(data, given)
     for path in optional:
         try:
-            yield row.give(sampled(path)[0], given)
+            yield route.give(sampled(path)[0], given)
         except (HogsendError, LookupError, TypeError):
             continue  # it is a 404, or the payload of a mutation that was refused
 
 
 def _sample_of(param: Any) -> Any:
-    return Count(1) if param.name in ("limit", "offset") else Text("text").of(TEXT)
+    return CountSample(1) if param.name in ("limit", "offset") else TextSample("text").of(TEXT)
 
 
 def _merged(values: Sequence[Any], components: dict[str, Schema]) -> Schema:
@@ -233,25 +233,25 @@ def _merged(values: Sequence[Any], components: dict[str, Schema]) -> Schema:
     if not there:
         return {"type": "null"}
     schema = _schema_of(there, components)
-    return maybe(schema) if len(there) < len(values) else schema
+    return nullable(schema) if len(there) < len(values) else schema
 
 
 def _schema_of(values: Sequence[Any], components: dict[str, Schema]) -> Schema:
     first = values[0]
-    if isinstance(first, Text | Number | Count | Json):
+    if isinstance(first, TextSample | NumberSample | CountSample | JsonSample):
         return first.schema
     if isinstance(first, bool):
         return {"type": "boolean"} if len(set(values)) > 1 else {"const": first}
     match first:
         case str():
             found = sorted({str(value) for value in values})
-            return {"const": first} if len(found) == 1 else words(*found)
+            return {"const": first} if len(found) == 1 else enum_of(*found)
         case int():
             return COUNT
         case list():
             return {"type": "array", "items": _items(values, components)}
         case dict():
-            return _thing(values, components)
+            return _component(values, components)
     raise TypeError(f"an answer cannot hold {first!r}")
 
 
@@ -261,10 +261,10 @@ def _items(lists: Sequence[list[Any]], components: dict[str, Schema]) -> Schema:
     names = {str(getattr(value, "name", None) or "") for values in places for value in values}
     if length == 1 or len(names) != 1 or "" in names:
         return _one_of([_merged(values, components) for values in places])
-    # One thing that looks different by what it is about.
+    # One named object that looks different by what it is about.
     name = names.pop()
     components[name] = _one_of([_object(values, components) for values in places])
-    return thing(name)
+    return reference(name)
 
 
 def _one_of(schemas: Sequence[Schema]) -> Schema:
@@ -276,17 +276,17 @@ def _object(values: Sequence[dict[str, Any]], components: dict[str, Schema]) -> 
     keys = list(dict.fromkeys(key for value in values for key in value))
     properties = {key: _merged([value[key] for value in values if key in value], components) for key in keys}
     required = [key for key in keys if all(key in value for value in values)]
-    return dict(obj(properties)) | {"required": required}
+    return dict(object_of(properties)) | {"required": required}
 
 
-def _thing(values: Sequence[dict[str, Any]], components: dict[str, Schema]) -> Schema:
+def _component(values: Sequence[dict[str, Any]], components: dict[str, Schema]) -> Schema:
     """The schema of an object, or a reference to it where it has a name."""
     schema = _object(values, components)
     name = next(filter(None, (_name_of(value, schema) for value in values)), None)
     if name is None:
         return schema
     components[name] = _widened(components.get(name), schema)
-    return thing(name)
+    return reference(name)
 
 
 def _name_of(value: dict[str, Any], schema: Schema) -> str | None:
@@ -297,7 +297,7 @@ def _name_of(value: dict[str, Any], schema: Schema) -> str | None:
 
 
 def _widened(known: Schema | None, schema: Schema) -> Schema:
-    """A thing that several routes show: what may be null or missing in one may be so."""
+    """A component that several routes show: what may be null or missing in one may be so."""
     if known is None or known == schema:
         return schema
     properties = dict(known["properties"])

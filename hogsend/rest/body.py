@@ -1,4 +1,4 @@
-"""Read a JSON body that can be stored: whatever is wrong with it is a 400 that says what."""
+"""JSON request bodies: read so that they can be stored; whatever is wrong with one is a 400 that says what."""
 
 from __future__ import annotations
 

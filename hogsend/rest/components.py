@@ -22,31 +22,31 @@ YES: Schema = {"type": "boolean"}
 ANYTHING: Schema = {"type": "object"}
 
 
-def words(*values: str) -> Schema:
+def enum_of(*values: str) -> Schema:
     return {"type": "string", "enum": list(values)}
 
 
-def maybe(schema: Schema) -> Schema:
-    """It may be null."""
+def nullable(schema: Schema) -> Schema:
+    """A value of the schema, or null."""
     return {"anyOf": [schema, {"type": "null"}]}
 
 
-def several(schema: Schema) -> Schema:
+def array_of(schema: Schema) -> Schema:
     return {"type": "array", "items": schema}
 
 
 def with_optional(required: Mapping[str, Schema], optional: Mapping[str, Schema]) -> Schema:
     """An object some of whose properties may be left out."""
-    whole = dict(obj(required))
+    whole = dict(object_of(required))
     return whole | {"properties": {**whole["properties"], **optional}}
 
 
-def thing(name: str) -> Schema:
+def reference(name: str) -> Schema:
     """A reference to the component of this name."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def obj(properties: Mapping[str, Schema]) -> Schema:
+def object_of(properties: Mapping[str, Schema]) -> Schema:
     """An object with exactly these properties."""
     return {
         "type": "object",
@@ -58,28 +58,28 @@ def obj(properties: Mapping[str, Schema]) -> Schema:
 
 SCHEMAS: Mapping[str, Schema] = {
     "Error": with_optional(
-        {"error": TEXT}, {"details": several(obj({"path": TEXT, "message": TEXT})), "requestId": TEXT}
+        {"error": TEXT}, {"details": array_of(object_of({"path": TEXT, "message": TEXT})), "requestId": TEXT}
     ),
-    "Health": obj(
+    "Health": object_of(
         {
-            "status": words("healthy", "degraded", "migration_pending"),
+            "status": enum_of("healthy", "degraded", "migration_pending"),
             "uptime": RATE,
             "timestamp": AT,
             "version": TEXT,
-            "components": obj(
+            "components": object_of(
                 dict.fromkeys(
                     ("database", "redis", "engine"),
-                    obj({"status": words("up", "down"), "latencyMs": RATE}),
+                    object_of({"status": enum_of("up", "down"), "latencyMs": RATE}),
                 )
             ),
-            "schema": obj(
+            "schema": object_of(
                 {
-                    "engine": obj(
+                    "engine": object_of(
                         {
-                            "required": maybe(TEXT),
-                            "applied": maybe(TEXT),
+                            "required": nullable(TEXT),
+                            "applied": nullable(TEXT),
                             "inSync": YES,
-                            "pending": several(TEXT),
+                            "pending": array_of(TEXT),
                         }
                     )
                 }

@@ -1,4 +1,4 @@
-"""`GET /v1/admin/contacts/export`: a file that streams, audited although it is a GET."""
+"""Contact export, `GET /v1/admin/contacts/export`: a file that streams, audited although it is a GET."""
 
 from __future__ import annotations
 

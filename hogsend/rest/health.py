@@ -1,4 +1,4 @@
-"""`GET /v1/health`: no key, and 200 while the process serves, whatever it says."""
+"""Health check, `GET /v1/health`: no key, and 200 while the process serves, whatever it says."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from hogsend.graphql.scalars import instant_text
+from hogsend.clock import instant_text
 from hogsend.health import Component, check_health
 from hogsend.rest.errors import JSONResponse
 from hogsend.runtime import Runtime

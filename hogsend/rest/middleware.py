@@ -1,4 +1,4 @@
-"""What surrounds every request: its id, the limit on its body, and the answer when something of ours breaks."""
+"""ASGI middleware around every request: its id, the limit on its body, and the answer when something of ours breaks."""
 
 from __future__ import annotations
 
@@ -10,13 +10,20 @@ from uuid import uuid4
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
 
-from hogsend.rest.errors import INTERNAL, TOO_LARGE, away, error_response
-from hogsend.storage.unreachable import unreachable
+from hogsend.graphql.errors import Code, problem
+from hogsend.rest.errors import INTERNAL, TOO_LARGE, JSONResponse, away, error_response
+from hogsend.storage.unreachable import RETRY_SECONDS, unreachable
 
 log = structlog.get_logger(__name__)
 
 LONGEST_REQUEST = 30.0
+GRAPHQL_PATH = "/graphql"
+TOO_LONG = (
+    "The request took too long and was ended; what it had begun to change may still happen. Try again later, "
+    "with the same idempotency key"
+)
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{8,128}")
 
@@ -49,7 +56,8 @@ class RequestId:
             await send(message)
 
         try:
-            await self.app(scope, receive, with_id)
+            with bound_contextvars(request_id=request_id):
+                await self.app(scope, receive, with_id)
         except Exception as error:
             is_away = unreachable(error)
             # An outage is one fact, not a traceback for each request.
@@ -64,10 +72,11 @@ class RequestId:
 
 
 class Deadline:
-    """Ends a request that has no answer `LONGEST_REQUEST` seconds after all of it came: raises `TimeoutError`.
+    """Answers 503 for a request that has no answer `LONGEST_REQUEST` seconds after all of it came, and ends it.
 
-    A Postgres that is slow or silent would keep it, and its connection, for each statement anew. Once an answer
-    begins it may take as long as it likes: streams and exports do.
+    A Postgres that is slow or silent would keep it, and its connection, for each statement anew; so would a lock that
+    somebody holds. Which of them it was nobody knows here, so no cause is told. Once an answer begins it may take as
+    long as it likes: streams and exports do.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -100,8 +109,23 @@ class Deadline:
             move(None)
             await send(message)
 
-        async with asyncio.timeout(LONGEST_REQUEST) as deadline:
-            await self.app(scope, heard, answered)
+        try:
+            async with asyncio.timeout(LONGEST_REQUEST) as deadline:
+                await self.app(scope, heard, answered)
+        except TimeoutError:
+            if answering or not deadline.expired():
+                raise
+            log.warning("request_took_too_long", path=scope["path"])
+            await _took_too_long(scope)(scope, receive, send)
+
+
+def _took_too_long(scope: Scope) -> ASGIApp:
+    request_id = scope["state"]["request_id"]
+    after = {"Retry-After": str(RETRY_SECONDS)}
+    if scope["path"] == GRAPHQL_PATH:
+        told = problem(TOO_LONG, Code.INTERNAL, retryAfter=RETRY_SECONDS, requestId=request_id)
+        return JSONResponse({"errors": [told.formatted]}, 503, headers=after)
+    return error_response(503, TOO_LONG, request_id=request_id, headers=after)
 
 
 class _TooLarge(Exception):

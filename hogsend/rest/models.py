@@ -1,4 +1,4 @@
-"""Bodies as pydantic models: what is checked on the way in is what OpenAPI says."""
+"""Request bodies as pydantic models: what is checked on the way in is what OpenAPI says."""
 
 from __future__ import annotations
 

@@ -16,13 +16,15 @@ from starlette.staticfiles import StaticFiles
 
 from hogsend.access.caller import Scope
 from hogsend.contacts.export import MOST
-from hogsend.rest import admin, data_plane, table
+from hogsend.rest import admin, table
+from hogsend.rest.admin_routes.contacts import SEARCH
 from hogsend.rest.answer_schema import answer_schema
-from hogsend.rest.components import SCHEMAS, TEXT, Schema, thing
+from hogsend.rest.components import SCHEMAS, TEXT, Schema, reference
+from hogsend.rest.data_plane import routes as data_plane
+from hogsend.rest.data_plane.route import PERSON, DataRoute
 from hogsend.rest.errors import JSONResponse
 from hogsend.rest.models import Body
 from hogsend.rest.params import Choice, Integer, Param
-from hogsend.rest.rows.contacts import SEARCH
 from hogsend.serving.execution import Executor
 from hogsend.serving.server import executor
 
@@ -63,7 +65,7 @@ class Operation:
 
 
 @dataclass(frozen=True)
-class _Text:
+class UncheckedText:
     """A parameter whose check is the handler's own."""
 
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -82,7 +84,7 @@ EXPORT = Operation(
     "All contacts as a file, one consistent snapshot",
     200,
     {
-        JSON: {"type": "array", "items": thing("Contact")},
+        JSON: {"type": "array", "items": reference("Contact")},
         "text/csv": TEXT,
     },
     Scope.READ,
@@ -98,43 +100,43 @@ HEALTH = Operation(
     "/v1/health",
     "How the system is doing; 200 while it serves",
     200,
-    {JSON: thing("Health")},
+    {JSON: reference("Health")},
     public=True,
 )
 
 
 def operations() -> tuple[list[Operation], dict[str, Schema]]:
-    """Every documented route, in the order of its table, and the things that they answer, by name."""
+    """Every documented route, in the order of its table, and the components that they answer with, by name."""
     documents = executor(introspection=True)
-    things: dict[str, Schema] = dict(SCHEMAS)
+    components: dict[str, Schema] = dict(SCHEMAS)
     return [
         HEALTH,
         EXPORT,
-        *(_of_row(row, documents, things) for row in admin.ROWS),
+        *(_of_admin_route(route, documents, components) for route in admin.ROUTES),
         *(_of_data_route(route) for route in data_plane.ROUTES),
-    ], things
+    ], components
 
 
-def _of_row(row: table.Row, documents: Executor, things: dict[str, Schema]) -> Operation:
-    ready = table.ready(row, documents)
-    refusals = {400} if row.query or row.body is not None else set()
-    refusals |= {413, 400} if row.body is not None else set()
-    refusals |= {404} if row.not_found is not None else set()
-    refusals |= {409} if ready.may_conflict else set()
+def _of_admin_route(route: table.AdminRoute, documents: Executor, components: dict[str, Schema]) -> Operation:
+    prepared = table.prepare(route, documents)
+    refusals = {400} if route.query or route.body is not None else set()
+    refusals |= {413, 400} if route.body is not None else set()
+    refusals |= {404} if route.not_found is not None else set()
+    refusals |= {409} if prepared.may_conflict else set()
     return Operation(
-        row.method,
-        table.BASE + row.path,
-        row.summary,
-        row.status,
-        {JSON: answer_schema(row, ready.prepared, documents.schema, things)},
-        table.scope_of(ready.prepared),
-        query=row.query,
-        body=row.body,
+        route.method,
+        table.BASE + route.path,
+        route.summary,
+        route.status,
+        {JSON: answer_schema(route, prepared.document, documents.schema, components)},
+        table.scope_of(prepared.document),
+        query=route.query,
+        body=route.body,
         refusals=tuple(sorted(refusals)),
     )
 
 
-def _of_data_route(route: data_plane.DataRoute) -> Operation:
+def _of_data_route(route: DataRoute) -> Operation:
     refusals = (400, 404, 413) if route.not_found is not None else (400, 413)
     return Operation(
         route.method,
@@ -143,7 +145,7 @@ def _of_data_route(route: data_plane.DataRoute) -> Operation:
         route.status,
         {JSON: route.answer},
         Scope.INGEST,
-        query=[Param(name, _Text({"maxLength": 512}), data_plane.PERSON) for name in route.query],
+        query=[Param(name, UncheckedText({"maxLength": 512}), PERSON) for name in route.query],
         body=route.body,
         refusals=refusals,
     )
@@ -151,7 +153,7 @@ def _of_data_route(route: data_plane.DataRoute) -> Operation:
 
 def document() -> dict[str, Any]:
     """The OpenAPI document."""
-    known, things = operations()
+    known, components = operations()
     paths: dict[str, dict[str, Any]] = {}
     for operation in known:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
@@ -167,7 +169,7 @@ def document() -> dict[str, Any]:
         "paths": paths,
         "components": {
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "`hsk_…`"}},
-            "schemas": {**things, **_bodies(operation.body for operation in known)},
+            "schemas": {**components, **_bodies(operation.body for operation in known)},
             "headers": _HEADERS,
         },
     }
@@ -196,7 +198,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
                 "in": "query",
                 "required": False,
                 "description": param.description,
-                "schema": param.kind.schema(),
+                "schema": param.type.schema(),
             }
             for param in operation.query
         ],
@@ -207,7 +209,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
     if operation.body is not None:
         described["requestBody"] = {
             "required": True,
-            "content": {JSON: {"schema": thing(operation.body.__name__)}},
+            "content": {JSON: {"schema": reference(operation.body.__name__)}},
         }
     return described
 
@@ -221,19 +223,20 @@ def _responses(operation: Operation) -> dict[str, Any]:
     }
     refusals = () if operation.public else (*operation.refusals, 401, 403, 429, 503)
     return {str(operation.status): success} | {
-        str(status): {"description": REFUSALS[status], "content": {JSON: {"schema": thing("Error")}}}
+        str(status): {"description": REFUSALS[status], "content": {JSON: {"schema": reference("Error")}}}
         for status in sorted(refusals)
     }
 
 
 def _bodies(models: Iterable[type[Body] | None]) -> dict[str, Any]:
-    """The schemas of bodies, and of what they are made of, each by its name."""
+    """The schemas of bodies, and of what they are made of, by name. Raises `LookupError` for a name of two bodies."""
     found: dict[str, Any] = {}
-    for model in models:
-        if model is not None:
-            schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-            found.update(schema.pop("$defs", {}))
-            found[model.__name__] = schema
+    for model in dict.fromkeys(model for model in models if model is not None):
+        if model.__name__ in found:
+            raise LookupError(f"two bodies are called {model.__name__}: OpenAPI could show only one")
+        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        found.update(schema.pop("$defs", {}))
+        found[model.__name__] = schema
     return found
 
 

@@ -1,4 +1,4 @@
-"""Parameters of queries: what each takes, said once for the check, the error and OpenAPI."""
+"""Query parameters: what each takes, said once for the check, the error and OpenAPI."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ HIGHEST = 2**31 - 1
 LONGEST_TEXT = 1_000
 
 
-class Kind(Protocol):
-    """How a parameter is read."""
+class ParamType(Protocol):
+    """What a parameter takes: how it is parsed, and its JSON Schema."""
 
     def parse(self, text: str) -> Any:
         """Raises `ValueError` with a sentence's second half: `must be …`."""
@@ -104,7 +104,7 @@ class Param:
     """One parameter of a query."""
 
     name: str
-    kind: Kind
+    type: ParamType
     description: str
 
 
@@ -122,10 +122,10 @@ def read(params: Sequence[Param], given: Mapping[str, str]) -> dict[str, Any]:
     for param in params:
         text = given.get(param.name, "")
         if not text:
-            values[param.name] = getattr(param.kind, "default", None)
+            values[param.name] = getattr(param.type, "default", None)
             continue
         try:
-            values[param.name] = param.kind.parse(text)
+            values[param.name] = param.type.parse(text)
         except ValueError as error:
             wrong.append((param.name, f"{param.name} {error}"))
     if wrong:

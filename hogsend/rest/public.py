@@ -1,15 +1,16 @@
-"""What readers of emails reach without a key: the pixel, tracked links, unsubscribing, the preference centre."""
+"""Public routes for readers of emails, without a key: open pixel, tracked links, unsubscribe, preference centre."""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import wraps
 from typing import Any
 from uuid import UUID
 
 import structlog
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from prometheus_client import Counter
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import FormData
@@ -20,17 +21,16 @@ from starlette.routing import Route
 from hogsend.access.client_address import address_of
 from hogsend.consent import preference_centre as preferences
 from hogsend.consent import tokens
-from hogsend.emails.tracking.delivery_events import Visit, record_fact
+from hogsend.emails.tracking.delivery_events import record_fact
+from hogsend.emails.tracking.visits import Visit
 from hogsend.rest.errors import NOT_FOUND, error_response
 from hogsend.rest.visit_limit import WINDOW_SECONDS, VisitLimit
 from hogsend.runtime import Runtime
 from hogsend.tables.emails import email_links
+from hogsend.telemetry.counters import VISITS_UNCOUNTED
 
 log = structlog.get_logger(__name__)
 
-VISITS_UNCOUNTED = Counter(
-    "hogsend_visits_uncounted_total", "Opens and clicks over the limit of their address", ["type"]
-)
 PIXEL = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 LONGEST_AGENT = 512
 MOST_CATEGORIES = 100
@@ -77,14 +77,28 @@ async def click(request: Request) -> Response:
     return RedirectResponse(link.url, 302, headers=_NO_STORE)
 
 
-async def unsubscribe(request: Request) -> Response:
+def _for_reader(
+    page: Callable[[Request, tokens.ReaderToken, str], Awaitable[Response]],
+) -> Callable[[Request], Awaitable[Response]]:
+    """A page for whoever the `token` of the query names; where it is bad or expired, a page that says so."""
+
+    @wraps(page)
+    async def endpoint(request: Request) -> Response:
+        runtime: Runtime = request.app.state.runtime
+        token = request.query_params.get("token", "")
+        try:
+            reader = tokens.read(runtime.settings.secret_key, runtime.clock, token)
+        except tokens.BadToken as error:
+            return _page("problem", 400, expired=error.expired)
+        return await page(request, reader, token)
+
+    return endpoint
+
+
+@_for_reader
+async def unsubscribe(request: Request, reader: tokens.ReaderToken, token: str) -> Response:
     """GET shows what would happen and changes nothing; POST does it, from the page or in one click (RFC 8058)."""
     runtime: Runtime = request.app.state.runtime
-    token = request.query_params.get("token", "")
-    try:
-        reader = tokens.read(runtime.settings.secret_key, runtime.clock, token)
-    except tokens.BadToken as error:
-        return _page("problem", 400, expired=error.expired)
     if request.method != "POST":
         return _page("unsubscribe", email=reader.email, category=reader.category, token=token)
     form = await _form_or_none(request)
@@ -105,14 +119,10 @@ async def _form_or_none(request: Request) -> FormData | None:
         return None
 
 
-async def preference_centre(request: Request) -> Response:
+@_for_reader
+async def preference_centre(request: Request, reader: tokens.ReaderToken, token: str) -> Response:
     """GET shows what the reader chose; POST saves what they choose now."""
     runtime: Runtime = request.app.state.runtime
-    token = request.query_params.get("token", "")
-    try:
-        reader = tokens.read(runtime.settings.secret_key, runtime.clock, token)
-    except tokens.BadToken as error:
-        return _page("problem", 400, expired=error.expired)
     if request.method == "POST":
         form = await request.form()
         # Whoever opts out is always heard; going to and fro writes the ledger full.
@@ -135,7 +145,7 @@ async def _save(runtime: Runtime, reader: tokens.ReaderToken, form: FormData) ->
     if form.get("do") == "unsubscribe":
         await preferences.unsubscribe(runtime, reader, category=None, source="preference-centre")
         return
-    offered = {each.name for each in (await preferences.choices(runtime, reader)).categories}
+    offered = (await preferences.choices(runtime, reader)).categories
     known = [str(name) for name in form.getlist("known")[:MOST_CATEGORIES] if name in offered]
     wanted = {str(name) for name in form.getlist("category")}
     await preferences.choose(

@@ -37,7 +37,7 @@ _TITLES = {"api-keys": "API keys", "dlq": "Dead letters"}
 
 def markdown() -> str:
     """The whole page."""
-    known, things = operations()
+    known, components = operations()
     tags = list(dict.fromkeys(tag(operation.path) for operation in known))
     parts = [_INTRODUCTION, _refusals()]
     for name in tags:
@@ -49,7 +49,7 @@ def markdown() -> str:
                 rows,
             )
         )
-    parts += [_public(), _things(things)]
+    parts += [_public(), _components(components)]
     return "\n".join(parts)
 
 
@@ -72,8 +72,8 @@ def _public() -> str:
     return _section("Public routes", ("route", "does"), rows, text)
 
 
-def _things(things: Mapping[str, Schema]) -> str:
-    rows = [(name, _shape(schema)) for name, schema in things.items()]
+def _components(components: Mapping[str, Schema]) -> str:
+    rows = [(name, _shape(schema)) for name, schema in components.items()]
     return _section("Things", ("name", "looks like"), rows, "What the names in the tables above stand for.")
 
 
@@ -102,7 +102,7 @@ def _takes(operation: Operation) -> str:
 
 
 def _param(param: Param) -> str:
-    words = param.kind.schema().get("enum")
+    words = param.type.schema().get("enum")
     return param.name + "=" + "\\|".join(words) if words else param.name
 
 

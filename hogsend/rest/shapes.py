@@ -1,4 +1,4 @@
-"""What REST calls the things that GraphQL answers: fragments that ask for them, and the objects that are answered.
+"""Shapes of REST answers: the fragments that select them from GraphQL, and the objects that are made of the data.
 
 Fragments already name most fields as the contract does; what is left is words that GraphQL writes in capitals.
 """

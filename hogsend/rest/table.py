@@ -1,4 +1,4 @@
-"""REST as a table over GraphQL documents: what a row is, and the one function that answers all of them."""
+"""The admin plane as a table of routes over GraphQL documents, and the one function that answers all of them."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from hogsend.rest.body import json_object
 from hogsend.rest.errors import INTERNAL, JSONResponse, error_response, on_hogsend_error
 from hogsend.rest.models import Body, parsed
 from hogsend.rest.params import Param, read
+from hogsend.rest.route import RestRoute
 from hogsend.runtime import Runtime
 from hogsend.serving.execution import Answer, Executor, Prepared
 from hogsend.serving.server import GraphQLServer
@@ -45,6 +46,12 @@ class RequestInput:
         """`limit` and `offset` as the documents' variables."""
         return {"first": self.query["limit"], "offset": self.query["offset"]}
 
+    @property
+    def names(self) -> dict[str, Any]:
+        """What stands in the path and in the query as the documents' variables, by the same names."""
+        page = self.page if "limit" in self.query else {}
+        return {**self.path, **self.query, **page}
+
 
 class Named(dict[str, Any]):
     """An object of an answer; `name` is that of its component in OpenAPI, where it has just the fields `of`."""
@@ -61,53 +68,52 @@ class Named(dict[str, Any]):
 
 
 @dataclass(frozen=True)
-class Row:
-    """One route: which document it stands for, how the request becomes variables, how the data becomes the answer.
+class AdminRoute(RestRoute):
+    """One route of the admin plane: a GraphQL document, its variables of the request, the answer of its data.
 
-    The scope is what the document's root fields want. `give` raises `NotFound` where the data has null for what
-    the path names; OpenAPI's schema of the success is derived from it (`answer_schema.py`).
+    The path is the one below `/v1/admin`; its names and those of the query are the variables unless `take` says
+    otherwise. The scope is what the document's root fields want. `give` raises `NotFound` where the data has null for
+    what the path names, by the word `not_found`; OpenAPI's schema of the success is derived from it
+    (`answer_schema.py`).
     """
 
-    method: str
-    path: str
-    summary: str
     document: str
     give: Callable[[dict[str, Any], RequestInput], Any]
-    take: Callable[[RequestInput], dict[str, Any]] = lambda _given: {}
+    take: Callable[[RequestInput], dict[str, Any]] = lambda given: given.names
     query: Sequence[Param] = ()
     body: type[Body] | None = None
     status: int = 200
     not_found: str | None = None
 
-    @property
-    def operation(self) -> str:
-        return f"{self.method} {self.path}"
+    def __post_init__(self) -> None:
+        if "{" in self.path and self.not_found is None:
+            raise TypeError(f"{self.operation}: say in not_found what it is that the path names")
 
 
 @dataclass(frozen=True)
-class Ready:
-    """A row whose document is parsed and validated, with what its mutation declares: its audit action, its codes."""
+class PreparedRoute:
+    """A route whose document is parsed and validated, with what its mutation declares: audit action, error codes."""
 
-    row: Row
-    prepared: Prepared
+    route: AdminRoute
+    document: Prepared
     audit_action: AuditAction | None = None
     error_codes: frozenset[str] = frozenset()
 
     @property
     def may_conflict(self) -> bool:
-        """Whether it can answer 409. No row gives its mutation an idempotency key."""
+        """Whether it can answer 409. No route gives its mutation an idempotency key."""
         return not self.error_codes.isdisjoint(CONFLICTS.keys() - IDEMPOTENCY)
 
 
-def ready(row: Row, executor: Executor) -> Ready:
+def prepare(route: AdminRoute, executor: Executor) -> PreparedRoute:
     """Raises `Refused` for a document that does not fit the schema."""
-    prepared = executor.prepare(row.document)
+    prepared = executor.prepare(route.document)
     if prepared.kind is not OperationType.MUTATION:
-        return Ready(row, prepared)
+        return PreparedRoute(route, prepared)
     assert executor.schema.mutation_type is not None, "validated: there are mutations"
     root: Any = prepared.operation.selection_set.selections[0]
     definition = executor.schema.mutation_type.fields[root.name.value].extensions["strawberry-definition"]
-    return Ready(row, prepared, definition.metadata[AUDIT_ACTION], definition.metadata[ERROR_CODES])
+    return PreparedRoute(route, prepared, definition.metadata[AUDIT_ACTION], definition.metadata[ERROR_CODES])
 
 
 def scope_of(prepared: Prepared) -> Scope | None:
@@ -118,51 +124,52 @@ def scope_of(prepared: Prepared) -> Scope | None:
 
 
 class Table:
-    """The rows of one process. A document is made ready when it is first asked for; a test makes all of them."""
+    """The routes of one process. A document is prepared when it is first asked for; a test prepares all of them."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._server = runtime.part(GraphQLServer)
-        self._ready: dict[str, Ready] = {}
+        self._prepared: dict[str, PreparedRoute] = {}
 
-    def ready(self, row: Row) -> Ready:
+    def prepare(self, route: AdminRoute) -> PreparedRoute:
         """Raises `Refused` where the document does not fit the schema."""
-        if row.operation not in self._ready:
-            self._ready[row.operation] = ready(row, self._server.executor)
-        return self._ready[row.operation]
+        if route.operation not in self._prepared:
+            self._prepared[route.operation] = prepare(route, self._server.executor)
+        return self._prepared[route.operation]
 
-    async def answer(self, request: Request, row: Row) -> Response:
+    async def answer(self, request: Request, route: AdminRoute) -> Response:
         """One request, from its key to its answer. Errors leave here as the contract writes them."""
         runtime = self._server.runtime
         admitted = await admit(runtime, request.headers.get("authorization"), address_of(request))
         try:
-            response = await self._audited(request, self.ready(row), admitted)
+            response = await self._audited(request, self.prepare(route), admitted)
         except HogsendError as error:
             response = on_hogsend_error(request, error)
         response.headers.update(admitted.rate.headers)
         return response
 
-    async def _audited(self, request: Request, ready: Ready, admitted: Admitted) -> Response:
-        if ready.audit_action is None:
-            return await self._run(request, ready, admitted)
+    async def _audited(self, request: Request, prepared: PreparedRoute, admitted: Admitted) -> Response:
+        if prepared.audit_action is None:
+            return await self._run(request, prepared, admitted)
         origin = Origin(admitted.caller, address_of(request), request.state.request_id)
         named = next(reversed(request.path_params.values()), None)
         async with audited(
-            self._server.runtime, origin, ready.audit_action, ready.row.operation, resource_id=named
+            self._server.runtime, origin, prepared.audit_action, prepared.route.operation, resource_id=named
         ) as trail:
-            response = await self._run(request, ready, admitted)
+            response = await self._run(request, prepared, admitted)
             if response.status_code >= 400 and trail.outcome is Outcome.OK:
                 trail.refuse([{"message": f"answered {response.status_code}"}])
             return response
 
-    async def _run(self, request: Request, ready: Ready, admitted: Admitted) -> Response:
-        row = ready.row
-        admitted.require(scope_of(ready.prepared))
+    async def _run(self, request: Request, prepared: PreparedRoute, admitted: Admitted) -> Response:
+        route = prepared.route
+        admitted.require(scope_of(prepared.document))
         if any("\x00" in name for name in request.path_params.values()):
-            raise NotFound(row.not_found or "Thing")  # which Postgres could not even be asked for
+            assert route.not_found is not None, "checked: a path with a name says what is not found"
+            raise NotFound(route.not_found)  # which Postgres could not even be asked for
         given = RequestInput(
             path=request.path_params,
-            query=read(row.query, request.query_params),
-            body=None if row.body is None else parsed(row.body, await json_object(request)),
+            query=read(route.query, request.query_params),
+            body=None if route.body is None else parsed(route.body, await json_object(request)),
         )
         context = Context(
             self._server.runtime,
@@ -171,11 +178,13 @@ class Table:
             ip_address=address_of(request),
             longest_page=LONGEST_INNER_LIST,
         )
-        answer = await self._server.executor.execute(ready.prepared, row.take(given), context, limited=False)
+        answer = await self._server.executor.execute(
+            prepared.document, route.take(given), context, limited=False
+        )
         if answer.errors:
             return _failed(answer, context.request_id)
         assert answer.data is not None, "an answer without errors has data"
-        return refusal(answer.data) or JSONResponse(row.give(answer.data, given), row.status)
+        return refusal(answer.data) or JSONResponse(route.give(answer.data, given), route.status)
 
 
 def refusal(data: Mapping[str, Any]) -> Response | None:
@@ -217,13 +226,15 @@ def _unavailable(error: GraphQLError, request_id: str) -> Response:
     return error_response(503, error.message, request_id=request_id, headers={"Retry-After": after})
 
 
-def routes(rows: Sequence[Row], table: Callable[[Runtime], Table]) -> list[Route]:
-    """The rows as routes, in their order: a fixed path stands before one with a name in its place."""
-    return [Route(BASE + row.path, _endpoint(row, table), methods=[row.method]) for row in rows]
+def routes(admin_routes: Sequence[AdminRoute], table: Callable[[Runtime], Table]) -> list[Route]:
+    """The routes for Starlette, in their order: a fixed path stands before one with a name in its place."""
+    return [
+        Route(BASE + route.path, _endpoint(route, table), methods=[route.method]) for route in admin_routes
+    ]
 
 
-def _endpoint(row: Row, table: Callable[[Runtime], Table]) -> Callable[[Request], Any]:
+def _endpoint(route: AdminRoute, table: Callable[[Runtime], Table]) -> Callable[[Request], Any]:
     async def endpoint(request: Request) -> Response:
-        return await table(request.app.state.runtime).answer(request, row)
+        return await table(request.app.state.runtime).answer(request, route)
 
     return endpoint

@@ -1,4 +1,4 @@
-"""How many opens and clicks one address may have recorded in a minute; counted in this process alone."""
+"""Rate limit of recorded opens and clicks: by address and minute, counted in this process alone."""
 
 from __future__ import annotations
 

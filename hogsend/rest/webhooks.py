@@ -1,4 +1,4 @@
-"""What others tell us: Resend about deliveries, PostHog about events. Each proves itself by its own secret."""
+"""Webhooks: Resend about deliveries, PostHog about events. Each proves itself by its own secret."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from hogsend.access.client_address import address_of
+from hogsend.access.failed_attempts import FailedAttempts
 from hogsend.emails.tracking.webhook_events import take_resend_event
 from hogsend.errors import InvalidInput
 from hogsend.events.event import NewEvent
@@ -23,7 +25,7 @@ from hogsend.ingestion.ingest import ingest
 from hogsend.rest.body import bounded
 from hogsend.rest.errors import JSONResponse, error_response
 from hogsend.runtime import Runtime
-from hogsend.validation import NOBODYS, is_nobodys
+from hogsend.validation import is_nobodys
 
 log = structlog.get_logger(__name__)
 
@@ -59,6 +61,10 @@ async def posthog(request: Request) -> Response:
     secret = runtime.settings.posthog_webhook_secret
     given = request.headers.get("x-posthog-webhook-secret", "")
     if secret is None or not _same(given, secret.get_secret_value()):
+        if secret is not None:
+            attempts = runtime.part(FailedAttempts)
+            await attempts.check(address_of(request))
+            await attempts.note(address_of(request))
         log.warning(
             "webhook_refused", provider="posthog", why="wrong secret" if secret else "no secret is set"
         )
@@ -102,7 +108,7 @@ def _same(given: str, expected: str) -> bool:
     return hmac.compare_digest(given.encode(), expected.encode())
 
 
-def posthog_event(body: Mapping[str, Any], refused: Collection[str] = NOBODYS) -> NewEvent:
+def posthog_event(body: Mapping[str, Any], refused: Collection[str]) -> NewEvent:
     """PostHog's words in ours. Raises `InvalidInput`.
 
     A `distinct_id` of someone whom PostHog has not identified is an anonymous id of ours. One that a broken client made

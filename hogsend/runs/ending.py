@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 from uuid import UUID
 
@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.clock import Clock
 from hogsend.deadletters.actions import resolve_dead_letters
-from hogsend.decisions.ledger import Verdict, record_decisions
-from hogsend.decisions.reasons import Kind, Reason
-from hogsend.engine.outbox import RUN_CANCEL, Message, publish_all
+from hogsend.decisions.ledger import NewDecision, record_decisions
+from hogsend.decisions.reasons import DecisionKind, Reason
+from hogsend.engine.outbox import RUN_CANCEL, OutboxMessage, publish_all
 from hogsend.runs.status import TRANSITIONS, transition
 from hogsend.tables.deadletters import DeadLetterSource, DeadLetterStatus
 from hogsend.tables.journeys import journey_states, journey_waits
@@ -29,7 +29,7 @@ async def end_runs(
     *,
     state_ids: Sequence[UUID],
     ending: Ending,
-    kind: Kind,
+    kind: DecisionKind,
     reason: Reason,
     detail: Mapping[str, Any] | None = None,
     error: str | None = None,
@@ -56,7 +56,7 @@ async def end_runs(
             conn, now, DeadLetterSource.JOURNEY, [str(run_id) for run_id in ids], DeadLetterStatus.DISCARDED
         )
     verdicts = [
-        Verdict(
+        NewDecision(
             kind=kind,
             reason=reason,
             detail=detail,
@@ -72,6 +72,26 @@ async def end_runs(
     if epoch is None:
         await publish_all(conn, clock, [_cancel(run) for run in ended])
     return ids
+
+
+async def exit_each(
+    conn: AsyncConnection,
+    clock: Clock,
+    state_ids: Iterable[UUID],
+    reason: Reason,
+    detail: Mapping[str, Any] | None = None,
+) -> None:
+    """Let live runs exit one by one, which takes their rows' locks in this order: give them by id."""
+    for state_id in state_ids:
+        await end_runs(
+            conn,
+            clock,
+            state_ids=[state_id],
+            ending="exit",
+            kind=DecisionKind.EXITED,
+            reason=reason,
+            detail=detail,
+        )
 
 
 async def _move(
@@ -107,6 +127,6 @@ async def _move(
     return sorted(moved.all(), key=lambda run: state_ids.index(run.id))
 
 
-def _cancel(run: Row[Any]) -> Message:
+def _cancel(run: Row[Any]) -> OutboxMessage:
     payload = {"run_id": str(run.id), "engine_run_id": run.engine_run_id}
-    return Message(RUN_CANCEL, payload, dedupe_key=f"cancel:{run.id}:{run.epoch}")
+    return OutboxMessage(RUN_CANCEL, payload, dedupe_key=f"cancel:{run.id}:{run.epoch}")

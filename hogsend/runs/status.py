@@ -10,9 +10,19 @@ from dataclasses import dataclass
 
 from sqlalchemy import Update, update
 
-from hogsend.tables.journeys import DRIVEN_STATUSES, LIVE_STATUSES, STATUSES, journey_states
+from hogsend.tables.journeys import DRIVEN_STATUSES, LIVE_STATUSES, STATUSES, STUCK_STATUSES, journey_states
 
 ENTERED = "pending"
+
+# The statuses of the wire, and those of the table that each stands for.
+WIRE_STATUSES = {
+    "active": ("active", "pending"),
+    "waiting": ("waiting",),
+    "completed": ("completed",),
+    "exited": ("exited",),
+    "failed": STUCK_STATUSES,
+}
+WIRE_STATUS = {status: shown for shown, statuses in WIRE_STATUSES.items() for status in statuses}
 
 
 @dataclass(frozen=True)
@@ -46,9 +56,7 @@ TRANSITIONS = {
         LIVE_STATUSES, "exited", "the row's lock", "an exit event, an operator, a deletion, a merge"
     ),
     # Failed runs come back too: the journal knows how far they came.
-    "resume": Transition(
-        ("blocked", "failed"), "waiting", "the row's lock", "an operator mended what it stuck in"
-    ),
+    "resume": Transition(STUCK_STATUSES, "waiting", "the row's lock", "an operator mended what it stuck in"),
 }
 
 

@@ -17,7 +17,9 @@ from hogsend.graphql.scalars import SCALARS
 from hogsend.schema.access.audit_log import AuditQuery
 from hogsend.schema.access.mutations import ApiKeyMutation
 from hogsend.schema.access.types import ApiKeyQuery
+from hogsend.schema.alerts.invariants import InvariantQuery
 from hogsend.schema.alerts.mutations import AlertMutation
+from hogsend.schema.alerts.subscriptions import AlertSubscription
 from hogsend.schema.alerts.types import AlertQuery
 from hogsend.schema.contacts.import_mutations import ImportMutation
 from hogsend.schema.contacts.imports import ImportQuery
@@ -63,6 +65,7 @@ class Query(
     ApiKeyQuery,
     AuditQuery,
     AlertQuery,
+    InvariantQuery,
     DeadLetterQuery,
     MetricsQuery,
 ):
@@ -86,7 +89,13 @@ class Mutation(
 
 
 @wire_type("Subscriptions: follow what happens, live.")
-class Subscription(ContactSubscription, DecisionSubscription, EmailSubscription, EventSubscription):
+class Subscription(
+    ContactSubscription,
+    DecisionSubscription,
+    EmailSubscription,
+    EventSubscription,
+    AlertSubscription,
+):
     """One mixin a feature."""
 
 

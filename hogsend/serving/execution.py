@@ -31,6 +31,7 @@ from graphql import (
 from hogsend.access.audit import Origin, audited
 from hogsend.access.caller import Scope
 from hogsend.access.errors import InsufficientScope
+from hogsend.access.under_way import UnderWay
 from hogsend.graphql.context import Context
 from hogsend.graphql.errors import denied, present, problem, status_of
 from hogsend.graphql.fields import ANY_KEY, SCOPE
@@ -241,12 +242,16 @@ class Executor:
     async def _note_refusal(
         self, prepared: Prepared, context: Context, errors: Sequence[GraphQLError]
     ) -> None:
-        """A mutation that was not even begun leaves its row in the audit log too."""
-        if prepared.kind is not OperationType.MUTATION or self.schema.mutation_type is None:
-            return
+        """A mutation that was not even begun leaves its row in the audit log too, whoever still listens."""
+        if prepared.kind is OperationType.MUTATION:
+            await context.runtime.part(UnderWay).whole(self._note(prepared, context, errors))
+
+    async def _note(self, prepared: Prepared, context: Context, errors: Sequence[GraphQLError]) -> None:
+        mutations = self.schema.mutation_type
+        assert mutations is not None
         origin = Origin(context.caller, context.ip_address, context.request_id)
         for name in sorted(_root_fields(prepared.document, prepared.operation.selection_set)):
-            field = self.schema.mutation_type.fields.get(name)
+            field = mutations.fields.get(name)
             if field is not None:
                 audit_action = field.extensions["strawberry-definition"].metadata[AUDIT_ACTION]
                 async with audited(context.runtime, origin, audit_action, name) as trail:

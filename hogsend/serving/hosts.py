@@ -1,4 +1,4 @@
-"""Which names the server answers to.
+"""Allowed hosts: which names the server answers to.
 
 A page elsewhere can point a name of its own at this address (DNS rebinding), and must get nothing.
 """

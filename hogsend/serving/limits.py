@@ -1,4 +1,4 @@
-"""What a document may ask for, decided before anything is read.
+"""Query limits: depth, aliases and cost of a document, decided before anything is read.
 
 Tokens are limited while it is parsed; depth, aliases and cost once it has been validated. Cost is in points: an
 object is one, a connection one and as many as its `first` can return, times what is asked of each. A field's
@@ -43,7 +43,7 @@ from graphql.validation import (
 )
 
 from hogsend.access.rate_limits import Rate
-from hogsend.graphql.scalars import instant_text
+from hogsend.clock import instant_text
 
 MAX_DEPTH = 12
 MAX_ALIASES = 30
@@ -72,7 +72,7 @@ class LimitExceeded(GraphQLError):
 
 
 @dataclass(frozen=True)
-class Measure:
+class DocumentMeasure:
     """`depth` counts nested objects, `aliases` those in the whole document, `cost` points."""
 
     depth: int
@@ -150,7 +150,7 @@ def check_limits(
     document: DocumentNode,
     operation: OperationDefinitionNode,
     variables: Mapping[str, Any],
-) -> Measure:
+) -> DocumentMeasure:
     """Measure a validated document. Raises `LimitExceeded` for the first limit it breaks."""
     measure = measured(schema, document, operation, variables)
     if measure.depth > MAX_DEPTH:
@@ -171,13 +171,13 @@ def measured(
     document: DocumentNode,
     operation: OperationDefinitionNode,
     variables: Mapping[str, Any],
-) -> Measure:
+) -> DocumentMeasure:
     """Measure a validated document without judging it."""
     walk = _Walk(schema, document, operation, variables)
     root = schema.get_root_type(operation.operation)
     assert root is not None, "validated: the operation's root type exists"
     depth, cost = walk.selection(operation.selection_set, root, _Page())
-    return Measure(depth, walk.aliases(operation), cost)
+    return DocumentMeasure(depth, walk.aliases(operation), cost)
 
 
 def allowance(rate: Rate) -> dict[str, Any]:

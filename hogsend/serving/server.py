@@ -7,6 +7,7 @@ from functools import cache
 from hogsend.access.caller import Caller
 from hogsend.access.rate_limits import Rate
 from hogsend.graphql.context import Context
+from hogsend.monitoring.requests import note_operation
 from hogsend.runtime import Runtime
 from hogsend.schema.root import graphql_schema
 from hogsend.serving.execution import Executor, Prepared
@@ -31,9 +32,13 @@ class GraphQLServer:
 
     def prepare(self, params: Params) -> Prepared:
         """Raises `Refused`, or `GraphQLError` where the document is not one that may be executed."""
-        return self.executor.prepare(
+        prepared = self.executor.prepare(
             self.trusted.source(params.query, params.document_id), params.operation_name
         )
+        # Only a trusted document's name is ours: `source` refused any other documentId.
+        named = prepared.operation.name if params.document_id is not None else None
+        note_operation(prepared.kind.value, named.value if named is not None else None)
+        return prepared
 
     def context(self, caller: Caller, rate: Rate | None, request_id: str, ip_address: str | None) -> Context:
         context = Context(self.runtime, caller, request_id=request_id, ip_address=ip_address, rate=rate)

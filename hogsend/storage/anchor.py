@@ -1,4 +1,4 @@
-"""Where sped-up product time is anchored: one row, so that the API and the worker read the same clock."""
+"""Anchor of sped-up product time: one row, so that the API and the worker read the same clock."""
 
 from __future__ import annotations
 

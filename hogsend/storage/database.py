@@ -14,6 +14,7 @@ from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from hogsend.settings import Settings
+from hogsend.telemetry.counters import take_counts
 
 SUBJECT_LOCK_SPACE = 42
 
@@ -64,11 +65,20 @@ class Database:
             health=_pool(settings, f"{application}-health", size=2, wait=EXPORT_SECONDS),
         )
 
+    @property
+    def engines(self) -> tuple[AsyncEngine, ...]:
+        """Every pool."""
+        return (self.engine, self.exports, self.health)
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """A transaction: committed at the end of the block, rolled back when it raises."""
         async with self.engine.begin() as conn:
+            take_counts(conn)  # Of a transaction that never came to its end.
             yield conn
+            counts = take_counts(conn)
+        for counter in counts:
+            counter.inc()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -83,7 +93,7 @@ class Database:
             yield await conn.execution_options(isolation_level="AUTOCOMMIT")
 
     async def close(self) -> None:
-        for engine in (self.engine, self.exports, self.health):
+        for engine in self.engines:
             await engine.dispose()
 
 

@@ -39,6 +39,11 @@ class SchemaStatus:
     def in_sync(self) -> bool:
         return self.applied == self.required
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the code needs what the database lacks; a revision that it does not know is a later one."""
+        return self.applied is None or (self.applied in revisions() and not self.in_sync)
+
 
 def _config() -> Config:
     from alembic.config import Config

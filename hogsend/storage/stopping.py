@@ -1,4 +1,4 @@
-"""Stop background tasks for sure."""
+"""Cancellation of background tasks, for sure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys, what was done with them, and answers that are given again."""
+"""Tables of API keys, of the audit log and of idempotency keys."""
 
 from sqlalchemy import BigInteger, Column, Identity, Index, Table, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -71,6 +71,7 @@ idempotency_keys = Table(
     Column("key", Text, primary_key=True),
     Column("input_hash", Text, nullable=False),
     json("answer", comment="null while the first call is under way"),
+    json("progress", comment="what was done under the key so far, where that is several transactions"),
     instant("lease_until", comment="real time: after it an unanswered key may be tried again"),
     instant("created_at", nullable=False, index=True),
     Column("lease_owner", Text, comment="the process that has the effect"),

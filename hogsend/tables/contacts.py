@@ -1,4 +1,4 @@
-"""People: who they are, what else they are known as, and what they agreed to."""
+"""Tables of contacts, their aliases and preferences, and of imports."""
 
 from sqlalchemy import (
     Boolean,

@@ -1,4 +1,4 @@
-"""The ledger: one append-only row for every verdict about a person."""
+"""Table of decisions, the ledger: one append-only row for every verdict about a person."""
 
 from sqlalchemy import BigInteger, Column, Identity, Index, Table, Text, text
 

@@ -1,4 +1,4 @@
-"""Sends, what became of them, and who must not be written to."""
+"""Tables of sends, tracked links, delivery events, provider webhooks and suppressions, and the inbox of development."""
 
 from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, Table, Text, UniqueConstraint, text
 

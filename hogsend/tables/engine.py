@@ -1,4 +1,4 @@
-"""The outbox, the job queue and the crons."""
+"""Tables of the outbox, the job queue, the crons and the anchor of product time."""
 
 from sqlalchemy import BigInteger, Column, Float, Identity, Index, Integer, Table, Text, text
 
@@ -41,6 +41,7 @@ jobs = Table(
     Column("error", Text),
     instant("created_at", nullable=False),
     instant("finished_at"),
+    Column("trace", Text, comment="W3C trace context of what queued it, where traces are kept"),
     one_of("status", ("pending", "running", "done", "dead")),
     Index("ix_jobs_leased", "lease_owner", postgresql_where=text("lease_owner IS NOT NULL")),
     Index("ix_jobs_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),

@@ -1,4 +1,4 @@
-"""What happened, as it was reported."""
+"""Tables of events, as they were reported."""
 
 from sqlalchemy import BigInteger, Column, Identity, Index, SmallInteger, Table, Text, text
 
@@ -28,6 +28,13 @@ user_events = Table(
         nullable=False,
         server_default=text("0"),
         comment="how many events journeys triggered, one from the other, up to this one",
+    ),
+    Column(
+        "chain",
+        SmallInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="the same through whatever rests there were between them",
     ),
     Index("ix_user_events_contact_seq", "contact_id", "seq"),
     Index("ix_user_events_contact_name", "contact_id", "name", "seq"),

@@ -1,4 +1,4 @@
-"""Runs of journeys and their journal."""
+"""Tables of runs and their journal, and the statuses of a run."""
 
 from sqlalchemy import (
     BigInteger,
@@ -19,6 +19,8 @@ from hogsend.storage.metadata import instant, json, metadata, one_of, uuid
 LIVE_STATUSES = ("pending", "active", "waiting", "blocked")
 DRIVEN_STATUSES = ("pending", "active", "waiting")
 ENDED_STATUSES = ("completed", "exited", "failed")
+# What an operator may resume. The wire calls both of them failed.
+STUCK_STATUSES = ("blocked", "failed")
 STATUSES = (*LIVE_STATUSES, *ENDED_STATUSES)
 
 _LIVE = text("status IN ('pending', 'active', 'waiting', 'blocked')")
@@ -81,6 +83,14 @@ journey_states = Table(
     Column("entry_count", Integer, nullable=False, server_default=text("1")),
     uuid("trigger_event_id"),
     Column("engine_run_id", Text, comment="the engine's own id, for display and cancelling"),
+    Column(
+        "driver_owner",
+        Text,
+        comment="the process that its driver last came into, where an outside engine drives it",
+    ),
+    Column(
+        "trace", Text, comment="W3C trace contexts that the next slice goes on from, where traces are kept"
+    ),
     Column("error", Text),
     Column("ended_reason", Text),
     Column(

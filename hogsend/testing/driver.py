@@ -1,4 +1,4 @@
-"""Steps that happen in memory, at once, on a virtual clock. The contract is that of `execution.live_driver`."""
+"""Step driver in memory, at once, on a virtual clock. The contract is that of `execution.live_driver`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hogsend.journeys.conditions.builders import Condition
 from hogsend.journeys.errors import JourneyError
 from hogsend.journeys.steps.interrupts import RunEnded
 from hogsend.journeys.steps.journal import Step
-from hogsend.journeys.steps.step_driver import DecisionNote, SendArgs, StepFailed, call_with_timeout
+from hogsend.journeys.steps.step_driver import DecisionNote, SendArgs, call_with_timeout, called_value
 from hogsend.testing.lookups import answer
 from hogsend.testing.world import SentEmail, World
 
@@ -42,9 +42,7 @@ class MemoryDriver:
         if not step.done:
             self._begin()
             self._close(step, await call_with_timeout(function, timeout))
-        if "error" in step.result:
-            raise StepFailed(step.result["error"])
-        return step.result["value"]
+        return called_value(step.result)
 
     async def sleep(self, step: Step, until: Callable[[datetime], datetime]) -> None:
         if step.done:

@@ -1,4 +1,4 @@
-"""Run one journey from its trigger to its end, as fast as Python can."""
+"""Rehearsal: one journey run from its trigger to its end, as fast as Python can."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hogsend.journeys.steps.journal import Journal, Step
 from hogsend.journeys.steps.step_results import TriggerEvent, User
 from hogsend.testing.driver import MemoryDriver
 from hogsend.testing.script import Happening
-from hogsend.testing.world import Event, SentEmail, World
+from hogsend.testing.world import PastEvent, SentEmail, World
 
 if TYPE_CHECKING:
     from hogsend.emails.templates.render import Templates
@@ -36,7 +36,7 @@ class Rehearsal:
     reason: Reason
     emails: tuple[SentEmail, ...]
     steps: tuple[Step, ...]
-    events: tuple[Event, ...]
+    events: tuple[PastEvent, ...]
     guards: tuple[Guard, ...]
     exited_by: str | None
     started_at: datetime
@@ -112,7 +112,7 @@ async def rehearse_async(
 
 
 async def _run(
-    journey: Journey, driver: MemoryDriver, event: Event, person: Mapping[str, Any]
+    journey: Journey, driver: MemoryDriver, event: PastEvent, person: Mapping[str, Any]
 ) -> Literal["completed", "exited"]:
     """Once for its effects, and once more over the journal, which must take the same steps."""
     frozen = {**person, "properties": dict(person["properties"])}
@@ -155,7 +155,7 @@ async def _follow(journey: Journey, context: Context) -> Literal["completed", "e
     return "completed"
 
 
-def _context(driver: MemoryDriver, journal: Journal, person: Mapping[str, Any], event: Event) -> Context:
+def _context(driver: MemoryDriver, journal: Journal, person: Mapping[str, Any], event: PastEvent) -> Context:
     trigger = TriggerEvent(event.id, event.name, event.properties, event.at)
     return Context(driver, journal, User.from_json(person), trigger)
 

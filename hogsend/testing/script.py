@@ -1,4 +1,4 @@
-"""What happens to the person while the journey runs, written down before it does."""
+"""Script of a rehearsal: what happens to the person while the journey runs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Engages:
 
 
 @dataclass(frozen=True)
-class Refusal:
+class ProviderRefuses:
     """The provider refuses emails from that template for good: the first `times`, or all where that is None."""
 
     template: str
@@ -94,7 +94,7 @@ class PastEmail:
 
 
 Timed = EventHappens | PropertiesChange | Unsubscribes
-Happening = Timed | Engages | Refusal | Outage | PastRun | PastEmail
+Happening = Timed | Engages | ProviderRefuses | Outage | PastRun | PastEmail
 
 
 def after(delay: timedelta, event: str, properties: Mapping[str, Any] | None = None) -> EventHappens:
@@ -137,11 +137,11 @@ def complained(template: str, delay: timedelta = timedelta(minutes=5)) -> Engage
     return Engages(template, "complained", _forward("complained", delay))
 
 
-def refused(template: str, *, times: int | None = None) -> Refusal:
+def refused(template: str, *, times: int | None = None) -> ProviderRefuses:
     """The provider refuses emails from `template` for good; only the first `times` of them where that is given."""
     if times is not None and (isinstance(times, bool) or not isinstance(times, int) or times < 1):
         raise JourneyError(f"refused({template!r}, times={times!r}): times is a whole number from 1 up")
-    return Refusal(template, times)
+    return ProviderRefuses(template, times)
 
 
 def down(delay: timedelta, lasting: timedelta) -> Outage:

@@ -22,7 +22,7 @@ from hogsend.testing.script import (
     PastEmail,
     PastRun,
     PropertiesChange,
-    Refusal,
+    ProviderRefuses,
     Timed,
     Unsubscribes,
 )
@@ -31,7 +31,7 @@ TRANSACTIONAL = "transactional"
 
 
 @dataclass(frozen=True)
-class Event:
+class PastEvent:
     """One event that the person had. `seq` is the order of arrival."""
 
     seq: int
@@ -90,13 +90,13 @@ class World:
         self.journey = journey
         self.user = {**user, "properties": dict(user["properties"])}
         self.event_properties: Mapping[str, Any] = {}
-        self.events: list[Event] = []
+        self.events: list[PastEvent] = []
         self.emails: list[SentEmail] = []
         self.engagement: list[tuple[str, str, datetime]] = []
         self.past_runs: list[PastRun] = []
         self.past_emails: list[PastEmail] = []
         self.unsubscribed: set[str | None] = set()
-        self.exited_by: Event | None = None
+        self.exited_by: PastEvent | None = None
         self._habits: list[Engages] = []
         self._outages: list[Outage] = []
         self._refusals: dict[str, float] = {}
@@ -111,7 +111,7 @@ class World:
                     self._habits.append(happening)
                 case Outage():
                     self._outages.append(happening)
-                case Refusal():
+                case ProviderRefuses():
                     self._refusals[happening.template] = happening.times or math.inf
                 case PropertiesChange() | Unsubscribes() if not happening.at:
                     self._apply(happening, self.started_at)
@@ -157,18 +157,18 @@ class World:
         self._forward(until)
         return False
 
-    def trigger(self, properties: Mapping[str, Any]) -> Event:
+    def trigger(self, properties: Mapping[str, Any]) -> PastEvent:
         """The event that starts the journey. There is no run yet that it could end."""
         self.event_properties = dict(properties)
         return self._record(self.journey.trigger.event, properties, self.now)
 
-    async def happen(self, name: str, properties: Mapping[str, Any]) -> Event:
+    async def happen(self, name: str, properties: Mapping[str, Any]) -> PastEvent:
         """An event now; it may end the run (`exited_by`)."""
         event = self._record(name, properties, self.now)
         await self._exit_by(event)
         return event
 
-    def arrived(self, name: str, where: Condition | None, after_seq: int) -> list[Event]:
+    def arrived(self, name: str, where: Condition | None, after_seq: int) -> list[PastEvent]:
         """The events of that name behind `after_seq` that the condition holds for, oldest first."""
         return [
             event
@@ -227,7 +227,7 @@ class World:
         if at > self.now:
             self.clock.set(at)
 
-    def _apply(self, what: Timed, at: datetime) -> Event | None:
+    def _apply(self, what: Timed, at: datetime) -> PastEvent | None:
         match what:
             case EventHappens():
                 return self._record(what.event, what.properties, at)
@@ -238,12 +238,12 @@ class World:
                 self.unsubscribed.add(what.category)
         return None
 
-    def _record(self, name: str, properties: Mapping[str, Any], at: datetime) -> Event:
-        event = Event(len(self.events) + 1, name, dict(properties), at)
+    def _record(self, name: str, properties: Mapping[str, Any], at: datetime) -> PastEvent:
+        event = PastEvent(len(self.events) + 1, name, dict(properties), at)
         self.events.append(event)
         return event
 
-    async def _exit_by(self, event: Event) -> None:
+    async def _exit_by(self, event: PastEvent) -> None:
         self.event_properties = event.properties
         for trigger in self.journey.exits_on(event.name):
             if trigger.where is None or (await evaluate(trigger.where, self)).held:

@@ -16,8 +16,9 @@ depends_on = None
 
 def upgrade() -> None:
     _make_ledger()
-    _respell_addresses(op.get_bind())
+    _note_spellings(op.get_bind())
     _fill_ledger()
+    _respell_addresses()
     op.add_column(
         "email_sends",
         sa.Column(
@@ -78,77 +79,109 @@ def _make_ledger() -> None:
     )
 
 
-# Each column that holds addresses, with the condition under which a row may take another spelling.
+# Each column that holds addresses.
 _ADDRESSES = (
-    (
-        "contacts",
-        "email",
-        "NOT EXISTS (SELECT FROM contacts o WHERE o.email = :new AND o.deleted_at IS NULL)",
-    ),
-    (
-        "contact_aliases",
-        "value",
-        "t.kind = 'email' AND NOT EXISTS"
-        " (SELECT FROM contact_aliases o WHERE o.kind = 'email' AND o.value = :new)",
-    ),
-    ("contact_preferences", "email", "true"),
-    ("email_sends", "to_email", "true"),
-    (
-        "suppressions",
-        "email",
-        "NOT EXISTS (SELECT FROM suppressions o WHERE o.email = :new AND o.type = t.type)",
-    ),
+    ("contacts", "email"),
+    ("contact_aliases", "value"),
+    ("contact_preferences", "email"),
+    ("email_sends", "to_email"),
+    ("suppressions", "email"),
 )
+# Trimming and lower case was done before; whatever else there may be to an address is Python's to judge.
+_ODD = "~ '[^ -~]|xn--|[A-Z[:space:]]'"
 
 
-def _respell_addresses(connection: sa.Connection) -> None:
-    """Spell addresses in the one way where trimming and lower case, which was done before, is not all of it.
-
-    Two contacts whose addresses are now one stay two, the second under its former spelling: a merge is a decision.
-    """
-    odd = "~ '[^ -~]|xn--'"
+def _note_spellings(connection: sa.Connection) -> None:
+    """`respelled`: each address that has another spelling from now on, and that."""
+    connection.execute(
+        sa.text("CREATE TEMPORARY TABLE respelled (old text PRIMARY KEY, new text NOT NULL) ON COMMIT DROP")
+    )
     found = connection.execute(
         sa.text(
             " UNION ".join(
-                f"SELECT {column} FROM {table} WHERE {column} {odd}" for table, column, _ in _ADDRESSES
+                f"SELECT {column} FROM {table} WHERE {column} {_ODD}" for table, column in _ADDRESSES
             )
         )
     ).scalars()
-    for old in found.all():
-        new = delivery_address(old)
-        if new == old:
-            continue
-        for table, column, allowed in _ADDRESSES:
-            connection.execute(
-                sa.text(f"UPDATE {table} t SET {column} = :new WHERE t.{column} = :old AND {allowed}"),
-                {"old": old, "new": new},
-            )
+    pairs = [{"old": old, "new": delivery_address(old)} for old in found.all()]
+    if changed := [pair for pair in pairs if pair["new"] not in ("", pair["old"])]:
+        connection.execute(sa.text("INSERT INTO respelled (old, new) VALUES (:old, :new)"), changed)
+    connection.execute(sa.text("ANALYZE respelled"))
+
+
+_RESPELL = (
+    # Of those who would now be one, the first has the address.
+    """
+    UPDATE contacts t SET email = first.new FROM (
+        SELECT DISTINCT ON (r.new) c.id, r.new FROM contacts c JOIN respelled r ON r.old = c.email
+        WHERE c.deleted_at IS NULL
+          AND NOT EXISTS (SELECT FROM contacts o WHERE o.email = r.new AND o.deleted_at IS NULL)
+        ORDER BY r.new, c.created_at, c.id
+    ) first WHERE t.id = first.id
+    """,
+    "UPDATE contacts t SET email = r.new FROM respelled r WHERE t.email = r.old AND t.deleted_at IS NOT NULL",
+    """
+    UPDATE contact_aliases t SET value = first.new FROM (
+        SELECT DISTINCT ON (r.new) r.old, r.new FROM contact_aliases a JOIN respelled r ON r.old = a.value
+        WHERE a.kind = 'email'
+          AND NOT EXISTS (SELECT FROM contact_aliases o WHERE o.kind = 'email' AND o.value = r.new)
+        ORDER BY r.new, r.old
+    ) first WHERE t.kind = 'email' AND t.value = first.old
+    """,
+    "UPDATE contact_preferences t SET email = r.new FROM respelled r WHERE t.email = r.old",
+    "UPDATE email_sends t SET to_email = r.new FROM respelled r WHERE t.to_email = r.old",
+    """
+    UPDATE suppressions t SET email = first.new FROM (
+        SELECT DISTINCT ON (r.new, s.type) s.id, r.new FROM suppressions s JOIN respelled r ON r.old = s.email
+        WHERE NOT EXISTS (SELECT FROM suppressions o WHERE o.email = r.new AND o.type = s.type)
+        ORDER BY r.new, s.type, s.created_at
+    ) first WHERE t.id = first.id
+    """,
+)
+
+
+def _respell_addresses() -> None:
+    """Spell addresses in the one way.
+
+    Two contacts whose addresses are now one stay two, the second under its former spelling: a merge is a decision.
+    """
+    for statement in _RESPELL:
+        op.execute(statement)
 
 
 def _fill_ledger() -> None:
-    """What stands against an address today. Where a contact that lives spoke last, what it says is what holds."""
+    """What stands against an address today, as it will be spelled.
+
+    A contact that lives inherited what the deleted ones with its address had refused, so what it says is what holds.
+    That went by the former spelling, and so does this: of another one it knew nothing.
+    """
     op.execute("""
         INSERT INTO consent_ledger (address_hash, scope, allowed, source, evidence, at)
         WITH said AS (
-            SELECT p.* FROM contact_preferences p JOIN contacts c ON c.id = p.contact_id
-            WHERE p.email <> '' AND (c.deleted_at IS NULL OR NOT EXISTS (
+            SELECT p.*, nullif(c.email, p.email) AS other
+            FROM contact_preferences p JOIN contacts c ON c.id = p.contact_id
+            WHERE c.deleted_at IS NULL OR NOT EXISTS (
                 SELECT FROM contact_preferences q JOIN contacts d ON d.id = q.contact_id
-                WHERE q.email = p.email AND d.email = q.email AND d.deleted_at IS NULL))
+                WHERE q.email = p.email AND d.email = q.email AND d.deleted_at IS NULL)
+        ), refused AS (
+            SELECT contact_id, email, other, 'all' AS scope, updated_at AS at FROM said WHERE unsubscribed_all
+            UNION ALL
+            SELECT contact_id, email, other, 'category:' || key, updated_at
+            FROM said CROSS JOIN jsonb_each(categories) WHERE value = 'false'::jsonb
+            UNION ALL
+            SELECT contact_id, email, CASE email WHEN '' THEN other END, 'manual', coalesce(suppressed_at, updated_at)
+            FROM said WHERE suppressed AND NOT EXISTS (SELECT FROM suppressions s WHERE s.email = said.email)
         ), standing AS (
             SELECT email, type AS scope, created_at AS at,
                    CASE WHEN email_id IS NULL THEN '{}'::jsonb ELSE jsonb_build_object('email_id', email_id) END AS evidence
             FROM suppressions
             UNION ALL
-            SELECT email, 'all', updated_at, jsonb_build_object('contact_id', contact_id)
-            FROM said WHERE unsubscribed_all
-            UNION ALL
-            SELECT email, 'category:' || key, updated_at, jsonb_build_object('contact_id', contact_id)
-            FROM said CROSS JOIN jsonb_each(categories) WHERE value = 'false'::jsonb
-            UNION ALL
-            SELECT email, 'manual', coalesce(suppressed_at, updated_at), jsonb_build_object('contact_id', contact_id)
-            FROM said WHERE suppressed AND NOT EXISTS (SELECT FROM suppressions s WHERE s.email = said.email)
+            -- Beside the address that it was said at, the one that the contact has now.
+            SELECT DISTINCT address, scope, at, jsonb_build_object('contact_id', contact_id)
+            FROM refused CROSS JOIN LATERAL (VALUES (email), (other)) AS of_theirs (address)
         )
-        SELECT consent_hash(email), scope, false, 'before-the-ledger', evidence, at FROM standing ORDER BY at, scope
+        SELECT consent_hash(coalesce(new, email)), scope, false, 'before-the-ledger', evidence, at
+        FROM standing LEFT JOIN respelled ON old = email WHERE email <> '' ORDER BY at, scope
     """)
 
 

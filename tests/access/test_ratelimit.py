@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from hogsend.access.caller import THE_ADMIN_KEY, Caller, Scope
 from hogsend.access.errors import RateLimited
-from hogsend.access.rate_limits import Plane, RateLimiter
+from hogsend.access.rate_limits import Plane, RateLimiter, SharedWindows
 from hogsend.boot import open_runtime
 from hogsend.clock import ManualClock
 from hogsend.runtime import Runtime
@@ -94,10 +94,10 @@ async def test_counting_goes_on_in_memory_while_redis_is_down_and_comes_back(
     runtime: Runtime, clock: ManualClock, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert await count(runtime, 3) == 3
-    limiter = runtime.part(RateLimiter)
+    shared = runtime.part(SharedWindows)
     down = Redis.from_url("redis://127.0.0.1:1/0")
     with monkeypatch.context() as patch:
-        patch.setattr(limiter, "_slide", down.register_script("return 1"))
+        patch.setattr(shared, "_slide", down.register_script("return 1"))
         assert await count(runtime, 9) == 2, "what was counted before Redis went away still counts"
         clock.advance(timedelta(seconds=60))
         assert await count(runtime, 9) == 5

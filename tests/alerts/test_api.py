@@ -11,12 +11,15 @@ import httpx
 import pytest
 from sqlalchemy import insert, select
 
+from hogsend.alerts.notice import look_at
 from hogsend.clock import ManualClock
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
 from hogsend.storage.metadata import new_id
 from hogsend.tables.access import audit_logs
 from hogsend.tables.alerts import alerts
+from tests.alerts.evaluating import is_signed, minutes, trouble, work
+from tests.driving import statements
 from tests.standins.http import Answer
 from tests.standins.receiver import ReceiverStandIn
 
@@ -125,7 +128,7 @@ async def test_what_a_rule_does_not_take(
 
 
 async def fire(runtime: Runtime, clock: ManualClock, rule: dict[str, Any], **values: Any) -> str:
-    """What evaluation will record one day."""
+    """What evaluation records of an alert that is over."""
     fired = {
         "id": new_id(),
         "rule_id": UUID(rule["id"]),
@@ -136,6 +139,7 @@ async def fire(runtime: Runtime, clock: ManualClock, rule: dict[str, Any], **val
         "channel": rule["channel"],
         "delivered": True,
         "triggered_at": clock.now(),
+        "resolved_at": clock.now(),
         **values,
     }
     async with runtime.database.transaction() as conn:
@@ -175,7 +179,7 @@ async def test_history_pages_filters_and_outlives_its_rule(
     query ($rule: ID!) {
       alerts(ruleId: $rule) { totalCount nodes { id rule { name deletedAt alerts { totalCount } } } }
       node(id: $rule) { id }
-      alertRules { nodes { name currentValue alerts { nodes { currentValue } } } }
+      alertRules { nodes { name currentValue alerts { nodes { currentValue value } } } }
     }
     """
     body = (
@@ -186,7 +190,7 @@ async def test_history_pages_filters_and_outlives_its_rule(
     assert first["rule"]["deletedAt"] == "2026-01-15T10:33:00.000Z"
     assert first["rule"]["alerts"]["totalCount"] == 2
     assert body["data"]["alertRules"]["nodes"] == [
-        {"name": "Other", "currentValue": 0, "alerts": {"nodes": [{"currentValue": 0.08}]}}
+        {"name": "Other", "currentValue": None, "alerts": {"nodes": [{"currentValue": 0.08, "value": 0.08}]}}
     ]
 
 
@@ -210,7 +214,7 @@ async def test_a_rule_can_be_tried_out(client: httpx.AsyncClient, receiver: Rece
         tried = await try_out(client, rule["id"], idempotencyKey="t1")
         assert tried == {"delivered": True, "error": None, "userErrors": []}
     [body] = receiver.bodies
-    assert (body["ruleId"], body["test"], body["currentValue"]) == (rule["id"], True, 0)
+    assert (body["ruleId"], body["test"], body["currentValue"]) == (rule["id"], True, None)
     receiver.faults.append(Answer(500))
     failed = await try_out(client, rule["id"])
     assert failed == {"delivered": False, "error": "The receiver answered 500", "userErrors": []}
@@ -258,3 +262,130 @@ async def test_who_may_what(client: httpx.AsyncClient, scope: str) -> None:
         await client.delete(f"/v1/admin/dlq/{NOBODY}", headers=headers),
     ):
         assert (refused.status_code, refused.json()) == (403, {"error": "Insufficient scope"})
+
+
+MUTE = """
+mutation ($input: AlertRuleMuteInput!) {
+  alertRuleMute(input: $input) { rule { mutedUntil firing { id } } userErrors { field message code } }
+}
+"""
+ROTATE = """
+mutation ($input: AlertRuleSecretRotateInput!) {
+  alertRuleSecretRotate(input: $input) { signingSecret rule { signingSecret } userErrors { code } }
+}
+"""
+
+
+async def change(client: httpx.AsyncClient, document: str, **input: Any) -> Any:
+    body = (await client.post("/graphql", json={"query": document, "variables": {"input": input}})).json()
+    assert "errors" not in body, body
+    [answer] = body["data"].values()
+    return answer
+
+
+async def test_a_rule_is_muted_until_an_instant_and_let_speak_again(
+    client: httpx.AsyncClient, runtime: Runtime
+) -> None:
+    rule = await make(client)
+    until = "2026-01-15T12:00:00.000Z"
+    muted = await change(client, MUTE, id=rule["id"], until=until)
+    assert muted == {"rule": {"mutedUntil": until, "firing": None}, "userErrors": []}
+    for wrong in ("2026-01-15T10:30:00Z", "2020-01-01T00:00:00Z", "2028-01-01T00:00:00Z"):
+        refused = (await change(client, MUTE, id=rule["id"], until=wrong))["userErrors"]
+        assert [(one["field"], one["code"]) for one in refused] == [(["until"], "INVALID")]
+    assert (await change(client, MUTE, id=NOBODY, until=until))["userErrors"][0]["code"] == "NOT_FOUND"
+    spoken = await change(client, MUTE, id=rule["id"], until=None)
+    assert spoken["rule"] == {"mutedUntil": None, "firing": None}
+    async with runtime.database.read() as conn:
+        told = select(audit_logs.c.before, audit_logs.c.after).where(audit_logs.c.outcome == "ok")
+        logged = (await conn.execute(told.order_by(audit_logs.c.seq))).all()
+    assert [(row.before, row.after) for row in logged[1:]] == [
+        ({"mutedUntil": None}, {"mutedUntil": until}),
+        ({"mutedUntil": until}, {"mutedUntil": None}),
+    ]
+
+
+async def test_a_webhook_is_signed_with_a_secret_that_is_told_once(
+    client: httpx.AsyncClient, runtime: Runtime, receiver: ReceiverStandIn
+) -> None:
+    rule = await make(client, channel="webhook", channelConfig={"url": receiver.url})
+    assert "whsec" not in str(rule), "REST shows rules as its contract has them"
+    secrets = [(await change(client, ROTATE, id=rule["id"]))["signingSecret"] for _ in range(2)]
+    assert len(set(secrets)) == 2
+    await try_out(client, rule["id"])
+    [request] = receiver.requests
+    assert [is_signed(request, secret) for secret in secrets] == [False, True]
+    masked = f"whsec_…{secrets[1][-4:]}"
+    shown = (
+        await client.post("/graphql", json={"query": "{ alertRules { nodes { signingSecret } } }"})
+    ).json()
+    assert shown["data"]["alertRules"]["nodes"] == [{"signingSecret": masked}]
+    async with runtime.database.read() as conn:
+        logged = str((await conn.execute(select(audit_logs))).all())
+    assert not any(secret in logged for secret in secrets)
+
+
+async def test_an_alert_tells_how_it_was_told_and_what_to_look_at(
+    client: httpx.AsyncClient, runtime: Runtime, clock: ManualClock, receiver: ReceiverStandIn
+) -> None:
+    await make(client, type="dlq_growth", threshold=0, channel="webhook", channelConfig={"url": receiver.url})
+    await trouble(runtime)
+    await minutes(runtime, clock)
+    receiver.faults.append(Answer(503, b"not now"))
+    await work(runtime)
+    document = """{ alerts { nodes {
+      type value threshold firedAt resolvedAt resolution delivered error lookAt { query variables }
+      rule { firing { value } lastTriggeredAt }
+      deliveries { nodes { change channel status attempts responseStatus responseBody error deliveredAt } }
+    } } }"""
+    [alert] = (await client.post("/graphql", json={"query": document})).json()["data"]["alerts"]["nodes"]
+    assert alert.pop("lookAt") == look_at("dlq_growth", clock.now())
+    assert alert == {
+        "type": "DLQ_GROWTH",
+        "value": 1,
+        "threshold": 0,
+        "firedAt": "2026-01-15T10:31:00.000Z",
+        "resolvedAt": None,
+        "resolution": None,
+        "delivered": False,
+        "error": "The receiver answered 503",
+        "rule": {"firing": {"value": 1}, "lastTriggeredAt": "2026-01-15T10:31:00.000Z"},
+        "deliveries": {
+            "nodes": [
+                {
+                    "change": "FIRED",
+                    "channel": "WEBHOOK",
+                    "status": "PENDING",
+                    "attempts": 1,
+                    "responseStatus": 503,
+                    "responseBody": "not now",
+                    "error": "The receiver answered 503",
+                    "deliveredAt": None,
+                }
+            ]
+        },
+    }
+    [told] = (await client.get(HISTORY)).json()["alerts"]
+    assert (told["type"], told["currentValue"], told["delivered"]) == ("dlq_growth", 1, False)
+
+
+async def test_a_page_of_alerts_costs_the_same_however_long_it_is(
+    client: httpx.AsyncClient, runtime: Runtime, clock: ManualClock, receiver: ReceiverStandIn
+) -> None:
+    document = """query ($n: Int!) { alerts(first: $n) { nodes {
+      rule { name firing { id } currentValue } deliveries { nodes { status } } } } }"""
+    for number in range(4):
+        await make(client, name=str(number), type="dlq_growth", threshold=0, channelConfig=slack(receiver))
+    await trouble(runtime)
+    await minutes(runtime, clock)
+    counts = []
+    for n in (1, 4):
+        with statements(runtime.database) as seen:
+            answer = await client.post("/graphql", json={"query": document, "variables": {"n": n}})
+        assert len(answer.json()["data"]["alerts"]["nodes"]) == n
+        counts.append(len(seen))
+    assert counts[0] == counts[1]
+
+
+def slack(receiver: ReceiverStandIn) -> dict[str, str]:
+    return {"webhookUrl": receiver.url}

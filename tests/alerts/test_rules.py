@@ -9,15 +9,11 @@ import pytest
 from sqlalchemy import insert, select
 
 from hogsend.alerts.actions import create_rule, delete_rule, find_rule, update_rule
-from hogsend.alerts.rule_types import current_values
 from hogsend.clock import ManualClock
-from hogsend.decisions.ledger import record_decision
-from hogsend.decisions.reasons import Kind, Reason
 from hogsend.errors import InvalidInput, NotFound
 from hogsend.runtime import Runtime
 from hogsend.storage.metadata import new_id
 from hogsend.tables.alerts import alert_rules, alerts
-from hogsend.tables.emails import email_sends
 
 RULE: dict[str, Any] = {
     "name": "Bounces",
@@ -109,6 +105,7 @@ async def test_history_outlives_its_rule(runtime: Runtime, clock: ManualClock) -
         "threshold": 0.05,
         "channel": "webhook",
         "triggered_at": clock.now(),
+        "resolved_at": clock.now(),
     }
     async with runtime.database.transaction() as conn:
         await conn.execute(insert(alerts).values(fired))
@@ -122,42 +119,3 @@ async def test_history_outlives_its_rule(runtime: Runtime, clock: ManualClock) -
     async with runtime.database.read() as conn:
         assert (await conn.execute(select(alerts.c.rule_id))).scalar_one() == rule["id"]
         assert (await conn.execute(select(alert_rules.c.deleted_at))).scalar_one() == clock.now()
-
-
-async def test_what_rules_watch(runtime: Runtime, clock: ManualClock) -> None:
-    now = clock.now()
-
-    def send(created_days_ago: int, *happened: str) -> dict[str, Any]:
-        at, email_id = now - timedelta(days=created_days_ago), new_id()
-        known = {f"{name}_at": at if name in happened else None for name in HAPPENED}
-        addresses = {"from_email": "a@example.com", "to_email": "b@example.com", "subject": "Hi"}
-        stamps = {"status": "sent", "created_at": at, "updated_at": at}
-        return {"id": email_id, "send_key": str(email_id), **addresses, **stamps, **known}
-
-    async with runtime.database.transaction() as conn:
-        assert await current_values(conn, now) == {
-            "bounce_rate_exceeded": 0,
-            "journey_failure_spike": 0,
-            "delivery_issue": None,
-            "high_complaint_rate": 0,
-        }
-        sends = [
-            send(1, "sent", "delivered", "complained"),
-            send(2, "sent", "bounced"),
-            send(3, "sent"),
-            send(40, "sent", "bounced"),
-            send(1),
-        ]
-        await conn.execute(insert(email_sends), sends)
-        for kind, ago in ((Kind.FAILED, 10), (Kind.BLOCKED, 59), (Kind.FAILED, 61), (Kind.EXITED, 1)):
-            at = now - timedelta(minutes=ago)
-            await record_decision(conn, at=at, kind=kind, reason=Reason.JOURNEY_RAISED, contact_id=None)
-        assert await current_values(conn, now) == {
-            "bounce_rate_exceeded": 0.3333,
-            "journey_failure_spike": 2,
-            "delivery_issue": 0.3333,
-            "high_complaint_rate": 0.3333,
-        }
-
-
-HAPPENED = ("sent", "delivered", "opened", "clicked", "bounced", "complained")

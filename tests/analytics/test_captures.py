@@ -22,7 +22,7 @@ from hogsend.journeys.registry import Registry
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
 from tests.driving import drive, rows
-from tests.faults.conftest import templates_of_tests
+from tests.fixtures.journeys import templates_of_tests
 from tests.standins.http import Answer, Hold, Reset
 from tests.standins.posthog import PostHogStandIn
 from worker.work import SCHEDULE

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from hogsend.cli.demo_people import inbox, read, send
+from hogsend.cli.demo_people import inbox, read, send, watch_bounces
 from hogsend.cli.demo_story import ADA, story
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
@@ -64,3 +64,14 @@ async def test_without_the_inbox_of_development_nothing_is_read(
 ) -> None:
     runtime.settings.dev = False
     assert await inbox(client) == []
+
+
+async def test_one_rule_watches_for_bounces_where_the_key_may_make_one(client: httpx.AsyncClient) -> None:
+    made = await client.post("/v1/admin/api-keys", json={"name": "products", "scopes": ["ingest"]})
+    admin = client.headers["Authorization"]
+    rules = "/v1/admin/alerts/rules"
+    for key, count in ((f"Bearer {made.json()['key']}", 0), (admin, 1), (admin, 1)):
+        client.headers["Authorization"] = key
+        await watch_bounces(client)
+        found = (await client.get(rules, headers={"Authorization": admin})).json()["rules"]
+        assert len(found) == count

@@ -10,11 +10,12 @@ import pytest
 from sqlalchemy import update
 
 from hogsend.clock import ManualClock
-from hogsend.consent import suppression
+from hogsend.consent import preference_centre, suppression
+from hogsend.consent.tokens import ReaderToken
 from hogsend.decisions.reasons import Reason
 from hogsend.runtime import Runtime
 from hogsend.tables.contacts import contacts
-from tests.emails.conftest import MakePerson, preferences_of, reasons_of
+from tests.fixtures.emails import MakePerson, preferences_of, reasons_of
 
 
 async def why(
@@ -55,6 +56,40 @@ async def test_unsubscribed_from_one_category_and_back(runtime: Runtime, person:
     assert await why(runtime, ada["id"], "tips") is None
     assert await change(runtime, suppression.resubscribe, ada["id"], category="news", source="form")
     assert await why(runtime, ada["id"], "news") is None
+
+
+async def test_another_spelling_of_a_category_is_no_way_around(runtime: Runtime, person: MakePerson) -> None:
+    ada = await person()
+    await change(runtime, suppression.unsubscribe, ada["id"], category="News", source="form")
+    for spelled in ("news", "NEWS ", " News"):
+        assert await why(runtime, ada["id"], spelled) is Reason.UNSUBSCRIBED_FROM_CATEGORY
+        assert await why(runtime, None, spelled) is Reason.UNSUBSCRIBED_FROM_CATEGORY
+    assert await change(runtime, suppression.resubscribe, ada["id"], category="news", source="form")
+    assert await why(runtime, ada["id"], "NEWS") is None
+    assert (await preferences_of(runtime, ada["id"])).categories == {"News": True}
+    await change(
+        runtime,
+        suppression.change_preferences,
+        ada["id"],
+        categories={"news": True, "NEWS": False},
+        source="form",
+    )
+    assert await why(runtime, ada["id"], "news") is Reason.UNSUBSCRIBED_FROM_CATEGORY
+
+
+async def test_the_preference_centre_shows_a_category_once(runtime: Runtime, person: MakePerson) -> None:
+    ada = await person()
+    (name, *_) = runtime.templates.categories()
+    await change(runtime, suppression.unsubscribe, ada["id"], category=name.upper(), source="form")
+    token = ReaderToken("ada@example.com", ada["id"], None, None)
+    shown = (await preference_centre.choices(runtime, token)).categories
+    assert [one.wanted for one in shown if one.name.casefold() == name] == [False]
+    known = [one.name for one in shown]
+    wanted = [one.name for one in shown if one.wanted]
+    await preference_centre.choose(runtime, token, known=known, wanted=wanted, resubscribe=False)
+    assert await why(runtime, ada["id"], name) is Reason.UNSUBSCRIBED_FROM_CATEGORY
+    await preference_centre.choose(runtime, token, known=known, wanted=known, resubscribe=False)
+    assert await why(runtime, ada["id"], name) is None
 
 
 @pytest.mark.parametrize(

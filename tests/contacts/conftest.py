@@ -1,4 +1,6 @@
-"""A database of its own for tests that need no other part of a runtime; the journeys' runtime for those that do."""
+"""A database of its own, for tests that need no other part of a runtime."""
+
+from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
@@ -6,9 +8,6 @@ import pytest
 
 from hogsend.settings import Settings
 from hogsend.storage.database import Database
-from tests.faults.conftest import RunningWith, running
-
-__all__ = ["RunningWith", "running"]
 
 
 @pytest.fixture

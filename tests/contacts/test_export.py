@@ -25,6 +25,7 @@ from hogsend.rest.exports import routes
 from hogsend.runtime import Runtime
 from hogsend.storage.database import Database
 from hogsend.tables.access import audit_logs
+from hogsend.validation import NOBODYS
 from tests.conftest import ADMIN_KEY
 
 
@@ -168,7 +169,7 @@ async def test_the_route_streams_a_file_and_is_audited(
     exports: httpx.AsyncClient, runtime: Runtime, clock: ManualClock
 ) -> None:
     async with runtime.database.transaction() as conn:
-        await create(conn, clock, external_id="ada", email="ada@example.com")
+        await create(conn, clock, external_id="ada", email="ada@example.com", refused=NOBODYS)
     got = await exports.get("/export", params={"format": "csv", "search": "ada"})
     assert got.status_code == 200
     assert got.headers["content-type"] == "text/csv; charset=utf-8"

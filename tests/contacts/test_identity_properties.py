@@ -1,5 +1,6 @@
 """Whatever is said about people, in whatever order: no opt-out, no key and no event of theirs is lost."""
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -121,7 +122,11 @@ class World:
         return refused | ({None} if said["unsubscribed_all"] else set())
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=int(os.environ.get("HOGSEND_EXAMPLES", "15")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(history=st.lists(_said(), min_size=1, max_size=14))
 async def test_people_are_what_was_said_about_them(
     database: Database, clock: ManualClock, history: Iterable[Said]

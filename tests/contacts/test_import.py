@@ -157,7 +157,7 @@ async def test_a_lead_becomes_the_user_and_two_users_stay_two(imports: Imports) 
 
 async def test_an_opt_out_survives_deletion_and_import(imports: Imports) -> None:
     async with imports.database.transaction() as conn:
-        ada = await create(conn, imports.clock, external_id="ada", email="ada@example.com")
+        ada = await create(conn, imports.clock, external_id="ada", email="ada@example.com", refused=NOBODYS)
         await unsubscribe(conn, imports.clock, ada["id"], source="test")
         await delete_contact(conn, imports.clock, ada["id"])
     await imports.of("externalId,email\nada2,ada@example.com\n")

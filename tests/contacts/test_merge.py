@@ -28,8 +28,8 @@ from hogsend.tables.emails import email_sends
 from hogsend.tables.events import user_events
 from hogsend.tables.journeys import journey_states, journey_waits
 from hogsend.tables.realtime import activity
-from tests.contacts.conftest import RunningWith
 from tests.driving import drive, drive_to_end
+from tests.fixtures.journeys import RunningWith
 
 EMAIL = "ada@example.com"
 

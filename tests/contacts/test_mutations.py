@@ -13,9 +13,7 @@ from hogsend.tables.access import audit_logs
 from hogsend.tables.decisions import decisions
 from hogsend.tables.engine import jobs
 from hogsend.tables.journeys import journey_states
-from tests.graphql.conftest import Ask, ask, happen
-
-__all__ = ["ask", "happen"]
+from tests.fixtures.graphql import Ask
 
 ERRORS = "userErrors { field message code }"
 CONTACT = "contact { uuid externalId email properties preferences { unsubscribedAll } }"

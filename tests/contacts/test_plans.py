@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import httpx
-from sqlalchemy import event
 
 from benchmarks.plans import SEARCHES, look_at, nodes, reads_all_of
 from benchmarks.seed import seed
 from hogsend.clock import ManualClock
 from hogsend.runtime import Runtime
+from tests.driving import listening
 
 
 def sorts_a_table(plan: Mapping[str, Any]) -> bool:
@@ -41,10 +41,11 @@ async def test_every_list_is_read_from_an_index(
         cursor.close()
         connection.commit()
 
-    event.listen(runtime.database.engine.sync_engine, "connect", avoid)
-    await runtime.database.engine.dispose()
     searches = [(route, dict(query)) for route, query in SEARCHES]
-    for page in await look_at(runtime, client, deep=30):
+    with listening(runtime.database.engine, "connect", avoid):
+        await runtime.database.engine.dispose()
+        pages = await look_at(runtime, client, deep=30)
+    for page in pages:
         asked = f"{page.route} {dict(page.query)}"
         assert page.plans, asked
         assert page.problems == [], asked

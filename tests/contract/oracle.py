@@ -8,6 +8,16 @@ from hogsend.access.audit import Action, Resource
 from hogsend.access.caller import Scope
 
 ADMIN = "/v1/admin"
+CONTACT_FIELDS = (
+    "id",
+    "externalId",
+    "email",
+    "properties",
+    "firstSeenAt",
+    "lastSeenAt",
+    "createdAt",
+    "updatedAt",
+)
 
 
 @dataclass(frozen=True)

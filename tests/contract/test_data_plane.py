@@ -16,6 +16,7 @@ from hogsend.runtime import Runtime
 from hogsend.tables.emails import email_sends
 from hogsend.tables.events import user_events
 from tests.access.keys import make_key
+from tests.contract.oracle import CONTACT_FIELDS
 
 EVENTS = "/v1/events"
 
@@ -201,16 +202,7 @@ async def test_a_contact_is_made_found_linked_and_merged(client: httpx.AsyncClie
     found = await client.get("/v1/contacts/find", params={"userId": "u1"})
     (contact,) = found.json()["contacts"]
     assert contact["properties"] == {"plan": "pro"}
-    assert set(contact) == {
-        "id",
-        "externalId",
-        "email",
-        "properties",
-        "firstSeenAt",
-        "lastSeenAt",
-        "createdAt",
-        "updatedAt",
-    }
+    assert set(contact) == set(CONTACT_FIELDS)
     assert contact["createdAt"] == "2026-01-15T10:30:00.000Z"
     nobody = await client.get("/v1/contacts/find", params={"email": "no@example.com", "userId": "nobody"})
     assert nobody.json() == {"contacts": []}

@@ -229,6 +229,7 @@ async def test_hatchet_goes_down_and_comes_up(stood_in: Plant) -> None:
 # The worker ends, one way and the other. Last, because they do.
 
 
+@pytest.mark.slow
 async def test_a_worker_that_is_killed_in_the_middle_of_a_send(plant: Plant) -> None:
     ada = plant.somebody()
     await plant.settled()
@@ -243,6 +244,26 @@ async def test_a_worker_that_is_killed_in_the_middle_of_a_send(plant: Plant) -> 
         plant.runtime, "SELECT status, attempts FROM email_sends WHERE state_id = :id", id=run
     )
     assert (send.status, send.attempts) == ("sent", 2)
+
+
+@pytest.mark.slow
+async def test_a_driver_that_went_down_with_its_worker_is_replaced_within_a_minute(stood_in: Plant) -> None:
+    """Hatchet takes it for running, as was seen on a real one: eight minutes were too long."""
+    plant = stood_in
+    await plant.settled()
+    ada = plant.somebody()
+    run = await plant.begin("signup", ada, patience=300)
+    await plant.until_parked(run, "wait:activated#1")
+    await eventually(lambda: plant.driver(run).waits)
+    plant.hatchet.notices_deaths = False
+    try:
+        plant.worker.kill()
+        await send_event(plant.runtime, "activated", email=ada)
+        await plant.staffed()
+        await plant.until(run, "status = 'completed' AND generation = 1")
+    finally:
+        plant.hatchet.notices_deaths = True
+    assert plant.subjects(ada) == ["Welcome", "Congrats", "Bye"]
 
 
 @pytest.mark.slow

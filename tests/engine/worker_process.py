@@ -19,7 +19,7 @@ import psutil
 ROOT = Path(__file__).parents[2]
 
 
-async def eventually(condition: Callable[[], object], within: float = 20.0) -> None:
+async def eventually(condition: Callable[[], object], within: float = 60.0) -> None:
     """Return when the condition holds; it is looked at often. Fails after `within` seconds."""
     deadline = time.monotonic() + within
     while not condition():

@@ -27,7 +27,7 @@ from hogsend.journeys.registry import Registry
 from hogsend.runtime import Runtime
 from tests.driving import Crashed, rows, send_event
 from tests.execution.contract_model import Act, Arrival, Model, Slice, Taken
-from tests.faults.conftest import RunningWith
+from tests.fixtures.journeys import RunningWith
 
 MOST_SLICES = 200
 _numbers = count()

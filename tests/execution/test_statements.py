@@ -13,7 +13,7 @@ from hogsend.runtime import Runtime
 from hogsend.storage.metadata import new_id
 from hogsend.tables.journeys import journey_states
 from tests.driving import drive, rows, send_event, statements, statuses
-from tests.faults.conftest import RunningWith
+from tests.fixtures.journeys import RunningWith
 
 
 def waiting_for(name: str) -> Journey:

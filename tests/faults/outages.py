@@ -52,7 +52,7 @@ class Outage:
         await self._proxy.make(None)
         await self._stack.aclose()
 
-    async def during(self, expected_health: str) -> dict[str, str]:
+    async def during(self, expected_health: str, expected_ready: str) -> dict[str, str]:
         """What each one sees while `dependency` is in trouble."""
         await self._begin()
         await self._proxy.make(self._trouble)
@@ -68,6 +68,7 @@ class Outage:
             "mutation": mutated,
             "subscription": await self._subscription(),
             "`/v1/health`": health,
+            "`/readyz`": await eventually(self._ready, lambda said: said == expected_ready),
         }
 
     async def after(self) -> None:
@@ -142,6 +143,12 @@ class Outage:
         if _unavailable(answer) and made == 0:
             return "503, nothing done"
         return f"{answer.status_code} {answer.text}, {made} made"
+
+    async def _ready(self) -> str:
+        """What whoever sends requests here is told; that the process lives is told in any case."""
+        async with client_of(self._site.url) as http:
+            assert (await http.get("/livez")).status_code == 200
+            return str((await http.get("/readyz")).status_code)
 
     async def _health(self, expected: str) -> str:
         """Named within a few looks: a worker's heartbeat may be of a moment ago."""

@@ -29,7 +29,7 @@ from worker.main import embedded_worker
 
 T = TypeVar("T")
 
-PATIENCE = 25.0
+PATIENCE = 60.0
 
 
 async def eventually(look: Callable[[], Awaitable[T]], holds: Callable[[T], object] = bool) -> T:

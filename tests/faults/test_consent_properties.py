@@ -32,7 +32,7 @@ from hogsend.contacts.lookup import find, find_by
 from hogsend.decisions.reasons import Reason
 from hogsend.emails.providers.memory import MemoryProvider
 from hogsend.emails.providers.message import Message
-from hogsend.emails.sending.direct import resend_in, send_in
+from hogsend.emails.sending.direct import request_of_test, resend_in, send_in
 from hogsend.emails.sending.request import EmailRequest
 from hogsend.emails.tracking.delivery_events import record_fact
 from hogsend.engine.jobs import due_jobs, run_job
@@ -42,7 +42,7 @@ from hogsend.ingestion.ingest import ingest
 from hogsend.runtime import Runtime
 from hogsend.tables.emails import email_sends
 from tests.driving import drive
-from tests.faults.conftest import RunningWith
+from tests.fixtures.journeys import RunningWith
 from worker.work import WORK
 
 ADDRESSES = ("a@example.com", "b@example.com", "c@münchen.de")
@@ -208,10 +208,9 @@ class World:
     async def _send_user(self, _address: str, user: str, category: str | None, _yes: bool) -> None:
         await self._send(EmailRequest("welcome", user_id=user, category=category or "tips"))
 
-    async def _test_send(self, address: str, *_: Any) -> None:
-        await self._send(
-            EmailRequest("welcome", to=SPELLINGS[address], subject="[Test]", category=TRANSACTIONAL)
-        )
+    async def _test_send(self, address: str, _user: str, _category: str | None, yes: bool) -> None:
+        template = "receipt" if yes else "welcome"
+        await self._send(request_of_test(self.runtime, template, SPELLINGS[address], {}))
 
     async def _send(self, request: EmailRequest) -> None:
         async with self.runtime.database.transaction() as conn:

@@ -16,7 +16,9 @@ from sqlalchemy.exc import DBAPIError
 from structlog.testing import capture_logs
 
 from hogsend.alerts.actions import create_rule
-from hogsend.alerts.channels import DeliveryFailed, Notice, tell
+from hogsend.alerts.channels import tell
+from hogsend.alerts.notice import Notice
+from hogsend.alerts.posting import DeliveryFailed, Receipt
 from hogsend.alerts.ssrf import Forbidden, IPAddress, Policy, verdict
 from hogsend.boot import warn_of_unsent_email
 from hogsend.clock import ManualClock
@@ -208,14 +210,14 @@ async def test_a_target_is_judged_the_same_at_save_and_at_use(
     async def resolve(_host: str, _port: int) -> Sequence[IPAddress]:
         return [ip_address(leads_to)]
 
-    async def post(*_: object) -> int:
-        return 200
+    async def post(*_: object) -> Receipt:
+        return Receipt(200, "ok")
 
     async def judged(target: str, policy: Policy, **_: object) -> object:
         return await verdict(target, policy, resolve=resolve)
 
     monkeypatch.setattr("hogsend.alerts.channel_config.verdict", judged)
-    monkeypatch.setattr("hogsend.alerts.channels._status", post)
+    monkeypatch.setattr("hogsend.alerts.posting._answer", post)
     rule = {"name": "x", "type": "bounce_rate_exceeded", "threshold": 1, "channel": "webhook"}
     notice = Notice(new_id(), new_id(), "x", rule["type"], 1.0, 1.0, clock.now())  # type: ignore[arg-type]
     verdicts = []

@@ -26,7 +26,7 @@ from tests.standins.hatchet import HatchetStandIn
 from tests.standins.proxy import Fault, Slow
 
 DEPENDENCIES = ("Postgres", "Redis", "Hatchet", "Resend", "PostHog")
-ACTIVITIES = ("boot", "ingest", "send", "query", "mutation", "subscription", "`/v1/health`")
+ACTIVITIES = ("boot", "ingest", "send", "query", "mutation", "subscription", "`/v1/health`", "`/readyz`")
 
 # Five seconds are long beside what we wait for Postgres and for PostHog, and short beside what we wait for Resend.
 # Here both are about a tenth of that, and the wait for Resend is as it is; so it is for Redis and Hatchet.
@@ -99,5 +99,5 @@ async def _hold_to_the_table(site: Site, dependency: str) -> None:
     for name, trouble in troubles.items():
         row = table[dependency, name]
         async with Outage(site, dependency, trouble) as outage:
-            assert await outage.during(row["`/v1/health`"]) == row, f"{dependency} {name}"
+            assert await outage.during(row["`/v1/health`"], row["`/readyz`"]) == row, f"{dependency} {name}"
             await outage.after()

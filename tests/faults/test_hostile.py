@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 
 import httpx
 import pytest
+from pydantic import SecretStr
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from hogsend.access.errors import RateLimited
 from hogsend.access.failed_attempts import FailedAttempts
+from hogsend.boot import open_runtime
+from hogsend.clock import ManualClock
 from hogsend.runtime import Runtime
 from hogsend.serving.execution import Executor
+from hogsend.settings import Settings
 from hogsend.storage.unreachable import busy
 from tests.access.keys import make_key
 from tests.driving import statements
@@ -93,10 +98,54 @@ async def test_the_addresses_of_one_ipv6_network_guess_as_one(runtime: Runtime) 
     runtime.settings.failed_auth_limit = 3
     attempts = runtime.part(FailedAttempts)
     for host in range(3):
-        attempts.note(f"2001:db8:0:1::{host:x}")
+        await attempts.note(f"2001:db8:0:1::{host:x}")
     with pytest.raises(RateLimited):
-        attempts.check("2001:db8:0:1:ffff::9")
-    attempts.check("2001:db8:0:2::1")
+        await attempts.check("2001:db8:0:1:ffff::9")
+    await attempts.check("2001:db8:0:2::1")
+
+
+async def test_processes_count_a_guessers_failures_together(
+    settings: Settings, clock: ManualClock, runtime: Runtime
+) -> None:
+    runtime.settings.failed_auth_limit = 4
+    async with open_runtime(runtime.settings, clock=clock) as other:
+        mine, theirs = runtime.part(FailedAttempts), other.part(FailedAttempts)
+        for attempts in (mine, theirs, mine, theirs):
+            await attempts.check("203.0.113.7")
+            await attempts.note("203.0.113.7")
+        for attempts in (mine, theirs):
+            with pytest.raises(RateLimited):
+                await attempts.check("203.0.113.7")
+        clock.advance(timedelta(seconds=61))
+        await theirs.check("203.0.113.7")
+
+
+async def test_a_webhooks_secret_is_guessed_no_oftener_than_a_key(
+    client: httpx.AsyncClient, runtime: Runtime
+) -> None:
+    runtime.settings.failed_auth_limit = 3
+    runtime.settings.posthog_webhook_secret = SecretStr("s3cret")
+    event = {"event": {"event": "seen", "distinct_id": "ada"}}
+
+    async def post(secret: str) -> int:
+        headers = {"X-PostHog-Webhook-Secret": secret}
+        return (await client.post("/v1/webhooks/posthog", json=event, headers=headers)).status_code
+
+    assert [await post(f"guess-{number}") for number in range(5)] == [401] * 3 + [429] * 2
+    assert await post("s3cret") == 200, "PostHog itself is not to suffer for who guesses beside it"
+
+
+async def test_failures_are_counted_in_memory_while_redis_is_away(
+    settings: Settings, clock: ManualClock, clean: None
+) -> None:
+    away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0", "failed_auth_limit": 2})
+    async with open_runtime(away, clock=clock) as runtime:
+        attempts = runtime.part(FailedAttempts)
+        for _ in range(2):
+            await attempts.check("203.0.113.7")
+            await attempts.note("203.0.113.7")
+        with pytest.raises(RateLimited):
+            await attempts.check("203.0.113.7")
 
 
 async def test_exports_take_no_connection_from_others(client: httpx.AsyncClient, runtime: Runtime) -> None:

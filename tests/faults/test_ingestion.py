@@ -16,7 +16,7 @@ from hogsend.errors import InvalidInput
 from hogsend.events.event import NewEvent
 from hogsend.ingestion.ingest import ingest, replay
 from tests.driving import ADA, Crashed, crash_once_at, drive, rows, send_event, statuses
-from tests.faults.conftest import RunningWith
+from tests.fixtures.journeys import RunningWith
 
 
 @journey(id="hello", trigger="signup", exit_on="left")

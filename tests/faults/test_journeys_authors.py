@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
@@ -15,8 +15,9 @@ from hogsend.emails.providers import TryLater
 from hogsend.emails.providers.memory import MemoryProvider
 from hogsend.emails.sending.job import sweep_sends
 from hogsend.errors import Conflict
-from hogsend.execution.advance import MAX_FRUITLESS_SLICES, advance
+from hogsend.execution.advance import MAX_FRUITLESS_SLICES, Advanced, advance
 from hogsend.operations.cancel import cancel
+from hogsend.runtime import Runtime
 from tests.driving import (
     ADA,
     Crashed,
@@ -30,7 +31,8 @@ from tests.driving import (
     send_event,
     statuses,
 )
-from tests.faults.conftest import RunningWith
+from tests.faults.providers import Held
+from tests.fixtures.journeys import RunningWith
 
 
 @journey(id="reminds-twice", trigger="signup")
@@ -110,19 +112,13 @@ async def two_mails(user: User, ctx: Context) -> None:
     await ctx.send("bye")
 
 
-class Held(MemoryProvider):
-    """Takes the first message, and answers when it is let go."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calling, self.go_on = asyncio.Event(), asyncio.Event()
-
-    async def send(self, message: Any, *, idempotency_key: str) -> str:
-        taken = await super().send(message, idempotency_key=idempotency_key)
-        if not self.calling.is_set():
-            self.calling.set()
-            await self.go_on.wait()
-        return taken
+async def on_the_wire(runtime: Runtime, provider: Held) -> tuple[UUID, asyncio.Task[Advanced]]:
+    """A run whose first message has reached the provider, and the task that drives it."""
+    (enrollment,) = (await send_event(runtime, "signup")).enrollments
+    assert enrollment.state_id is not None
+    task = asyncio.create_task(advance(runtime, enrollment.state_id, "w"))
+    await provider.calling.wait()
+    return enrollment.state_id, task
 
 
 @pytest.mark.parametrize("how", ["operator", "event"])
@@ -132,12 +128,9 @@ async def test_the_run_is_ended_and_its_task_goes_on(
     """An engine that cannot stop a task, or is not asked in time: the fence does it at the next touch."""
     provider = Held()
     async with running(two_mails, provider=provider) as runtime:
-        (enrollment,) = (await send_event(runtime, "signup")).enrollments
-        assert enrollment.state_id is not None
-        task = asyncio.create_task(advance(runtime, enrollment.state_id, "w"))
-        await provider.calling.wait()
+        state_id, task = await on_the_wire(runtime, provider)
         if how == "operator":
-            await cancel(runtime, enrollment.state_id)
+            await cancel(runtime, state_id)
         else:
             await send_event(runtime, "left")
         provider.go_on.set()
@@ -151,7 +144,7 @@ async def test_the_run_is_ended_and_its_task_goes_on(
         (step,) = await rows(runtime, "SELECT key, status FROM journey_steps")
         assert (step.key, step.status) == ("send:welcome#1", "done")
         with pytest.raises(Conflict):
-            await cancel(runtime, enrollment.state_id)
+            await cancel(runtime, state_id)
 
 
 @pytest.mark.parametrize(
@@ -192,10 +185,7 @@ async def test_a_send_on_the_wire_is_not_taken_for_one_that_was_left(
 ) -> None:
     provider = Held()
     async with running(two_mails, provider=provider) as runtime:
-        (enrollment,) = (await send_event(runtime, "signup")).enrollments
-        assert enrollment.state_id is not None
-        task = asyncio.create_task(advance(runtime, enrollment.state_id, "w"))
-        await provider.calling.wait()
+        _, task = await on_the_wire(runtime, provider)
         await send_event(runtime, "left")
         await sweep_sends(runtime)
         provider.go_on.set()
@@ -238,10 +228,7 @@ async def test_the_task_is_cancelled_and_the_run_goes_on(running: RunningWith, c
     """An engine that stops a task under its run, again and again: at its timeout, at an eviction."""
     provider = Held()
     async with running(two_mails, provider=provider) as runtime:
-        (enrollment,) = (await send_event(runtime, "signup")).enrollments
-        assert enrollment.state_id is not None
-        task = asyncio.create_task(advance(runtime, enrollment.state_id, "w"))
-        await provider.calling.wait()
+        state_id, task = await on_the_wire(runtime, provider)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -257,7 +244,7 @@ async def test_the_task_is_cancelled_and_the_run_goes_on(running: RunningWith, c
 
             runtime.fault_point = stop_at
             with pytest.raises(asyncio.CancelledError):
-                await advance(runtime, enrollment.state_id, "w")
+                await advance(runtime, state_id, "w")
             assert reached.is_set()
         await drive_to_end(runtime, clock)
         assert await statuses(runtime) == ["completed"]

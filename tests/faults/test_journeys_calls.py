@@ -14,7 +14,7 @@ from hogsend.operations.cancel import cancel
 from hogsend.runtime import Runtime
 from hogsend.testing import rehearse
 from tests.driving import drive, journal, rows, send_event, statuses
-from tests.faults.conftest import RunningWith
+from tests.fixtures.journeys import RunningWith
 
 
 async def test_a_call_that_hangs_is_cancelled_and_the_run_goes_on(running: RunningWith) -> None:

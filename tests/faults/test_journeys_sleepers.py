@@ -17,7 +17,7 @@ from hogsend.clock import ManualClock
 from hogsend.engine.embedded import EmbeddedEngine
 from hogsend.runtime import Runtime
 from tests.driving import drive, rows, send_event, statuses, watching
-from tests.faults.conftest import RunningWith
+from tests.fixtures.journeys import RunningWith
 from worker import main
 from worker.main import embedded_worker
 

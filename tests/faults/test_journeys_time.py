@@ -9,7 +9,6 @@ import pytest
 
 from hogsend import Context, User, days, hours, journey, when
 from hogsend.clock import ManualClock
-from hogsend.emails.providers import Message
 from hogsend.emails.providers.memory import MemoryProvider
 from hogsend.engine.crons import run_cron
 from hogsend.events.event import NewEvent
@@ -29,7 +28,8 @@ from tests.driving import (
     send_event,
     statuses,
 )
-from tests.faults.conftest import RunningWith
+from tests.faults.providers import Slow
+from tests.fixtures.journeys import RunningWith
 from worker.work import SCHEDULE
 
 
@@ -169,20 +169,6 @@ async def test_what_a_dead_worker_left_whose_clock_was_a_day_ahead_is_taken_up_t
         await drive(right)
         assert [m.subject.split()[0] for m in provider.to(ADA)] == ["Welcome"]
         assert await journal(right) == ["send:welcome#1", "sleep:6h#1"]
-
-
-class Slow(MemoryProvider):
-    """Takes the first message only when it is let go."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calling, self.go_on = asyncio.Event(), asyncio.Event()
-
-    async def send(self, message: Message, *, idempotency_key: str) -> str:
-        if not self.calling.is_set():
-            self.calling.set()
-            await self.go_on.wait()
-        return await super().send(message, idempotency_key=idempotency_key)
 
 
 @pytest.mark.parametrize("ahead", [hours(20), hours(24)], ids=["hours", "a day"])

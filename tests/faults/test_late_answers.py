@@ -13,7 +13,7 @@ from hogsend.emails.providers import ProviderRefused, TryLater
 from hogsend.emails.providers.memory import MemoryProvider
 from hogsend.emails.sending.protocol import deliver
 from tests.driving import rows, send_email
-from tests.faults.conftest import RunningWith
+from tests.fixtures.journeys import RunningWith
 
 Answer = Callable[[], Awaitable[str]]
 

@@ -16,7 +16,7 @@ from hogsend.execution.due_runs import note_engine_run
 from hogsend.ingestion.ingest import ingest
 from hogsend.runtime import Runtime
 from tests.driving import rows
-from tests.faults.conftest import RunningWith
+from tests.fixtures.journeys import RunningWith
 
 JOURNEYS = 8
 ROUNDS = 10

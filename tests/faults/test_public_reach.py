@@ -14,16 +14,13 @@ from sqlalchemy import func, insert, select, update
 from hogsend.clock import ManualClock
 from hogsend.consent import tokens
 from hogsend.consent.tokens import ReaderToken
-from hogsend.emails.tracking.delivery_events import MOST_VISITS, VISIT
+from hogsend.emails.tracking.visits import MOST_VISITS, VISIT
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
 from hogsend.tables.emails import email_events, email_links, email_sends
 from hogsend.tables.realtime import activity
 from tests.driving import rows
-from tests.emails import conftest as emails
-from tests.emails.conftest import MakePerson, Prepare, facts_of, the_send
-
-person, prepared, site = emails.person, emails.prepared, emails.site
+from tests.fixtures.emails import MakePerson, Prepare, facts_of, the_send
 
 # What ids of sends were made of before: a constant that anyone can read here, and the caller's key.
 ONCE_PUBLIC = UUID("5f0c6a4e-2a8d-4c53-9d0e-6a9d3f1b7c10")

@@ -34,7 +34,8 @@ from tests.driving import (
     send_event,
     statuses,
 )
-from tests.faults.conftest import RunningWith
+from tests.faults.providers import Slow
+from tests.fixtures.journeys import RunningWith
 from worker.work import WORK
 
 
@@ -172,24 +173,15 @@ async def test_unsubscribing_between_retries_stops_the_next(running: RunningWith
 async def test_two_workers_on_one_message_while_the_call_is_slow(
     running: RunningWith, clock: ManualClock
 ) -> None:
-    gate, calling = asyncio.Event(), asyncio.Event()
-
-    class Slow(MemoryProvider):
-        async def send(self, message, *, idempotency_key):
-            if not calling.is_set():
-                calling.set()
-                await gate.wait()
-            return await super().send(message, idempotency_key=idempotency_key)
-
     provider = Slow()
     async with running(one_mail, provider=provider) as runtime:
         sent = await send_email(runtime, key="x")
         slow = asyncio.create_task(deliver(runtime, sent.email_id))
-        await calling.wait()
+        await provider.calling.wait()
         assert (await deliver(runtime, sent.email_id)).state == "later"
         clock.advance(timedelta(minutes=2))
         assert (await deliver(runtime, sent.email_id)).state == "sent"
-        gate.set()
+        provider.go_on.set()
         assert (await slow).state == "sent"
         assert len(provider.accepted) == 1
         facts = await rows(runtime, "SELECT type FROM email_events ORDER BY at, id")

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from sqlalchemy import delete, insert, text
 
+from hogsend.access import idempotency
 from hogsend.access.idempotency import Answer, Claim, once
 from hogsend.boot import open_runtime
 from hogsend.clock import SystemClock
@@ -186,7 +187,10 @@ async def test_a_claim_of_a_dead_process_is_free_at_once(runtime: Runtime) -> No
     assert await once(runtime, "emailSend", "k1", {}, effect) == {"done": True}
 
 
-async def test_who_waits_for_a_call_under_way_hears_so_after_seconds(runtime: Runtime) -> None:
+async def test_who_waits_for_a_call_under_way_hears_so_after_seconds(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "LOOK_AGAIN_SECONDS", 0.002)
     ended = asyncio.Event()
 
     async def slow(_claim: Claim) -> Answer:

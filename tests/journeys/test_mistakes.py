@@ -12,7 +12,7 @@ from hogsend import Context, Journey, JourneyError, User, days, journey
 from hogsend.emails.providers.memory import MemoryProvider
 from hogsend.testing import rehearse_async
 from tests.driving import ADA, drive, rows, send_event
-from tests.faults.conftest import RunningWith
+from tests.fixtures.journeys import RunningWith
 
 # mypy finds most of these by itself, which is what the comments are for.
 

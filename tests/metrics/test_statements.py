@@ -14,7 +14,7 @@ from hogsend.clock import ManualClock
 from hogsend.deadletters.actions import add_dead_letter
 from hogsend.runtime import Runtime
 from hogsend.storage.metadata import new_id
-from hogsend.tables.alerts import alerts
+from hogsend.tables.alerts import alerts, invariant_findings
 from tests.driving import send_email, statements
 
 MANY = 6
@@ -41,6 +41,11 @@ DOCUMENTS = {
         "query ($n: Int) { alerts(first: $n) { totalCount nodes { ruleName rule { name currentValue } } } }",
         4,
     ),
+    "invariantFindings": (
+        """query ($n: Int) { invariantFindings(first: $n) { totalCount nodes {
+            kind event { id } decision { id } email { subject } } } }""",
+        4,
+    ),
     "deadLetters": (
         """query ($n: Int) { deadLetters(first: $n) { totalCount nodes {
             error subject { id ... on Email { subject } ... on Job { kind } } } } }""",
@@ -63,10 +68,14 @@ async def trouble(runtime: Runtime, clock: ManualClock) -> None:
             "threshold": 3,
             "channel": "email",
             "triggered_at": clock.now(),
+            "resolved_at": clock.now(),
         }
         sent = await send_email(runtime, f"p{number}@example.com")
         async with runtime.database.transaction() as conn:
             await conn.execute(insert(alerts).values(fired))
+            finding = {"kind": "send_without_end", "subject": str(number), "email_id": sent.email_id}
+            row = {"id": new_id(), "found_at": clock.now(), **finding}
+            await conn.execute(insert(invariant_findings).values(row))
             for source, source_id in (("email", sent.email_id), ("journey", new_id()), ("webhook", new_id())):
                 await bury_one(runtime, conn, source, source_id)
 

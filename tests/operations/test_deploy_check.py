@@ -17,7 +17,7 @@ from hogsend.operations.deploy_check import warn_of_breaking
 from hogsend.operations.versions import by_version
 from hogsend.runtime import Runtime
 from tests.driving import drive, drive_to_end, journal, rows, send_event, statuses
-from tests.faults.conftest import RunningWith
+from tests.fixtures.journeys import RunningWith
 
 
 @journey(id="course", trigger="signup", entry="unlimited")

@@ -18,7 +18,7 @@ from hogsend.operations.cancel import cancel_in
 from hogsend.operations.stuck_runs import resume_in, skip_in
 from hogsend.runtime import Runtime
 from tests.driving import ADA, drive, drive_to_end, journal, reasons, rows, send_event, statuses
-from tests.faults.conftest import RunningWith
+from tests.fixtures.journeys import RunningWith
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 

@@ -19,7 +19,7 @@ from hogsend.operations.dead_letters import retry
 from hogsend.operations.stuck_runs import resume_in, skip_in
 from hogsend.runtime import Runtime
 from tests.driving import drive, drive_to_end, journal, rows, send_event, statuses
-from tests.faults.conftest import RunningWith
+from tests.fixtures.journeys import RunningWith
 from tests.operations.providers import Mute
 from tests.operations.test_stuck_runs import TEMPLATES, letters, move, refused, run_id, subjects
 from worker.work import WORK

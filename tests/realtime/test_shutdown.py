@@ -17,7 +17,7 @@ from hogsend.settings import Settings
 from tests.conftest import ADMIN_KEY
 from tests.realtime.test_timeline_stream import events, snapshot, tell
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @asynccontextmanager

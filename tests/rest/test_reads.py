@@ -8,8 +8,9 @@ from uuid import UUID
 import httpx
 import pytest
 
-from hogsend.rest.admin import ROWS, AdminPlane
+from hogsend.rest.admin import ROUTES, AdminPlane
 from hogsend.runtime import Runtime
+from tests.contract.oracle import CONTACT_FIELDS
 from tests.rest.conftest import Get
 
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -21,16 +22,7 @@ async def test_a_contact_reads_as_the_contract_says(get: Get, ada: str) -> None:
     one = await get(f"/contacts/{ada}")
     assert listed == {"contacts": [one["contact"]], "total": 1, "limit": 50, "offset": 0}
     contact = one["contact"]
-    assert list(contact) == [
-        "id",
-        "externalId",
-        "email",
-        "properties",
-        "firstSeenAt",
-        "lastSeenAt",
-        "createdAt",
-        "updatedAt",
-    ]
+    assert tuple(contact) == CONTACT_FIELDS
     assert contact["properties"] == {"first_name": "Ada"}
     assert INSTANT.fullmatch(contact["createdAt"])
     assert one["preferences"] is None
@@ -292,6 +284,6 @@ async def test_health_needs_no_key(client: httpx.AsyncClient) -> None:
 
 
 def test_every_document_fits_the_schema(runtime: Runtime) -> None:
-    """They are made ready when they are first asked for, so a process would not say at its start."""
+    """They are prepared when they are first asked for, so a process would not say at its start."""
     plane = runtime.part(AdminPlane)
-    assert [plane.ready(row).row for row in ROWS] == list(ROWS)
+    assert [plane.prepare(route).route for route in ROUTES] == list(ROUTES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -19,7 +20,7 @@ from hogsend.serving.server import GraphQLServer
 from hogsend.storage.metadata import new_id
 from hogsend.tables.contacts import contacts
 from hogsend.tables.emails import email_sends
-from tests.graphql.conftest import Ask
+from tests.fixtures.graphql import Ask
 
 EMAILS = """
 query ($sort: EmailSort!, $order: SortOrder!, $first: Int, $after: String, $last: Int, $before: String, $offset: Int) {
@@ -147,7 +148,11 @@ OPERATIONS = st.lists(
 
 
 @given(size=st.integers(1, 4), operations=OPERATIONS)
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=int(os.environ.get("HOGSEND_EXAMPLES", "15")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 async def test_rows_that_come_and_go_leave_no_gap_and_no_double(
     runtime: Runtime, clock: ManualClock, size: int, operations: list[tuple[str, int]]
 ) -> None:

@@ -14,7 +14,7 @@ from hogsend.schema.root import graphql_schema
 from hogsend.storage.metadata import new_id
 from hogsend.tables.emails import suppressions
 from tests.driving import drive, send_event, statements
-from tests.graphql.conftest import Ask
+from tests.fixtures.graphql import Ask
 
 PEOPLE = 8
 _PARAMETERS = re.compile(r"\$\d+(::\w+)?(, \$\d+(::\w+)?)*")
@@ -129,7 +129,16 @@ DOCUMENTS: dict[str, tuple[str, int]] = {
     "decisions": ("query ($n: Int) { decisions(first: $n) { totalCount nodes { " + DECISION + " } } }", 6),
 }
 # Measured by the tests of the features that they belong to.
-ELSEWHERE = {"importJob", "apiKeys", "auditLog", "metrics", "alertRules", "alerts", "deadLetters"}
+ELSEWHERE = {
+    "importJob",
+    "apiKeys",
+    "auditLog",
+    "metrics",
+    "alertRules",
+    "alerts",
+    "invariantFindings",
+    "deadLetters",
+}
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from websockets.typing import Subprotocol
 
 from tests.conftest import ADMIN_KEY
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 class Socket:

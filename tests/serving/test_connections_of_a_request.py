@@ -6,13 +6,14 @@ import asyncio
 
 import httpx
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 from sqlalchemy.pool import QueuePool
 
 from hogsend.graphql.context import CONNECTIONS_A_REQUEST
 from hogsend.runtime import Runtime
 from tests.conftest import ADMIN_KEY
-from tests.graphql.conftest import Ask
+from tests.driving import listening
+from tests.fixtures.graphql import Ask
 
 WIDE = (
     "{ " + " ".join(f"e{n}: emails(first: {n + 1}) {{ totalCount nodes {{ id }} }}" for n in range(12)) + " }"
@@ -32,8 +33,8 @@ async def test_one_request_takes_few_connections(runtime: Runtime, ask: Ask) -> 
         nonlocal most
         most = max(most, pool_of(runtime).checkedout())
 
-    event.listen(runtime.database.engine.sync_engine, "checkout", note)
-    await ask(WIDE)
+    with listening(runtime.database.engine, "checkout", note):
+        await ask(WIDE)
     assert most <= CONNECTIONS_A_REQUEST
 
 

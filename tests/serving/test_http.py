@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 
 from hogsend.graphql.errors import INTERNAL_MESSAGE
 from hogsend.runtime import Runtime
-from tests.graphql.conftest import Ask
+from tests.fixtures.graphql import Ask
 
 GRAPHQL = "application/graphql-response+json; charset=utf-8"
 JSON = "application/json; charset=utf-8"

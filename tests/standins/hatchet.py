@@ -41,6 +41,7 @@ class HatchetStandIn:
         self.memory = Memory()
         self.deliver_twice = False
         self.obeys_cancel = True
+        self.notices_deaths = True
         self.workers: dict[str, asyncio.Queue[d.AssignedAction]] = {}
         self.streams: dict[str, asyncio.Queue[v1.DurableTaskResponse]] = {}
         self.port = 0
@@ -100,7 +101,7 @@ class HatchetStandIn:
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
         future: Future[T] = asyncio.run_coroutine_threadsafe(work, self._loop)
-        return future.result(20)
+        return future.result(60)
 
     async def _later(self, work: Callable[[], T]) -> T:
         return work()
@@ -194,9 +195,9 @@ class HatchetStandIn:
             await asyncio.sleep(0.02)
 
     async def worker_left(self, worker: str) -> None:
-        """Move its runs, unless it comes back soon."""
+        """Move its runs, unless it comes back soon; or take them for running where deaths are not noticed."""
         await asyncio.sleep(WORKER_COMES_BACK)
-        if worker in self.workers or self._server is None:
+        if worker in self.workers or self._server is None or not self.notices_deaths:
             return
         for run in [r for r in self.memory.runs.values() if r.worker == worker and r.status == "running"]:
             run.retry += 1

@@ -86,6 +86,7 @@ class StandIn:
     ) -> None:
         assert self._server is not None
         self._server.close()
+        await begun()
         for task in self._open:
             task.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)
@@ -126,6 +127,12 @@ class StandIn:
                 answer = await self.answer(request)
         await _write(writer, answer)
         return True
+
+
+async def begun() -> None:
+    """Let connections that were accepted as a server closed come to their task: what has none is never closed."""
+    for _ in range(10):
+        await asyncio.sleep(0)
 
 
 async def _read(reader: asyncio.StreamReader) -> Request | None:

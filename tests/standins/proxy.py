@@ -12,6 +12,8 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
+from tests.standins.http import begun
+
 CHUNK = 65_536
 
 
@@ -103,6 +105,7 @@ class Proxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stop_listening()
+        await begun()
         links = list(self._links)
         self._reset_all()
         await asyncio.gather(*(task for link in links for task in link.tasks), return_exceptions=True)

@@ -10,11 +10,15 @@ from typing import Self
 
 
 class SmtpStandIn:
-    """`answers` maps a command (`RCPT`, `DATA`, `.`, `QUIT`) to the line it gets; an empty one ends the connection."""
+    """`answers` maps a command (`RCPT`, `DATA`, `.`, `QUIT`) to the line it gets; an empty one ends the connection.
+
+    `heard` has each line of the dialogue, as it came over the wire.
+    """
 
     def __init__(self) -> None:
         self.answers: dict[str, str] = {}
         self.accepted: list[EmailMessage] = []
+        self.heard: list[str] = []
         self._server: asyncio.Server | None = None
 
     @property
@@ -45,6 +49,7 @@ class SmtpStandIn:
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 stand-in\r\n")
         while line := await reader.readline():
+            self.heard.append(line.decode().strip())
             command = line.decode().split(" ")[0].strip().upper()
             usual = {"DATA": "354 go on", "QUIT": "221 bye"}.get(command, "250 ok")
             if not await self._say(writer, command, usual):

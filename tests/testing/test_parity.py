@@ -35,7 +35,7 @@ from hogsend.settings import Settings
 from hogsend.tables.emails import email_sends
 from hogsend.tables.journeys import journey_states, journey_steps
 from hogsend.testing import Rehearsal, after, bounced, down, refused, rehearse_async, unsubscribed
-from hogsend.testing.script import Engages, EventHappens, Happening, Outage, Refusal, Unsubscribes
+from hogsend.testing.script import Engages, EventHappens, Happening, Outage, ProviderRefuses, Unsubscribes
 from tests.driving import drive, drive_to_end, next_wake, send_event
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
@@ -123,7 +123,7 @@ class Troubled(MemoryProvider):
             if isinstance(one, Outage) and one.at <= self.clock.now() - self.start < one.at + one.lasting:
                 raise TryLater("503")
         for one in life:
-            if isinstance(one, Refusal) and one.template == template:
+            if isinstance(one, ProviderRefuses) and one.template == template:
                 self.refused[message.to, template] += 1
                 if one.times is None or self.refused[message.to, template] <= one.times:
                     raise ProviderRefused("422")

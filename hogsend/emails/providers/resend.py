@@ -12,7 +12,7 @@ import httpx
 import resend
 from resend.exceptions import NoContentError, ResendError
 
-from hogsend.addresses import ascii_address
+from hogsend.addresses import ascii_address, sender_header
 from hogsend.clock import Clock
 from hogsend.emails.providers.errors import OutcomeUnknown, ProviderError, ProviderRefused, TryLater
 from hogsend.emails.providers.message import Message
@@ -133,7 +133,7 @@ class ResendProvider:
 def _params(message: Message) -> dict[str, Any]:
     """The body of the request: the same bytes for the same message."""
     params: dict[str, Any] = {
-        "from": message.from_email,
+        "from": sender_header(message.from_email),
         "to": [ascii_address(message.to)],
         "subject": message.subject,
         "html": message.html,
@@ -142,5 +142,5 @@ def _params(message: Message) -> dict[str, Any]:
         "tags": [{"name": name, "value": value} for name, value in sorted(message.tags.items())],
     }
     if message.reply_to:
-        params["reply_to"] = message.reply_to
+        params["reply_to"] = ascii_address(message.reply_to)
     return params

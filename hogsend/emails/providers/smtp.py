@@ -6,12 +6,11 @@ import asyncio
 import smtplib
 import ssl
 from dataclasses import dataclass
-from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import parseaddr
 from urllib.parse import unquote, urlsplit
 
-from hogsend.addresses import ascii_address
+from hogsend.addresses import ascii_address, sender_header
 from hogsend.emails.providers.errors import OutcomeUnknown, ProviderRefused, TryLater
 from hogsend.emails.providers.message import Message
 from hogsend.settings import Settings, SettingsError
@@ -20,7 +19,7 @@ TIMEOUT_SECONDS = 20
 
 
 @dataclass(frozen=True)
-class Server:
+class SmtpServer:
     """Where to hand mail over. `implicit_tls` is `smtps://`; else STARTTLS is used where it is offered."""
 
     host: str
@@ -30,7 +29,7 @@ class Server:
     password: str | None
 
     @classmethod
-    def from_url(cls, url: str) -> Server:
+    def from_url(cls, url: str) -> SmtpServer:
         """Read `smtp://user:password@host:port`. Raises `SettingsError` for anything else."""
         parts = urlsplit(url)
         if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
@@ -54,7 +53,7 @@ class SmtpProvider:
 
     name = "smtp"
 
-    def __init__(self, server: Server, *, message_domain: str) -> None:
+    def __init__(self, server: SmtpServer, *, message_domain: str) -> None:
         self._server = server
         self._domain = message_domain
 
@@ -64,7 +63,7 @@ class SmtpProvider:
             raise SettingsError(["SMTP_URL: must be set where the provider is smtp"])
         _, address = parseaddr(settings.email_from)
         domain = address.rpartition("@")[2] or "hogsend.invalid"
-        return cls(Server.from_url(settings.smtp_url.get_secret_value()), message_domain=domain)
+        return cls(SmtpServer.from_url(settings.smtp_url.get_secret_value()), message_domain=domain)
 
     async def send(self, message: Message, *, idempotency_key: str) -> str:
         """Hand one message over; returns its `Message-ID`. Raises as `EmailProvider.send` says."""
@@ -89,6 +88,12 @@ class SmtpProvider:
                 handed_over = True
                 connection.send_message(mail)
                 accepted = True
+        except smtplib.SMTPNotSupportedError as error:
+            if not handed_over:
+                raise TryLater(f"The mail server does not do what is asked of it: {error}") from error
+            raise ProviderRefused(
+                "The mail server takes no address with letters beyond ASCII before its @ (SMTPUTF8)"
+            ) from error
         except smtplib.SMTPRecipientsRefused as error:
             code, said = next(iter(error.recipients.values()))
             raise _answered(code, said) from error
@@ -126,13 +131,12 @@ def _answered(code: int, said: bytes | str) -> ProviderRefused | TryLater:
 
 def _mime(message: Message, message_id: str) -> EmailMessage:
     mail = EmailMessage()
-    name, address = parseaddr(message.from_email)
-    mail["From"] = Address(name, addr_spec=address)
+    mail["From"] = sender_header(message.from_email)
     mail["To"] = ascii_address(message.to)
     mail["Subject"] = message.subject
     mail["Message-ID"] = message_id
     if message.reply_to:
-        mail["Reply-To"] = message.reply_to
+        mail["Reply-To"] = ascii_address(message.reply_to)
     for header, value in message.headers.items():
         mail[header] = value
     mail.set_content(message.text)

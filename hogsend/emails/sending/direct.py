@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.access.idempotency import input_hash, reused
+from hogsend.consent.suppression import TRANSACTIONAL
 from hogsend.contacts.lookup import find, find_by, lock_contact
 from hogsend.decisions.reasons import Reason
 from hogsend.emails.sending.job import deliver_later
@@ -21,9 +24,11 @@ from hogsend.storage.database import Record
 from hogsend.storage.metadata import new_id
 from hogsend.tables.contacts import contacts
 from hogsend.tables.emails import email_sends
-from hogsend.validation import check_email, check_properties, check_text
+from hogsend.validation import check_email, check_mailbox, check_properties, check_text
 
 RETRIABLE = ("failed", "bounced")
+TEST = "test"
+"""Category of the test of a transactional template."""
 _sends = email_sends.c
 
 
@@ -37,10 +42,11 @@ def check_send(runtime: Runtime, asked: EmailRequest) -> None:
         check_email("to", asked.to)
     if asked.reply_to is not None:
         check_email("replyTo", asked.reply_to)
+    if asked.from_email is not None:
+        check_mailbox("from", asked.from_email)
     for name, value, longest in (
         ("userId", asked.user_id, 512),
         ("subject", asked.subject, 998),
-        ("from", asked.from_email, 320),
         ("category", asked.category, 100),
     ):
         if value is not None:
@@ -48,6 +54,18 @@ def check_send(runtime: Runtime, asked: EmailRequest) -> None:
             if "\n" in value or "\r" in value:
                 raise InvalidInput(name, f"{name} must be one line")
     check_properties("props", asked.props)
+
+
+def request_of_test(runtime: Runtime, template: str, to: str, props: Mapping[str, Any]) -> EmailRequest:
+    """A template to be looked at in a mailbox. Raises `TemplateNotFound`.
+
+    Nobody waits for it as for a receipt: an opt-out stops it, as one of the template's own category does.
+    """
+    tried = runtime.templates.get(template)
+    category = TEST if tried.category == TRANSACTIONAL else tried.category
+    return EmailRequest(
+        template=template, to=to, props=props, subject=f"[Test] {tried.name}", category=category
+    )
 
 
 async def send_in(

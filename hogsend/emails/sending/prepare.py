@@ -14,9 +14,9 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.addresses import delivery_address
-from hogsend.consent.suppression import Refusal, refusal
-from hogsend.decisions.ledger import record_decision
-from hogsend.decisions.reasons import Kind, Reason
+from hogsend.consent.suppression import SendRefusal, refusal
+from hogsend.decisions.ledger import NewDecision, record_decision
+from hogsend.decisions.reasons import DecisionKind, Reason
 from hogsend.emails.sending.compose import Composed, compose
 from hogsend.emails.sending.request import SendRequest
 from hogsend.emails.tracking.delivery_events import record_fact
@@ -24,6 +24,7 @@ from hogsend.runtime import Runtime
 from hogsend.storage.database import Record
 from hogsend.storage.metadata import secret_id
 from hogsend.tables.emails import email_links, email_sends
+from hogsend.telemetry.counters import DEDUPLICATED, count_when_committed
 
 log = structlog.get_logger(__name__)
 
@@ -63,7 +64,7 @@ async def prepare(
         conn, contact_id=contact["id"] if contact else None, email=to, category=composed.category
     )
     if not to:
-        refused = Refusal(Reason.NO_EMAIL_ADDRESS)
+        refused = SendRefusal(Reason.NO_EMAIL_ADDRESS)
     now = runtime.clock.now()
     reason = None if refused is None else refused.reason
     row = _row(runtime, email_id, contact, to, request, composed, reason)
@@ -75,6 +76,7 @@ async def prepare(
         .returning(email_sends.c.id)
     )
     if written.scalar_one_or_none() is None:
+        count_when_committed(conn, DEDUPLICATED.labels("send"))
         return await _prepared_before(conn, request.send_key)
     if refused is None and composed.links:
         await conn.execute(
@@ -86,9 +88,9 @@ async def prepare(
         )
     await record_fact(conn, email_id=email_id, type="failed" if refused else "queued", at=now)
     if refused is None:
-        await decide_send(conn, row, Kind.SEND, request.reason, now)
+        await decide_send(conn, row, DecisionKind.SEND, request.reason, now)
     else:
-        await decide_send(conn, row, Kind.SUPPRESSED, refused.reason, now, detail=refused.detail())
+        await decide_send(conn, row, DecisionKind.SUPPRESSED, refused.reason, now, detail=refused.detail())
     return PreparedSend(email_id, str(row["status"]), reason, True)
 
 
@@ -174,7 +176,7 @@ async def _prepared_before(conn: AsyncConnection, send_key: str) -> PreparedSend
 async def decide_send(
     conn: AsyncConnection,
     row: Record,
-    kind: Kind,
+    kind: DecisionKind,
     reason: Reason,
     at: datetime,
     detail: Mapping[str, Any] | None = None,
@@ -182,13 +184,15 @@ async def decide_send(
     """One verdict about a send, in the ledger."""
     await record_decision(
         conn,
-        at=at,
-        kind=kind,
-        reason=reason,
-        detail={"template": row["template_key"], "to": row["to_email"], **(detail or {})},
-        contact_id=row["contact_id"],
-        journey_id=row["journey_id"],
-        state_id=row["state_id"],
-        event_id=row["event_id"],
-        email_id=row["id"],
+        at,
+        NewDecision(
+            kind=kind,
+            reason=reason,
+            detail={"template": row["template_key"], "to": row["to_email"], **(detail or {})},
+            contact_id=row["contact_id"],
+            journey_id=row["journey_id"],
+            state_id=row["state_id"],
+            event_id=row["event_id"],
+            email_id=row["id"],
+        ),
     )

@@ -11,6 +11,7 @@ Three transactions, and the wire between the second and the third:
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Literal
@@ -21,9 +22,9 @@ from sqlalchemy import func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.consent.ledger import address_lock
-from hogsend.consent.suppression import Refusal, refusal
+from hogsend.consent.suppression import SendRefusal, refusal
 from hogsend.deadletters.actions import add_dead_letter
-from hogsend.decisions.reasons import Kind, Reason
+from hogsend.decisions.reasons import DecisionKind, Reason
 from hogsend.emails.providers import Message, OutcomeUnknown, ProviderRefused, TryLater
 from hogsend.emails.sending.prepare import decide_send
 from hogsend.emails.sending.retries import KEY_LIFETIME, pause_after
@@ -32,6 +33,8 @@ from hogsend.runtime import Runtime
 from hogsend.storage.database import Record, lock_subjects
 from hogsend.tables.deadletters import DeadLetterSource
 from hogsend.tables.emails import UNDER_WAY, email_sends
+from hogsend.telemetry import traces
+from hogsend.telemetry.counters import PROVIDER_SECONDS, SENDS, count_when_committed
 
 log = structlog.get_logger(__name__)
 
@@ -164,6 +167,18 @@ async def _count_attempt(conn: AsyncConnection, runtime: Runtime, email_id: UUID
 
 async def _call_provider(runtime: Runtime, row: Record) -> tuple[SendOutcome, bool | None]:
     """The outcome, and whether the provider took the message: None where that cannot be known."""
+    provider = runtime.provider.name
+    attributes = {"hogsend.provider": provider, "hogsend.email_id": str(row["id"])}
+    with traces.span("send email", kind="client", attributes=attributes) as span:
+        began = time.perf_counter()
+        outcome, was_accepted = await _ask_provider(runtime, row)
+        answer = "unknown" if was_accepted is None else outcome.state
+        span.note({"hogsend.answer": answer, "hogsend.attempt": row["attempts"] + 1})
+    PROVIDER_SECONDS.labels(provider, answer).observe(time.perf_counter() - began)
+    return outcome, was_accepted
+
+
+async def _ask_provider(runtime: Runtime, row: Record) -> tuple[SendOutcome, bool | None]:
     email_id: UUID = row["id"]
     attempt = row["attempts"] + 1
     try:
@@ -209,12 +224,13 @@ async def _record(
     if recorded.rowcount == 0:
         log.warning("late_answer_ignored", email_id=str(email_id), state=outcome.state, error=outcome.error)
         return False
+    count_when_committed(conn, SENDS.labels(outcome.state))
     if outcome.state == "later":
         log.warning("send_retried_later", email_id=str(email_id), error=outcome.error)
         return True
     await record_fact(conn, email_id=email_id, type=outcome.state, at=now, detail=outcome.error)
     if outcome.state == "sent" and outcome.message_id is not None:
-        await decide_send(conn, row, Kind.SENT, Reason.PROVIDER_ACCEPTED, now)
+        await decide_send(conn, row, DecisionKind.SENT, Reason.PROVIDER_ACCEPTED, now)
         await match_provider_events(conn, runtime.clock, outcome.message_id, email_id)
     else:
         await _fail(conn, runtime, row, outcome)
@@ -228,7 +244,7 @@ def _superseded(outcome: SendOutcome) -> SendOutcome:
 async def _fail(conn: AsyncConnection, runtime: Runtime, row: Record, outcome: SendOutcome) -> None:
     now = runtime.clock.now()
     reason = outcome.reason or Reason.PROVIDER_REFUSED
-    await decide_send(conn, row, Kind.SEND_FAILED, reason, now, detail={"error": outcome.error or ""})
+    await decide_send(conn, row, DecisionKind.SEND_FAILED, reason, now, detail={"error": outcome.error or ""})
     await add_dead_letter(
         conn,
         runtime.clock,
@@ -257,7 +273,7 @@ async def abandon(conn: AsyncConnection, runtime: Runtime, email_id: UUID) -> No
     if row["outcome_unknown"]:
         await _give_up(conn, runtime, row)
     else:
-        await _refuse(conn, runtime, row, Refusal(Reason.RUN_ENDED))
+        await _refuse(conn, runtime, row, SendRefusal(Reason.RUN_ENDED))
 
 
 async def _give_up(conn: AsyncConnection, runtime: Runtime, row: Record) -> SendOutcome:
@@ -277,7 +293,7 @@ async def _give_up(conn: AsyncConnection, runtime: Runtime, row: Record) -> Send
     return outcome
 
 
-async def _refuse(conn: AsyncConnection, runtime: Runtime, row: Record, refused: Refusal) -> SendOutcome:
+async def _refuse(conn: AsyncConnection, runtime: Runtime, row: Record, refused: SendRefusal) -> SendOutcome:
     now = runtime.clock.now()
     await conn.execute(
         update(email_sends)
@@ -286,5 +302,7 @@ async def _refuse(conn: AsyncConnection, runtime: Runtime, row: Record, refused:
     )
     await record_fact(conn, email_id=row["id"], type="failed", at=now, detail=refused.reason.value)
     detail = {"earlier_attempts": row["attempts"]} if row["attempts"] else {}
-    await decide_send(conn, row, Kind.SUPPRESSED, refused.reason, now, detail={**detail, **refused.detail()})
+    await decide_send(
+        conn, row, DecisionKind.SUPPRESSED, refused.reason, now, detail={**detail, **refused.detail()}
+    )
     return SendOutcome("failed", row["id"], refused.reason)

@@ -8,8 +8,8 @@ from uuid import UUID
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.decisions.ledger import record_decision
-from hogsend.decisions.reasons import Kind, Reason
+from hogsend.decisions.ledger import NewDecision, record_decision
+from hogsend.decisions.reasons import DecisionKind, Reason
 from hogsend.emails.sending.job import DELIVER
 from hogsend.engine.outbox import enqueue_job
 from hogsend.errors import Conflict
@@ -45,15 +45,17 @@ async def reopen_one(conn: AsyncConnection, runtime: Runtime, email_id: UUID) ->
     await conn.execute(update(email_sends).where(_sends.id == email_id).values(values))
     await record_decision(
         conn,
-        at=now,
-        kind=Kind.SEND,
-        reason=Reason.OPERATOR_ASKED,
-        detail={"template": row["template_key"], "to": row["to_email"], "retried": True},
-        contact_id=row["contact_id"],
-        journey_id=row["journey_id"],
-        state_id=row["state_id"],
-        event_id=row["event_id"],
-        email_id=email_id,
+        now,
+        NewDecision(
+            kind=DecisionKind.SEND,
+            reason=Reason.OPERATOR_ASKED,
+            detail={"template": row["template_key"], "to": row["to_email"], "retried": True},
+            contact_id=row["contact_id"],
+            journey_id=row["journey_id"],
+            state_id=row["state_id"],
+            event_id=row["event_id"],
+            email_id=email_id,
+        ),
     )
     await enqueue_job(conn, runtime.clock, DELIVER, {"email_id": str(email_id)})
 

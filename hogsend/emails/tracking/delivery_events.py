@@ -1,18 +1,18 @@
 """Delivery events of a send: each recorded once, in whatever order they arrive; the status only climbs.
 
 Anyone who has an email can open and click it without end. What a reader repeats within a few minutes is counted on the
-row of the first time, so that no table grows by it.
+row of the first time, so that no table grows by it (`visits`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -20,6 +20,7 @@ from hogsend.clock import Clock
 from hogsend.consent import suppression
 from hogsend.consent.ledger import address_lock
 from hogsend.emails.tracking.status import climb
+from hogsend.emails.tracking.visits import OF_READERS, UNSEEN, Visit, count_repeat, reported_visit
 from hogsend.realtime import activity
 from hogsend.storage.database import lock_subjects
 from hogsend.storage.metadata import new_id
@@ -40,26 +41,7 @@ _ONCE = frozenset({"queued", "sent", "delivered", "complained"})
 # Change what may be sent to the reader, so they need the reader's lock.
 _ABOUT_THE_READER = frozenset({"bounced", "complained"})
 
-# One reader's visit: what the same agent at the same address repeats within it is counted, not recorded anew.
-VISIT = timedelta(minutes=10)
-# Opens of a send, or clicks of a link, that have a row of their own; whoever comes later is counted on the latest.
-MOST_VISITS = 100
-
 _sends = email_sends.c
-_events = email_events.c
-
-
-@dataclass(frozen=True)
-class Visit:
-    """What is known of a reader who opened or clicked: which link, and from where."""
-
-    link_id: UUID | None = None
-    url: str | None = None
-    ip_address: str | None = None
-    user_agent: str | None = None
-
-
-UNSEEN = Visit()
 
 
 async def record_fact(
@@ -76,7 +58,7 @@ async def record_fact(
     """Record one fact about a send, at a product time. False where it was known, or there is no such send.
 
     The status climbs, the first instant of its kind is kept, and the activity log gets a row, in the caller's
-    transaction. A `visit` that is a repeat is counted (`_count_repeat`), and is not a new fact.
+    transaction. A `visit` that is a repeat is counted (`count_repeat`), and is not a new fact.
     A complaint, and a bounce that is `hard`, suppress the address.
 
     Locks the send's row; for a bounce or a complaint the locks of the address and the contact come first, so a caller
@@ -88,18 +70,18 @@ async def record_fact(
     send = found.one_or_none()
     if send is None or (type in _ONCE and await _is_known(conn, email_id, type)):
         return False
-    if (
-        visit is not UNSEEN
-        and provider_event_id is None
-        and await _count_repeat(conn, send.id, type, at, visit)
-    ):
+    reported = provider_event_id is not None
+    if reported and await _is_settled(conn, str(provider_event_id)):
+        return False
+    of_reader = type in OF_READERS and visit is not UNSEEN
+    if of_reader and await count_repeat(conn, send.id, type, at, visit, reported=reported):
         if send.outcome_unknown:
             await _move(conn, send, type, at, answered=False)
         return False
     fact = {"email_id": email_id, "type": type, "at": at, "detail": detail, **asdict(visit)}
     if not await _append(conn, {**fact, "provider_event_id": provider_event_id}):
         return False
-    await _move(conn, send, type, at, answered=provider_event_id is not None)
+    await _move(conn, send, type, at, answered=reported)
     if type in _ABOUT_THE_READER:
         await _note_about_reader(conn, send, type, at, detail, hard=hard)
     person = {"contact_id": send.contact_id, "journey_id": send.journey_id}
@@ -116,46 +98,6 @@ async def _append(conn: AsyncConnection, fact: Mapping[str, Any]) -> bool:
         .returning(email_events.c.id)
     )
     return written.scalar_one_or_none() is not None
-
-
-async def _count_repeat(conn: AsyncConnection, email_id: UUID, type: str, at: datetime, visit: Visit) -> bool:
-    """Count what a reader did on the row of the visit that it belongs to. False where it begins a new one.
-
-    The caller holds the send's row, so of two at once the second sees the first.
-    """
-    known = (
-        select(
-            _events.id,
-            _events.at,
-            and_(
-                _events.at > at - VISIT,
-                _events.user_agent.is_not_distinct_from(visit.user_agent),
-                _events.ip_address.is_not_distinct_from(visit.ip_address),
-            ).label("same"),
-            func.count().over().label("visits"),
-        )
-        .where(
-            _events.email_id == email_id,
-            _events.type == type,
-            _events.link_id.is_not_distinct_from(visit.link_id),
-            _events.provider_event_id.is_(None),
-        )
-        .subquery()
-    )
-    row = (
-        select(known.c.id)
-        .where(or_(known.c.same, known.c.visits >= MOST_VISITS))
-        .order_by(known.c.same.desc(), known.c.at.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
-    counted = await conn.execute(
-        update(email_events)
-        .where(_events.id == row)
-        .values(count=_events["count"] + 1, last_at=func.greatest(_events.last_at, at))
-        .returning(_events.id)
-    )
-    return counted.scalar_one_or_none() is not None
 
 
 async def _lock_reader(conn: AsyncConnection, email_id: UUID) -> None:
@@ -175,6 +117,14 @@ async def _is_known(conn: AsyncConnection, email_id: UUID, type: str) -> bool:
         .limit(1)
     )
     return known.first() is not None
+
+
+async def _is_settled(conn: AsyncConnection, provider_event_id: str) -> bool:
+    """Whether this report was recorded before. The caller holds the send's row, as whoever recorded it did."""
+    known = await conn.execute(
+        select(provider_events.c.processed_at).where(provider_events.c.id == provider_event_id)
+    )
+    return known.scalar_one_or_none() is not None
 
 
 async def _move(conn: AsyncConnection, send: Row[Any], type: str, at: datetime, *, answered: bool) -> None:
@@ -236,9 +186,7 @@ async def apply_provider_event(conn: AsyncConnection, clock: Clock, event: Row[A
         email_id=email_id,
         type=fact["type"],
         at=datetime.fromisoformat(fact["at"]),
-        visit=Visit(
-            url=fact.get("url"), ip_address=fact.get("ip_address"), user_agent=fact.get("user_agent")
-        ),
+        visit=await reported_visit(conn, email_id, fact),
         detail=fact.get("detail"),
         hard=bool(fact.get("hard", True)),
         provider_event_id=event.id,

@@ -8,7 +8,6 @@ from typing import Any, Literal
 from uuid import UUID
 
 import structlog
-from prometheus_client import Counter
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,14 +17,12 @@ from hogsend.emails.tracking.delivery_events import apply_provider_event
 from hogsend.emails.tracking.provider_consent import hear_resend
 from hogsend.runtime import Runtime
 from hogsend.tables.emails import email_sends, provider_events
+from hogsend.telemetry.counters import PROVIDER_EVENTS
 
 log = structlog.get_logger(__name__)
 
 Taken = Literal["recorded", "known", "waiting", "ignored"]
 
-TAKEN = Counter(
-    "hogsend_provider_events_total", "Delivery events by what became of them", ["provider", "outcome"]
-)
 
 _RESEND_FACTS = {
     "email.sent": "sent",
@@ -61,7 +58,7 @@ async def take_resend_event(runtime: Runtime, event_id: str, body: Mapping[str, 
         outcome = "recorded" if heard else "ignored"
     else:
         outcome = await _settle_one(runtime, event_id, _tagged(data))
-    TAKEN.labels("resend", outcome).inc()
+    PROVIDER_EVENTS.labels("resend", outcome).inc()
     return outcome
 
 
@@ -80,7 +77,7 @@ async def match_stragglers(runtime: Runtime, limit: int = 100) -> None:
         async with runtime.database.transaction() as conn:
             event = (await conn.execute(select(provider_events).where(events.id == event_id))).one()
             recorded = await apply_provider_event(conn, runtime.clock, event, email_id)
-        TAKEN.labels(event.provider, "recorded" if recorded else "known").inc()
+        PROVIDER_EVENTS.labels(event.provider, "recorded" if recorded else "known").inc()
 
 
 async def _keep(

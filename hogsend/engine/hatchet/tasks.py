@@ -72,13 +72,18 @@ class JobInput(BaseModel):
 
 Slice = Callable[[Runtime, SliceInput], Awaitable[SliceOutput]]
 RunJob = Callable[[Runtime, UUID], Awaitable[object]]
+DriverCame = Callable[[Runtime, UUID, int], Awaitable[object]]
 
 
 @dataclass(frozen=True)
 class Calls:
-    """What the tasks call. They find the runtime in their context: the worker's lifespan made it."""
+    """What the tasks call. They find the runtime in their context: the worker's lifespan made it.
+
+    `driver_came` hears of each driver that comes into this process, anew or brought back.
+    """
 
     slice: Slice
+    driver_came: DriverCame
     job: RunJob
     crons: Sequence[Cron]
 
@@ -87,7 +92,7 @@ def declare(hatchet: Hatchet, calls: Calls) -> list[BaseWorkflow[Any]]:
     """Every task of ours, ready for a worker."""
     advance = _advance(hatchet, calls.slice)
     crons = [_cron(hatchet, cron) for cron in calls.crons if cron_expression(cron.every) is not None]
-    return [advance, _driver(hatchet, advance), _job(hatchet, calls.job), *crons]
+    return [advance, _driver(hatchet, advance, calls.driver_came), _job(hatchet, calls.job), *crons]
 
 
 def cron_expression(every: timedelta) -> str | None:
@@ -120,7 +125,7 @@ def _advance(hatchet: Hatchet, run_slice: Slice) -> Standalone[SliceInput, Slice
 
 
 def _driver(
-    hatchet: Hatchet, advance: Standalone[SliceInput, SliceOutput]
+    hatchet: Hatchet, advance: Standalone[SliceInput, SliceOutput], came: DriverCame
 ) -> Standalone[DriverInput, DriverOutput]:
     @hatchet.durable_task(
         name=limits.RUN,
@@ -137,6 +142,11 @@ def _driver(
         ),
     )
     async def drive(given: DriverInput, context: DurableContext) -> DriverOutput:
+        try:
+            await came(context.lifespan, given.run_id, given.generation)
+        except Exception:
+            # It drives all the same; were its process to die, it would only be replaced later.
+            log.warning("driver_not_noted", run_id=str(given.run_id), exc_info=True)
         try:
             return await _drive(given, context, advance)
         except NonDeterminismError as error:

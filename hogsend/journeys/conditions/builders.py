@@ -29,10 +29,10 @@ from hogsend.journeys.errors import JourneyError
 
 __all__ = [
     "Condition",
+    "ConditionResult",
     "Facts",
     "Property",
     "Trigger",
-    "Verdict",
     "email",
     "evaluate",
     "event",
@@ -46,7 +46,7 @@ _LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ConditionResult:
     """Whether a condition held, what it asks for, and what there was instead; both in words for people."""
 
     held: bool
@@ -251,7 +251,7 @@ def email(template: str) -> EmailHistory:
     return EmailHistory(template)
 
 
-async def evaluate(condition: Condition, facts: Facts) -> Verdict:
+async def evaluate(condition: Condition, facts: Facts) -> ConditionResult:
     """Ask a condition about one contact, in whatever transaction `facts` reads."""
     judging = condition.judge(facts.event_properties, facts.contact_properties)
     try:
@@ -260,7 +260,7 @@ async def evaluate(condition: Condition, facts: Facts) -> Verdict:
             leaf = judging.send(await leaf.ask(facts))
     except StopIteration as done:
         held, actual = done.value
-        return Verdict(held, condition.describe(), actual)
+        return ConditionResult(held, condition.describe(), actual)
 
 
 def matches_properties(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from hogsend.decisions.reasons import Kind, Reason
+from hogsend.decisions.reasons import DecisionKind, Reason
 from hogsend.journeys.conditions.builders import Condition
 from hogsend.journeys.steps.journal import Step, plain
 
@@ -29,6 +29,13 @@ async def call_with_timeout(function: Callable[[], Awaitable[Any]], timeout: tim
         return {"error": f"{type(error).__name__}: {error}"}
 
 
+def called_value(result: Mapping[str, Any]) -> Any:
+    """The value that `call_with_timeout` kept. Raises `StepFailed` where it kept an error."""
+    if "error" in result:
+        raise StepFailed(result["error"])
+    return result["value"]
+
+
 @dataclass(frozen=True)
 class SendArgs:
     """A send as the author asked for it."""
@@ -45,7 +52,7 @@ class DecisionNote:
 
     reason: Reason
     detail: Mapping[str, Any]
-    kind: Kind = Kind.BRANCHED
+    kind: DecisionKind = DecisionKind.BRANCHED
 
 
 class Driver(Protocol):

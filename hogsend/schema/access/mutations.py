@@ -11,6 +11,7 @@ from hogsend.access.audit import Action, Resource
 from hogsend.access.caller import Scope
 from hogsend.graphql import ids
 from hogsend.graphql.context import Info
+from hogsend.graphql.fields import attribute, optional
 from hogsend.graphql.mutations import mutation, named_by_id, part, payload
 from hogsend.schema.access.types import ApiKey
 from hogsend.schema.viewer import KeyScope
@@ -18,11 +19,9 @@ from hogsend.schema.viewer import KeyScope
 
 @strawberry.input(description="A key to make.")
 class ApiKeyCreateInput:
-    name: str = strawberry.field(description="What to call it; the audit log names it as the actor.")
-    scopes: list[KeyScope] = strawberry.field(description="What it opens; at least one.")
-    expires_at: datetime | None = strawberry.field(
-        default=None, description="When it stops working, in the future; never unless told."
-    )
+    name: str = attribute("What to call it; the audit log names it as the actor.")
+    scopes: list[KeyScope] = attribute("What it opens; at least one.")
+    expires_at: datetime | None = optional("When it stops working, in the future; never unless told.")
 
 
 @payload("What `apiKeyCreate` made.", errors="INVALID EXPIRY_IN_PAST")
@@ -33,7 +32,7 @@ class ApiKeyCreatePayload:
 
 @strawberry.input(description="A key to revoke.")
 class ApiKeyRevokeInput:
-    id: strawberry.ID = strawberry.field(description="Its id, or its bare UUID.")
+    id: strawberry.ID = attribute("Its id, or its bare UUID.")
 
 
 @payload("What `apiKeyRevoke` did.", errors="NOT_FOUND")

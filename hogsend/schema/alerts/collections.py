@@ -1,9 +1,9 @@
-"""Lists of alert rules, and of the alerts that they fired."""
+"""Lists of alert rules, of the alerts that they fired and how they were told, and of broken invariants."""
 
 from __future__ import annotations
 
 from hogsend.storage.collections import Collection, equals
-from hogsend.tables.alerts import alert_rules, alerts
+from hogsend.tables.alerts import alert_deliveries, alert_rules, alerts, invariant_findings
 
 RULES = Collection.of(
     "alert_rules",
@@ -18,4 +18,16 @@ ALERTS = Collection.of(
     alerts,
     sorts=alerts.c.triggered_at,
     filters=equals(alerts.c.rule_id),
+)
+DELIVERIES = Collection.of(
+    "alert_deliveries",
+    "alertdelivery",
+    alert_deliveries,
+    sorts=alert_deliveries.c.created_at,
+)
+FINDINGS = Collection.of(
+    "invariant_findings",
+    "finding",
+    invariant_findings,
+    sorts=invariant_findings.c.found_at,
 )

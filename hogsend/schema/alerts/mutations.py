@@ -1,8 +1,9 @@
-"""Make, change, delete and try out alert rules."""
+"""Make, change, mute, delete and try out alert rules."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 from enum import Enum
 from typing import Any
 from uuid import UUID
@@ -13,7 +14,14 @@ from strawberry.scalars import JSON
 from hogsend.access.audit import Action, Resource
 from hogsend.access.caller import Scope
 from hogsend.access.idempotency import Claim
-from hogsend.alerts.actions import FIELDS, create_rule, delete_rule, update_rule
+from hogsend.alerts.actions import (
+    FIELDS,
+    create_rule,
+    delete_rule,
+    mute_rule,
+    rotate_secret,
+    update_rule,
+)
 from hogsend.alerts.rule_types import AlertRuleType
 from hogsend.alerts.test_rule import send_test
 from hogsend.graphql import ids
@@ -22,7 +30,7 @@ from hogsend.graphql.mutations import Answer, idempotency_key, mutation, named_b
 from hogsend.schema.alerts.types import AlertChannel, AlertRule
 
 _CONFIG = "What the channel must know; see `AlertChannel`."
-_THRESHOLD = "Where it fires: a rate from 0 to 1, or a number of failures."
+_THRESHOLD = "Where it fires: a rate from 0 to 1, a number, or seconds or hours, by its type."
 _COOLDOWN = "How long it is quiet after it fired."
 _ENABLED = "Whether it is watched at all."
 _ID = "Its id, or its bare UUID."
@@ -61,6 +69,19 @@ class AlertRuleDeleteInput:
     id: strawberry.ID = strawberry.field(description=_ID)
 
 
+@strawberry.input(description="A rule to mute, or to let speak again.")
+class AlertRuleMuteInput:
+    id: strawberry.ID = strawberry.field(description=_ID)
+    until: datetime | None = strawberry.field(
+        description="Instant of real time until which its notifications are held back; null ends the mute."
+    )
+
+
+@strawberry.input(description="A rule to give a new secret.")
+class AlertRuleSecretRotateInput:
+    id: strawberry.ID = strawberry.field(description=_ID)
+
+
 @strawberry.input(description="A rule whose channel to try out.")
 class AlertRuleTestInput:
     id: strawberry.ID = strawberry.field(description=_ID)
@@ -70,6 +91,9 @@ class AlertRuleTestInput:
 @payload("What `alertRuleCreate` made.", errors="INVALID")
 class AlertRuleCreatePayload:
     rule: AlertRule | None = part("The rule; null where it was refused.")
+    signing_secret: str | None = part(
+        "The secret that its webhooks are signed with, told this once; null for another channel."
+    )
 
 
 @payload("What `alertRuleUpdate` did.", errors="INVALID NOT_FOUND")
@@ -80,6 +104,19 @@ class AlertRuleUpdatePayload:
 @payload("What `alertRuleDelete` did.", errors="NOT_FOUND")
 class AlertRuleDeletePayload:
     deleted_id: strawberry.ID | None = part("The rule that is gone; its history stays.")
+
+
+@payload("What `alertRuleMute` did.", errors="INVALID NOT_FOUND")
+class AlertRuleMutePayload:
+    rule: AlertRule | None = part("The rule; null where it was refused.")
+
+
+@payload("What `alertRuleSecretRotate` did.", errors="NOT_FOUND")
+class AlertRuleSecretRotatePayload:
+    rule: AlertRule | None = part("The rule; null where it was refused.")
+    signing_secret: str | None = part(
+        "The secret that its webhooks are signed with from now on, told this once."
+    )
 
 
 @payload("How `alertRuleTest` went.", errors="INVALID NOT_FOUND", keyed=True)
@@ -115,9 +152,9 @@ class AlertMutation:
         description="Make an alert rule. A URL that is not https, or that leads into a private network, is refused.",
     )
     async def alert_rule_create(self, info: Info, input: AlertRuleCreateInput) -> AlertRuleCreatePayload:
-        return AlertRuleCreatePayload(
-            rule=AlertRule.of(await create_rule(info.context.runtime, _columns(input)))
-        )
+        row = await create_rule(info.context.runtime, _columns(input))
+        told = row["signing_secret"] if row["channel"] == AlertChannel.WEBHOOK.value else None
+        return AlertRuleCreatePayload(rule=AlertRule.of(row), signing_secret=told)
 
     @mutation(
         AlertRuleUpdatePayload,
@@ -139,6 +176,29 @@ class AlertMutation:
         key = _key(input.id)
         await delete_rule(info.context.runtime, key)
         return AlertRuleDeletePayload(deleted_id=strawberry.ID(ids.encode(AlertRule.prefix, key)))
+
+    @mutation(
+        AlertRuleMutePayload,
+        scope=Scope.FULL_ADMIN,
+        audits=(Action.UPDATE, Resource.ALERT_RULE, named_by_id(AlertRule.prefix)),
+        description="Hold an alert rule's notifications back until an instant, or let them out again. It goes on firing"
+        " and resolving; what still matters when the mute ends is told then.",
+    )
+    async def alert_rule_mute(self, info: Info, input: AlertRuleMuteInput) -> AlertRuleMutePayload:
+        row = await mute_rule(info.context.runtime, _key(input.id), input.until)
+        return AlertRuleMutePayload(rule=AlertRule.of(row))
+
+    @mutation(
+        AlertRuleSecretRotatePayload,
+        scope=Scope.FULL_ADMIN,
+        audits=(Action.UPDATE, Resource.ALERT_RULE, named_by_id(AlertRule.prefix)),
+        description="Sign an alert rule's webhooks with a new secret from now on.",
+    )
+    async def alert_rule_secret_rotate(
+        self, info: Info, input: AlertRuleSecretRotateInput
+    ) -> AlertRuleSecretRotatePayload:
+        row = await rotate_secret(info.context.runtime, _key(input.id))
+        return AlertRuleSecretRotatePayload(rule=AlertRule.of(row), signing_secret=row["signing_secret"])
 
     @mutation(
         AlertRuleTestPayload,

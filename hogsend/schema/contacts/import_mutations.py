@@ -11,6 +11,7 @@ from hogsend.access.caller import Scope
 from hogsend.access.idempotency import Claim
 from hogsend.contacts.imports import ImportFile, preview, read_file, start_import
 from hogsend.graphql.context import Context, Info
+from hogsend.graphql.fields import attribute, optional
 from hogsend.graphql.mutations import Answer, idempotency_key, mutation, part, payload
 from hogsend.graphql.node import by_key
 from hogsend.schema.contacts.imports import ImportFormat, ImportJob, ImportPreview
@@ -18,9 +19,9 @@ from hogsend.schema.contacts.imports import ImportFormat, ImportJob, ImportPrevi
 
 @strawberry.input(description="A file of contacts.")
 class ContactsImportInput:
-    format: ImportFormat = strawberry.field(description="How it is written.")
-    data: str = strawberry.field(description="The file itself.")
-    file_name: str | None = strawberry.field(default=None, description="What it is called, to show.")
+    format: ImportFormat = attribute("How it is written.")
+    data: str = attribute("The file itself.")
+    file_name: str | None = optional("What it is called, to show.")
     dry_run: bool = strawberry.field(default=False, description="Only say what it would do.")
     idempotency_key: str | None = idempotency_key("import")
 

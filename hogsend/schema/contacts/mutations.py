@@ -1,4 +1,4 @@
-"""Change contacts and what they agreed to."""
+"""Mutations of contacts and of their preferences."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from hogsend.contacts import actions
 from hogsend.contacts.actions import UNTOUCHED, PreferencesUpdate
 from hogsend.errors import NotFound
 from hogsend.graphql.context import Context, Info
+from hogsend.graphql.fields import attribute, optional
 from hogsend.graphql.mutations import mutation, named_by, part, payload
 from hogsend.graphql.node import by_key
+from hogsend.runtime import Runtime
 from hogsend.schema.contacts.types import Contact, ContactBy, ContactPreferences, find_contact
 
 PROPERTIES = "An object, merged into the properties at the top level; null removes a property."
@@ -23,51 +25,40 @@ PROPERTIES = "An object, merged into the properties at the top level; null remov
 
 @strawberry.input(description="A contact to make.")
 class ContactCreateInput:
-    external_id: str | None = strawberry.field(
-        default=None, description="The id that your product knows it by. This or an email is needed."
-    )
-    email: str | None = strawberry.field(
-        default=None, description="Its email address; it is trimmed and lower-cased."
-    )
-    properties: JSON | None = strawberry.field(default=None, description="An object: what is known about it.")
+    external_id: str | None = optional("The id that your product knows it by. This or an email is needed.")
+    email: str | None = optional("Its email address; it is trimmed and lower-cased.")
+    properties: JSON | None = optional("An object: what is known about it.")
 
 
 @strawberry.input(description="What to change on which contact.")
 class ContactUpdateInput:
-    by: ContactBy = strawberry.field(description="Which contact.")
+    by: ContactBy = attribute("Which contact.")
     email: str | None = strawberry.field(
         default=strawberry.UNSET, description="Its new address; null takes it away."
     )
-    properties: JSON | None = strawberry.field(default=None, description=PROPERTIES)
+    properties: JSON | None = optional(PROPERTIES)
 
 
 @strawberry.input(description="A contact to find by either key, or to make.")
 class ContactUpsertInput:
-    external_id: str | None = strawberry.field(
-        default=None, description="The id that your product knows it by. This or an email is needed."
-    )
-    email: str | None = strawberry.field(default=None, description="Its email address.")
-    properties: JSON | None = strawberry.field(default=None, description=PROPERTIES)
+    external_id: str | None = optional("The id that your product knows it by. This or an email is needed.")
+    email: str | None = optional("Its email address.")
+    properties: JSON | None = optional(PROPERTIES)
 
 
 @strawberry.input(description="Which contact to delete.")
 class ContactDeleteInput:
-    by: ContactBy = strawberry.field(description="Which contact.")
+    by: ContactBy = attribute("Which contact.")
 
 
 @strawberry.input(description="What a contact agreed to. What is left out stays as it is.")
 class ContactPreferencesUpdateInput:
-    by: ContactBy = strawberry.field(description="Which contact.")
-    unsubscribed_all: bool | None = strawberry.field(
-        default=None, description="Whether it wants no email but transactional ones."
+    by: ContactBy = attribute("Which contact.")
+    unsubscribed_all: bool | None = optional("Whether it wants no email but transactional ones.")
+    suppressed: bool | None = optional(
+        "Whether nothing at all is sent to its address; false lifts bounces and complaints too."
     )
-    suppressed: bool | None = strawberry.field(
-        default=None,
-        description="Whether nothing at all is sent to its address; false lifts bounces and complaints too.",
-    )
-    categories: JSON | None = strawberry.field(
-        default=None, description="`{category: subscribed}`, merged into what is known."
-    )
+    categories: JSON | None = optional("`{category: subscribed}`, merged into what is known.")
 
 
 @payload("What `contactCreate` made.", errors="INVALID EXTERNAL_ID_TAKEN EMAIL_TAKEN")
@@ -119,6 +110,16 @@ def _object(value: Any) -> Any:
     return {} if value is None else value
 
 
+def _by_keys(runtime: Runtime, input: ContactCreateInput | ContactUpsertInput) -> dict[str, Any]:
+    """What the actions that make a contact by its keys take."""
+    return {
+        "external_id": input.external_id,
+        "email": input.email,
+        "properties": _object(input.properties),
+        "refused": runtime.settings.nobodys_ids,
+    }
+
+
 @strawberry.type
 class ContactMutation:
     @mutation(
@@ -130,14 +131,7 @@ class ContactMutation:
     async def contact_create(self, info: Info, input: ContactCreateInput) -> ContactCreatePayload:
         runtime = info.context.runtime
         async with runtime.database.transaction() as conn:
-            made = await actions.create(
-                conn,
-                runtime.clock,
-                external_id=input.external_id,
-                email=input.email,
-                properties=_object(input.properties),
-                refused=runtime.settings.nobodys_ids,
-            )
+            made = await actions.create(conn, runtime.clock, **_by_keys(runtime, input))
         return ContactCreatePayload(contact=await by_key(info.context, Contact, made["id"]))
 
     @mutation(
@@ -169,14 +163,7 @@ class ContactMutation:
     async def contact_upsert(self, info: Info, input: ContactUpsertInput) -> ContactUpsertPayload:
         runtime = info.context.runtime
         async with runtime.database.transaction() as conn:
-            found = await actions.upsert(
-                conn,
-                runtime.clock,
-                external_id=input.external_id,
-                email=input.email,
-                properties=_object(input.properties),
-                refused=runtime.settings.nobodys_ids,
-            )
+            found = await actions.upsert(conn, runtime.clock, **_by_keys(runtime, input))
         return ContactUpsertPayload(
             contact=await by_key(info.context, Contact, found.contact["id"]),
             created=found.created,

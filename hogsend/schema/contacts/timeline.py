@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import strawberry
@@ -61,7 +62,7 @@ class TimelineEntry(
     told_by = ("kind",)
 
     @classmethod
-    def type_of(cls, row: RowMapping) -> type[TimelineEntry]:
+    def type_of(cls, row: RowMapping) -> Any:
         return _TYPES[row["kind"]]
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Settle dead letters: retry one or many, discard one."""
+"""Mutations of dead letters: retry one or many, discard one."""
 
 from __future__ import annotations
 
@@ -12,32 +12,37 @@ from hogsend.access.idempotency import Claim
 from hogsend.errors import InvalidInput
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context, Info
+from hogsend.graphql.fields import attribute, optional
 from hogsend.graphql.mutations import Answer, idempotency_key, mutation, named_by_id, part, payload
 from hogsend.graphql.node import by_key
-from hogsend.operations.dead_letters import MOST_AT_ONCE, DeadLetterRetry, Retries, discard, retry, retry_many
+from hogsend.operations.dead_letters import MOST_AT_ONCE, DeadLetterRetry, discard, retry, retry_many
 from hogsend.schema.deadletters.types import DeadLetter
 from hogsend.tables.deadletters import DeadLetterSource
 
 SAMPLE = 20
 
 
+@strawberry.input
+class OneDeadLetter:
+    """What each mutation of one dead letter takes."""
+
+    id: strawberry.ID = attribute("Its id, or its bare UUID.")
+
+
 @strawberry.input(description="A dead letter to retry.")
-class DeadLetterRetryInput:
-    id: strawberry.ID = strawberry.field(description="Its id, or its bare UUID.")
+class DeadLetterRetryInput(OneDeadLetter):
     idempotency_key: str | None = idempotency_key("retry")
 
 
 @strawberry.input(description="A dead letter to discard.")
-class DeadLetterDiscardInput:
-    id: strawberry.ID = strawberry.field(description="Its id, or its bare UUID.")
+class DeadLetterDiscardInput(OneDeadLetter):
+    pass
 
 
 @strawberry.input(description="Dead letters to retry: those named, or the oldest pending ones.")
 class DeadLettersRetryInput:
-    ids: list[strawberry.ID] | None = strawberry.field(
-        default=None, description=f"These, at most {MOST_AT_ONCE}; not together with `source`."
-    )
-    source: DeadLetterSource | None = strawberry.field(default=None, description="The oldest of this kind.")
+    ids: list[strawberry.ID] | None = optional(f"These, at most {MOST_AT_ONCE}; not together with `source`.")
+    source: DeadLetterSource | None = optional("The oldest of this kind.")
     limit: int = strawberry.field(
         default=100, description=f"How many at most where none are named, up to {MOST_AT_ONCE}."
     )
@@ -65,9 +70,9 @@ class DeadLetterDiscardPayload:
 
 @strawberry.type(description="How it went with one of many.")
 class DeadLetterRetryResult:
-    dead_letter_id: strawberry.ID = strawberry.field(description="The dead letter.")
-    retried: bool = strawberry.field(description="Whether it was queued again, or would be tried.")
-    reason: str | None = strawberry.field(description="Why not.")
+    dead_letter_id: strawberry.ID = attribute("The dead letter.")
+    retried: bool = attribute("Whether it was queued again, or would be tried.")
+    reason: str | None = attribute("Why not.")
 
 
 @payload("What `deadLettersRetry` did, or would do.", errors="INVALID", keyed=True)
@@ -100,15 +105,8 @@ def _retries(input: DeadLettersRetryInput) -> DeadLetterRetry:
     )
 
 
-def _kept(done: Retries) -> Answer:
-    return {
-        "retried": [str(key) for key in done.retried],
-        "refused": {str(key): why for key, why in done.refused.items()},
-    }
-
-
 async def _would_retry(info: Info, input: DeadLettersRetryInput) -> Answer:
-    return _kept(await retry_many(info.context.runtime, _retries(input), dry_run=True))
+    return (await retry_many(info.context.runtime, _retries(input), dry_run=True)).to_json()
 
 
 @strawberry.type
@@ -120,8 +118,9 @@ class DeadLetterMutation:
         description="Queue what a dead letter stands for again. A new failure brings it back.",
     )
     async def dead_letter_retry(self, info: Info, input: DeadLetterRetryInput, claim: Claim) -> Answer:
-        done = await retry(info.context.runtime, _key(input.id), claim)
-        return {"id": str(done.id)}
+        key = _key(input.id)
+        await retry(info.context.runtime, key, claim)
+        return {"id": str(key)}
 
     @mutation(
         DeadLetterDiscardPayload,
@@ -146,7 +145,7 @@ class DeadLetterMutation:
         several=True,
     )
     async def dead_letters_retry(self, info: Info, input: DeadLettersRetryInput, claim: Claim) -> Answer:
-        return _kept(await retry_many(info.context.runtime, _retries(input)))
+        return (await retry_many(info.context.runtime, _retries(input), claim)).to_json()
 
 
 def _result(key: str, why: str | None) -> DeadLetterRetryResult:

@@ -1,8 +1,7 @@
 """Kinds and reasons of decisions as GraphQL enums. Import them from here: whoever imports one first names it."""
 
 from hogsend.decisions.meanings import KINDS, REASONS
-from hogsend.decisions.reasons import Kind as DecisionKind
-from hogsend.decisions.reasons import Reason
+from hogsend.decisions.reasons import DecisionKind, Reason
 from hogsend.graphql.enums import described_enum
 
 described_enum(DecisionKind, "DecisionKind", "Kind of a decision: what was decided.", KINDS)

@@ -1,8 +1,8 @@
-"""Send an email, send one again, try a template out."""
+"""Mutations of emails: send one, send one again, try a template out."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 import strawberry
@@ -12,13 +12,14 @@ from strawberry.scalars import JSON
 from hogsend.access.audit import Action, Resource, audit
 from hogsend.access.caller import Scope
 from hogsend.access.idempotency import Claim
-from hogsend.emails.sending.direct import resend_in, send_in
+from hogsend.emails.sending.direct import request_of_test, resend_in, send_in
 from hogsend.emails.sending.prepare import PreparedSend
 from hogsend.emails.sending.request import EmailRequest
 from hogsend.emails.templates.jinja import RenderError
 from hogsend.errors import InvalidInput
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context, Info
+from hogsend.graphql.fields import attribute, optional
 from hogsend.graphql.mutations import Answer, idempotency_key, mutation, named_by, named_by_id, part, payload
 from hogsend.graphql.node import by_key
 from hogsend.schema.decisions.enums import Reason
@@ -27,16 +28,14 @@ from hogsend.schema.emails.types import Email
 
 @strawberry.input(description="What to send to whom. One of `to` and `userId` says to whom.")
 class EmailSendInput:
-    template: str = strawberry.field(description="The template's key.")
-    to: str | None = strawberry.field(default=None, description="An address.")
-    user_id: str | None = strawberry.field(default=None, description="A contact's externalId or UUID.")
-    props: JSON | None = strawberry.field(default=None, description="An object: what the template shows.")
-    subject: str | None = strawberry.field(default=None, description="Instead of the template's.")
-    from_email: str | None = strawberry.field(default=None, description="Instead of the usual sender.")
-    reply_to: str | None = strawberry.field(default=None, description="Where answers go.")
-    category: str | None = strawberry.field(
-        default=None, description="Instead of the template's preference category."
-    )
+    template: str = attribute("The template's key.")
+    to: str | None = optional("An address.")
+    user_id: str | None = optional("A contact's externalId or UUID.")
+    props: JSON | None = optional("An object: what the template shows.")
+    subject: str | None = optional("Instead of the template's.")
+    from_email: str | None = optional("Instead of the usual sender.")
+    reply_to: str | None = optional("Where answers go.")
+    category: str | None = optional("Instead of the template's preference category.")
     idempotency_key: str | None = idempotency_key("send")
 
     def request(self) -> EmailRequest:
@@ -55,35 +54,34 @@ class EmailSendInput:
 
 @strawberry.input(description="Which email to send again.")
 class EmailResendInput:
-    id: strawberry.ID = strawberry.field(description="The id of the email that failed or bounced.")
+    id: strawberry.ID = attribute("The id of the email that failed or bounced.")
     idempotency_key: str | None = idempotency_key("send")
 
 
 @strawberry.input(description="A template to try out.")
 class TemplateSendTestInput:
-    template: str = strawberry.field(description="The template's key.")
-    to: str = strawberry.field(description="Where the test goes.")
-    props: JSON | None = strawberry.field(default=None, description="An object: what the template shows.")
+    template: str = attribute("The template's key.")
+    to: str = attribute("Where the test goes.")
+    props: JSON | None = optional("An object: what the template shows.")
     idempotency_key: str | None = idempotency_key("send")
 
 
-class _Sent:
+@strawberry.type
+class Sent:
     """What a send, a resend and a test answer alike."""
 
+    email: Email | None = part("The send; `failed` with its `refusal` where it may not go out.")
+    refusal: Reason | None = part("Why nothing is sent; null where something is.")
+
     @classmethod
-    async def of(cls, context: Context, answer: Answer) -> Any:
+    async def of(cls, context: Context, answer: Answer) -> Self:
         refusal = None if answer["refusal"] is None else Reason(answer["refusal"])
-        return cls(email=await by_key(context, Email, UUID(answer["email"])), refusal=refusal)  # type: ignore[call-arg]
-
-
-_EMAIL = "The send; `failed` with its `refusal` where it may not go out."
-_REFUSAL = "Why nothing is sent; null where something is."
+        return cls(email=await by_key(context, Email, UUID(answer["email"])), refusal=refusal)
 
 
 @payload("What `emailSend` did.", errors="INVALID NOT_FOUND TEMPLATE_NOT_FOUND RENDERING_FAILED", keyed=True)
-class EmailSendPayload(_Sent):
-    email: Email | None = part(_EMAIL)
-    refusal: Reason | None = part(_REFUSAL)
+class EmailSendPayload(Sent):
+    pass
 
 
 @payload(
@@ -91,9 +89,8 @@ class EmailSendPayload(_Sent):
     errors="INVALID NOT_FOUND TEMPLATE_NOT_FOUND RENDERING_FAILED NOT_RETRIABLE NO_TEMPLATE",
     keyed=True,
 )
-class EmailResendPayload(_Sent):
-    email: Email | None = part(_EMAIL)
-    refusal: Reason | None = part(_REFUSAL)
+class EmailResendPayload(Sent):
+    pass
 
 
 @payload(
@@ -101,9 +98,8 @@ class EmailResendPayload(_Sent):
     errors="INVALID NOT_FOUND TEMPLATE_NOT_FOUND RENDERING_FAILED",
     keyed=True,
 )
-class TemplateSendTestPayload(_Sent):
-    email: Email | None = part(_EMAIL)
-    refusal: Reason | None = part(_REFUSAL)
+class TemplateSendTestPayload(Sent):
+    pass
 
 
 @strawberry.type
@@ -138,18 +134,12 @@ class EmailMutation:
         TemplateSendTestPayload,
         scope=Scope.FULL_ADMIN,
         audits=(Action.CREATE, Resource.EMAIL, named_by("to")),
-        description="Send a template to an address to see it there; the subject says that it is a test.",
+        description="Send a template to an address to see it there; the subject says that it is a test. What the "
+        "address refused holds, an opt-out of everything also for a transactional template.",
     )
     async def template_send_test(self, info: Info, input: TemplateSendTestInput, claim: Claim) -> Answer:
-        template = info.context.runtime.templates.get(input.template)
         props: Any = input.props or {}
-        request = EmailRequest(
-            template=input.template,
-            to=input.to,
-            props=props,
-            subject=f"[Test] {template.name}",
-            category="transactional",
-        )
+        request = request_of_test(info.context.runtime, input.template, input.to, props)
         key = input.idempotency_key
         return await _send(info.context, request, claim, f"templateSendTest:{key}" if key else None)
 

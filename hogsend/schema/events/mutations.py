@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,15 +15,14 @@ from hogsend.access.caller import Scope
 from hogsend.access.idempotency import Claim
 from hogsend.events.event import NewEvent, check_event
 from hogsend.graphql.context import Context, Info
+from hogsend.graphql.fields import attribute, optional
 from hogsend.graphql.mutations import Answer, idempotency_key, mutation, part, payload, sample_of
 from hogsend.graphql.node import by_key
 from hogsend.graphql.rows import to_one
 from hogsend.ingestion.ingest import ingest_in
 from hogsend.ingestion.replay_events import (
     MOST_AT_ONCE,
-    Chosen,
     EventChoice,
-    Replayed,
     ReplayError,
     choose,
     replay_all,
@@ -36,24 +36,16 @@ SAMPLE = 10
     description="An event to take in. One of `userId`, `email`, `anonymousId` says whose it is."
 )
 class EventIngestInput:
-    name: str = strawberry.field(description="What happened, e.g. `project.created`.")
-    user_id: str | None = strawberry.field(default=None, description="The externalId of the person.")
-    email: str | None = strawberry.field(default=None, description="The email address of the person.")
-    anonymous_id: str | None = strawberry.field(
-        default=None, description="What the person is known by before that."
+    name: str = attribute("What happened, e.g. `project.created`.")
+    user_id: str | None = optional("The externalId of the person.")
+    email: str | None = optional("The email address of the person.")
+    anonymous_id: str | None = optional("What the person is known by before that.")
+    event_properties: JSON | None = optional("An object that tells more about it.")
+    contact_properties: JSON | None = optional(
+        "An object to merge into the contact's properties; null removes a key."
     )
-    event_properties: JSON | None = strawberry.field(
-        default=None, description="An object that tells more about it."
-    )
-    contact_properties: JSON | None = strawberry.field(
-        default=None, description="An object to merge into the contact's properties; null removes a key."
-    )
-    timestamp: datetime | None = strawberry.field(
-        default=None, description="When it happened; now unless told."
-    )
-    idempotency_key: str | None = strawberry.field(
-        default=None, description="A key seen before changes nothing and answers `stored: false`."
-    )
+    timestamp: datetime | None = optional("When it happened; now unless told.")
+    idempotency_key: str | None = optional("A key seen before changes nothing and answers `stored: false`.")
 
     def event(self) -> NewEvent:
         return NewEvent(
@@ -70,8 +62,8 @@ class EventIngestInput:
 
 @strawberry.type(description="A run that listens for the event to end it.")
 class EventExit:
-    journey_id: str = strawberry.field(description="The author's id of the journey.")
-    exited: bool = strawberry.field(description="False where the event does not fit the exit's conditions.")
+    journey_id: str = attribute("The author's id of the journey.")
+    exited: bool = attribute("False where the event does not fit the exit's conditions.")
     state_id: strawberry.Private[UUID]
 
     state = to_one("state", "state_id", "The run.")
@@ -91,10 +83,8 @@ def _object(value: Any) -> dict[str, Any]:
 
 @strawberry.input(description="Which events, by what they are. At least one field.")
 class EventsReplayFilter:
-    event: str | None = strawberry.field(default=None, description="With this name.")
-    user_id: str | None = strawberry.field(
-        default=None, description="Of the contact with this externalId or UUID."
-    )
+    event: str | None = optional("With this name.")
+    user_id: str | None = optional("Of the contact with this externalId or UUID.")
     start: datetime | None = strawberry.field(
         default=None, name="from", description="That happened at this instant or later."
     )
@@ -105,8 +95,8 @@ class EventsReplayFilter:
 
 @strawberry.input(description="Which events to send through the pipeline again: `eventIds` or `filter`.")
 class EventsReplayInput:
-    event_ids: list[strawberry.ID] | None = strawberry.field(default=None, description="These events.")
-    filter: EventsReplayFilter | None = strawberry.field(default=None, description="The events that fit.")
+    event_ids: list[strawberry.ID] | None = optional("These events.")
+    filter: EventsReplayFilter | None = optional("The events that fit.")
     limit: int = strawberry.field(
         default=MOST_AT_ONCE, description=f"At most so many, the oldest first; 1 to {MOST_AT_ONCE:,}."
     )
@@ -116,8 +106,8 @@ class EventsReplayInput:
 
 @strawberry.type(description="An event that was not replayed.")
 class EventsReplayError:
-    event_id: str = strawberry.field(description="Its id, as given.")
-    error: str = strawberry.field(description="Why.")
+    event_id: str = attribute("Its id, as given.")
+    error: str = attribute("Why.")
 
 
 @payload("What `eventsReplay` did, or would do.", errors="INVALID", keyed=True)
@@ -149,18 +139,18 @@ def _choice(input: EventsReplayInput) -> EventChoice:
     )
 
 
-def _kept(chosen: Chosen, done: Replayed) -> Answer:
+def _kept(matched: Sequence[object], replayed: int, errors: Sequence[ReplayError]) -> Answer:
     return {
-        "matched": len(chosen.event_ids),
-        "replayed": done.replayed,
-        "errors": [{"event_id": one.event_id, "error": one.error} for one in done.errors],
-        "sample": [str(event_id) for event_id in chosen.event_ids[:SAMPLE]],
+        "matched": len(matched),
+        "replayed": replayed,
+        "errors": [{"event_id": one.event_id, "error": one.error} for one in errors],
+        "sample": [str(event_id) for event_id in matched[:SAMPLE]],
     }
 
 
 async def _would_replay(info: Info, input: EventsReplayInput) -> Answer:
     chosen = await choose(info.context.runtime, _choice(input))
-    return _kept(chosen, Replayed(0, [ReplayError(one, "Event not found") for one in chosen.unknown]))
+    return _kept(chosen.event_ids, 0, [ReplayError(one, "Event not found") for one in chosen.unknown])
 
 
 @strawberry.type
@@ -174,7 +164,7 @@ class EventMutation:
     )
     async def event_ingest(self, info: Info, input: EventIngestInput) -> EventIngestPayload:
         runtime, event = info.context.runtime, input.event()
-        check_event(event)
+        check_event(event, runtime.settings.nobodys_ids)
         async with runtime.database.transaction() as conn:
             result = await ingest_in(conn, runtime, event)
             await audit(conn, resource_id=result.event_id, detail={"stored": result.stored})
@@ -199,9 +189,5 @@ class EventMutation:
         several=True,
     )
     async def events_replay(self, info: Info, input: EventsReplayInput, claim: Claim) -> Answer:
-        runtime = info.context.runtime
-        chosen = await choose(runtime, _choice(input))
-        done = await replay_all(runtime, chosen)
-        async with runtime.database.transaction() as conn:
-            await audit(conn, detail={"matched": len(chosen.event_ids), "replayed": done.replayed})
-        return _kept(chosen, done)
+        done = await replay_all(info.context.runtime, _choice(input), claim)
+        return _kept(done.done, done.replayed, done.errors)

@@ -8,24 +8,15 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, func, select
 
 from hogsend.contacts.lookup import id_of
+from hogsend.runs.status import WIRE_STATUSES
 from hogsend.storage.collections import Collection, Sort, equals
 from hogsend.tables.journeys import journey_settings, journey_states, journey_steps, journey_waits
 
 _s = journey_states.c
 
-# Statuses as the wire shows them, and the rows that they stand for.
-SHOWN = {
-    "active": ("active", "pending"),
-    "waiting": ("waiting",),
-    "completed": ("completed",),
-    "exited": ("exited",),
-    "failed": ("failed", "blocked"),
-}
-STANDS_FOR = {status: shown for shown, statuses in SHOWN.items() for status in statuses}
-
 
 def _shown_as(statuses: Sequence[str]) -> ColumnElement[bool]:
-    wanted = [status for shown in statuses for status in SHOWN[shown]]
+    wanted = [status for shown in statuses for status in WIRE_STATUSES[shown]]
     return _s.status == wanted[0] if len(wanted) == 1 else _s.status.in_(wanted)
 
 

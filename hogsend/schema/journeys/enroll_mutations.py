@@ -13,9 +13,10 @@ from hogsend.access.caller import Scope
 from hogsend.access.idempotency import Claim
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context, Info
+from hogsend.graphql.fields import attribute, optional
 from hogsend.graphql.mutations import Answer, idempotency_key, mutation, named_by_id, part, payload
 from hogsend.graphql.node import by_key
-from hogsend.operations.enroll import MAX_BATCH, Enrolled, Person, enroll_batch, enroll_in, preview_batch
+from hogsend.operations.enroll import MAX_BATCH, Enrolled, Enrollee, enroll_batch, enroll_in, preview_batch
 from hogsend.schema.decisions.enums import Reason
 from hogsend.schema.events.types import Event
 from hogsend.schema.journeys.runs import JourneyState
@@ -23,12 +24,10 @@ from hogsend.schema.journeys.runs import JourneyState
 
 @strawberry.input(description="Whom to let into which journey.")
 class JourneyEnrollInput:
-    id: strawberry.ID = strawberry.field(description="The journey's id, or the one that its author gave it.")
-    user_id: str = strawberry.field(description="The externalId of the person; made where it is new.")
-    user_email: str = strawberry.field(description="The email address of the person.")
-    properties: JSON | None = strawberry.field(
-        default=None, description="An object: the properties of the trigger event."
-    )
+    id: strawberry.ID = attribute("The journey's id, or the one that its author gave it.")
+    user_id: str = attribute("The externalId of the person; made where it is new.")
+    user_email: str = attribute("The email address of the person.")
+    properties: JSON | None = optional("An object: the properties of the trigger event.")
     idempotency_key: str | None = idempotency_key("enroll")
 
 
@@ -51,27 +50,25 @@ class JourneyEnrollPayload:
 
 @strawberry.input(description="One person of a batch.")
 class JourneyEnrollUser:
-    user_id: str = strawberry.field(description="The externalId of the person; made where it is new.")
-    user_email: str = strawberry.field(description="The email address of the person.")
-    properties: JSON | None = strawberry.field(
-        default=None, description="An object: the properties of the trigger event."
-    )
+    user_id: str = attribute("The externalId of the person; made where it is new.")
+    user_email: str = attribute("The email address of the person.")
+    properties: JSON | None = optional("An object: the properties of the trigger event.")
 
 
 @strawberry.input(description="Whom to let into which journey.")
 class JourneyEnrollBatchInput:
-    id: strawberry.ID = strawberry.field(description="The journey's id, or the one that its author gave it.")
-    users: list[JourneyEnrollUser] = strawberry.field(description=f"1 to {MAX_BATCH} people.")
+    id: strawberry.ID = attribute("The journey's id, or the one that its author gave it.")
+    users: list[JourneyEnrollUser] = attribute(f"1 to {MAX_BATCH} people.")
     dry_run: bool = strawberry.field(default=False, description="Only say what each verdict would be.")
     idempotency_key: str | None = idempotency_key("enroll")
 
 
 @strawberry.type(description="The verdict on one person of a batch.")
 class JourneyEnrollResult:
-    user_id: str = strawberry.field(description="The externalId, as given.")
-    enrolled: bool = strawberry.field(description="Whether the guards let the person in.")
-    reason: str | None = strawberry.field(
-        description="Why not: a `DecisionReason` in lower case, or what was wrong with the input."
+    user_id: str = attribute("The externalId, as given.")
+    enrolled: bool = attribute("Whether the guards let the person in.")
+    reason: str | None = attribute(
+        "Why not: a `DecisionReason` in lower case, or what was wrong with the input."
     )
 
 
@@ -88,13 +85,13 @@ class JourneyEnrollBatchPayload:
         return cls(enrolled=enrolled, skipped=len(results) - enrolled, results=results)
 
 
-def _people(input: JourneyEnrollBatchInput) -> list[Person]:
+def _people(input: JourneyEnrollBatchInput) -> list[Enrollee]:
     return [_person(one) for one in input.users]
 
 
-def _person(user: JourneyEnrollInput | JourneyEnrollUser) -> Person:
+def _person(user: JourneyEnrollInput | JourneyEnrollUser) -> Enrollee:
     properties: Any = user.properties or {}
-    return Person(user.user_id, user.user_email, properties)
+    return Enrollee(user.user_id, user.user_email, properties)
 
 
 def _kept(results: list[Enrolled]) -> Answer:

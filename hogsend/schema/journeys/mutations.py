@@ -8,31 +8,44 @@ from hogsend.access.audit import Action, Resource, audit
 from hogsend.access.caller import Scope
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context, Info
+from hogsend.graphql.fields import attribute
 from hogsend.graphql.mutations import mutation, named_by_id, part, payload
 from hogsend.operations.switch import find_journey, set_enabled
 from hogsend.schema.journeys.types import Journey
 
-_JOURNEY = "The journey's id, or the one that its author gave it."
+
+@strawberry.input
+class OneJourney:
+    """What both mutations take."""
+
+    id: strawberry.ID = attribute("The journey's id, or the one that its author gave it.")
+
+
+@strawberry.type
+class ChangedJourney:
+    """What both mutations answer."""
+
+    journey: Journey | None = part("The journey as it is now.")
 
 
 @strawberry.input(description="Which journey to enable.")
-class JourneyEnableInput:
-    id: strawberry.ID = strawberry.field(description=_JOURNEY)
+class JourneyEnableInput(OneJourney):
+    pass
 
 
 @strawberry.input(description="Which journey to disable.")
-class JourneyDisableInput:
-    id: strawberry.ID = strawberry.field(description=_JOURNEY)
+class JourneyDisableInput(OneJourney):
+    pass
 
 
 @payload("What `journeyEnable` did.", errors="NOT_FOUND")
-class JourneyEnablePayload:
-    journey: Journey | None = part("The journey as it is now.")
+class JourneyEnablePayload(ChangedJourney):
+    pass
 
 
 @payload("What `journeyDisable` did.", errors="NOT_FOUND")
-class JourneyDisablePayload:
-    journey: Journey | None = part("The journey as it is now.")
+class JourneyDisablePayload(ChangedJourney):
+    pass
 
 
 @strawberry.type

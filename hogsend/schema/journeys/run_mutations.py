@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,7 @@ from hogsend.contacts.lookup import find
 from hogsend.errors import InvalidInput
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context, Info
+from hogsend.graphql.fields import attribute, optional
 from hogsend.graphql.mutations import (
     Answer,
     idempotency_key,
@@ -35,7 +36,6 @@ from hogsend.operations.switch import find_journey
 from hogsend.runtime import Runtime
 from hogsend.schema.journeys.runs import JourneyState
 
-_RUN = "The run's id, or its bare UUID."
 MOST_AT_ONCE = 10_000
 BATCH = 100
 SAMPLE = 10
@@ -43,49 +43,57 @@ SAMPLE = 10
 ChangeRun = Callable[[AsyncConnection, Runtime, UUID], Awaitable[RowMapping]]
 
 
+@strawberry.input
+class OneRun:
+    """What each mutation of one run takes."""
+
+    id: strawberry.ID = attribute("The run's id, or its bare UUID.")
+
+
 @strawberry.input(description="Which run to resume.")
-class JourneyStateResumeInput:
-    id: strawberry.ID = strawberry.field(description=_RUN)
+class JourneyStateResumeInput(OneRun):
+    pass
 
 
 @strawberry.input(description="Which run to bring past its step.")
-class JourneyStateSkipInput:
-    id: strawberry.ID = strawberry.field(description=_RUN)
+class JourneyStateSkipInput(OneRun):
+    pass
 
 
 @strawberry.input(description="Which run to end.")
-class JourneyStateCancelInput:
-    id: strawberry.ID = strawberry.field(description=_RUN)
-    journey_id: strawberry.ID | None = strawberry.field(
-        default=None, description="Refuse a run of any other journey."
-    )
+class JourneyStateCancelInput(OneRun):
+    journey_id: strawberry.ID | None = optional("Refuse a run of any other journey.")
+
+
+@strawberry.type
+class ChangedRun:
+    """What each mutation of one run answers."""
+
+    state: JourneyState | None = part("The run as it is now.")
 
 
 @payload("What `journeyStateCancel` did.", errors="NOT_FOUND ALREADY_ENDED")
-class JourneyStateCancelPayload:
-    state: JourneyState | None = part("The run as it is now.")
+class JourneyStateCancelPayload(ChangedRun):
     cancelled_in_engine: bool | None = part(
         "Whether the engine really stopped something; its fence holds either way."
     )
 
 
 @payload("What `journeyStateResume` did.", errors="NOT_FOUND NOT_STUCK ALREADY_IN_JOURNEY")
-class JourneyStateResumePayload:
-    state: JourneyState | None = part("The run as it is now.")
+class JourneyStateResumePayload(ChangedRun):
+    pass
 
 
 @payload("What `journeyStateSkip` did.", errors="NOT_FOUND NOT_STUCK NOTHING_TO_SKIP ALREADY_IN_JOURNEY")
-class JourneyStateSkipPayload:
-    state: JourneyState | None = part("The run as it is now.")
+class JourneyStateSkipPayload(ChangedRun):
+    pass
 
 
 @strawberry.input(description="Which live runs; at least one of journeyId, userId and ids.")
 class JourneyStatesCancelInput:
-    journey_id: strawberry.ID | None = strawberry.field(default=None, description="Runs of this journey.")
-    user_id: str | None = strawberry.field(
-        default=None, description="Runs of the contact with this externalId or UUID."
-    )
-    ids: list[strawberry.ID] | None = strawberry.field(default=None, description="These runs.")
+    journey_id: strawberry.ID | None = optional("Runs of this journey.")
+    user_id: str | None = optional("Runs of the contact with this externalId or UUID.")
+    ids: list[strawberry.ID] | None = optional("These runs.")
     dry_run: bool = strawberry.field(default=False, description="Only say what would be cancelled.")
     idempotency_key: str | None = idempotency_key("cancel")
 
@@ -105,7 +113,7 @@ class JourneyStatesCancelPayload:
         )
 
 
-async def _chosen(context: Context, input: JourneyStatesCancelInput) -> list[UUID]:
+async def _chosen(context: Context, input: JourneyStatesCancelInput, limit: int = MOST_AT_ONCE) -> list[UUID]:
     if input.journey_id is None and input.user_id is None and input.ids is None:
         raise InvalidInput("journeyId", "Say which runs: journeyId, userId or ids")
     journey_id = None
@@ -123,17 +131,22 @@ async def _chosen(context: Context, input: JourneyStatesCancelInput) -> list[UUI
             journey_id=journey_id,
             contact_id=None if contact is None else contact["id"],
             ids=wanted,
-            limit=MOST_AT_ONCE,
+            limit=limit,
         )
 
 
-def _kept(chosen: list[UUID], cancelled: int) -> Answer:
-    sample = [str(state_id) for state_id in chosen[:SAMPLE]]
-    return {"matched": len(chosen), "cancelled": cancelled, "sample": sample}
+def _with(so_far: Answer, chosen: Sequence[UUID], cancelled: int) -> Answer:
+    """What was done `so_far`, and with these runs besides."""
+    sample = [*so_far.get("sample", []), *map(str, chosen[:SAMPLE])]
+    return {
+        "matched": so_far.get("matched", 0) + len(chosen),
+        "cancelled": so_far.get("cancelled", 0) + cancelled,
+        "sample": sample[:SAMPLE],
+    }
 
 
 async def _would_cancel(info: Info, input: JourneyStatesCancelInput) -> Answer:
-    return _kept(await _chosen(info.context, input), 0)
+    return _with({}, await _chosen(info.context, input), 0)
 
 
 @strawberry.type
@@ -189,8 +202,9 @@ class RunMutation:
     async def journey_states_cancel(
         self, info: Info, input: JourneyStatesCancelInput, claim: Claim
     ) -> Answer:
-        chosen = await _chosen(info.context, input)
-        return _kept(chosen, await _cancel_all(info.context, chosen))
+        so_far = claim.progress
+        chosen = await _chosen(info.context, input, MOST_AT_ONCE - so_far.get("matched", 0))
+        return await _cancel_all(info.context.runtime, chosen, claim, so_far)
 
 
 async def _change_run(context: Context, id: str, change: ChangeRun, *, becomes: str) -> RowMapping:
@@ -211,16 +225,19 @@ def _audit_view(run: RowMapping) -> dict[str, Any]:
     return {"status": run["status"], "journeyId": run["journey_id"], "currentNodeId": run["current_node"]}
 
 
-async def _cancel_all(context: Context, chosen: list[UUID]) -> int:
+async def _cancel_all(runtime: Runtime, chosen: Sequence[UUID], claim: Claim, so_far: Answer) -> Answer:
     """In batches, each its own transaction: a run that ended meanwhile is left as it is. Locks by id."""
-    runtime = context.runtime
-    cancelled = 0
     for start in range(0, len(chosen), BATCH):
+        batch = chosen[start : start + BATCH]
         async with runtime.database.transaction() as conn:
-            for state_id in sorted(await live_states(conn, ids=chosen[start : start + BATCH], limit=BATCH)):
+            live = sorted(await live_states(conn, ids=batch, limit=BATCH))
+            for state_id in live:
                 await cancel_in(conn, runtime, state_id)
-                cancelled += 1
+            so_far = _with(so_far, batch, len(live))
+            await claim.keep(conn, so_far)
         runtime.fault_point("after_cancel_batch")
+    answer = _with(so_far, (), 0)
     async with runtime.database.transaction() as conn:
-        await audit(conn, detail={"matched": len(chosen), "cancelled": cancelled})
-    return cancelled
+        await audit(conn, detail={name: answer[name] for name in ("matched", "cancelled")})
+        await claim.answer(conn, answer)
+    return answer

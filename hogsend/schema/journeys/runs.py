@@ -18,11 +18,12 @@ from hogsend.graphql.mapping import Filter, Mapped, from_object
 from hogsend.graphql.node import Node, bare_uuid
 from hogsend.graphql.rows import by_id, in_code, rows, to_one
 from hogsend.runs.logs import Ending, logs_of
+from hogsend.runs.status import WIRE_STATUS
 from hogsend.schema.contacts.types import user_id_of_contact
 from hogsend.schema.decisions.collections import DECISIONS
 from hogsend.schema.decisions.enums import Reason
 from hogsend.schema.emails.collections import EMAILS
-from hogsend.schema.journeys.collections import STANDS_FOR, STATES, STEPS, WAITS
+from hogsend.schema.journeys.collections import STATES, STEPS, WAITS
 from hogsend.schema.journeys.enums import JourneyStateStatus
 from hogsend.tables.decisions import decisions
 from hogsend.tables.emails import email_sends
@@ -62,7 +63,7 @@ class JourneyState(
     columns={
         "user_email": "email",
         "current_node_id": "current_node",
-        "status": lambda status: JourneyStateStatus(STANDS_FOR[status]),
+        "status": lambda status: JourneyStateStatus(WIRE_STATUS[status]),
         "stored_status": "status",
         "blocked": Mapped("status", lambda status: status == "blocked"),
         "error_message": "error",

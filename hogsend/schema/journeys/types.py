@@ -22,8 +22,9 @@ from hogsend.graphql.node import Node
 from hogsend.graphql.rows import Argument, by_id, rows
 from hogsend.journeys.conditions.builders import Trigger
 from hogsend.journeys.definition import Journey as Definition
+from hogsend.runs.status import WIRE_STATUS
 from hogsend.schema.contacts.types import ContactBy, find_contact
-from hogsend.schema.journeys.collections import OVERRIDES, STANDS_FOR, STATES, counts
+from hogsend.schema.journeys.collections import OVERRIDES, STATES, counts
 from hogsend.schema.journeys.enums import STATUS_ARGUMENT, EntryLimit
 from hogsend.schema.journeys.explain import EnrollmentExplanation
 from hogsend.schema.journeys.funnel import FunnelStep, funnel
@@ -178,7 +179,7 @@ async def _counts(context: Context, journey_id: str) -> JourneyCounts:
     """One statement for all journeys that ask."""
     found = JourneyCounts()
     for row in await rows_for(context, "journey counts", counts, "journey_id", journey_id):
-        status = STANDS_FOR[row["status"]]
+        status = WIRE_STATUS[row["status"]]
         setattr(found, status, getattr(found, status) + row["runs"])
     return found
 

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import strawberry
 
+from hogsend.clock import instant_text
 from hogsend.graphql import ids
 from hogsend.graphql.context import Info
 from hogsend.graphql.fields import COST, described, field, query, wire_type
 from hogsend.graphql.mapping import from_object
-from hogsend.graphql.scalars import instant_text
 from hogsend.metrics import queries
 from hogsend.metrics.queries import Period, Span
 from hogsend.schema.metrics.journeys import JourneyMetrics, JourneyReachMetrics, all_journey_metrics

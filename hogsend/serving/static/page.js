@@ -42,11 +42,19 @@ function fetcher(request, options) {
 
 const headers = JSON.stringify({ Authorization: `Bearer ${config.key || "<your key>"}` }, null, 2);
 
+// A link may bring a query with it: #query=…&variables=…, which no server on the way sees. It is shown, not run.
+const linked = new URLSearchParams(location.hash.slice(1));
+const given = linked.has("query")
+  ? [{ query: linked.get("query"), variables: linked.get("variables") || "{}", headers }]
+  : [];
+
 ReactDOM.createRoot(document.getElementById("graphiql")).render(
   React.createElement(GraphiQL, {
     fetcher,
     defaultHeaders: headers,
-    defaultTabs: config.tabs.map((tab) => ({ ...tab, headers })),
+    // Whoever was here before has tabs of their own: this one is added to them.
+    ...given[0],
+    defaultTabs: [...given, ...config.tabs.map((tab) => ({ ...tab, headers }))],
     defaultEditorToolsVisibility: "headers",
     shouldPersistHeaders: false,
     defaultTheme: null,

@@ -21,7 +21,7 @@ from hogsend.emails.providers import (
 )
 from hogsend.emails.providers.inbox import InboxProvider
 from hogsend.emails.providers.memory import MemoryProvider
-from hogsend.emails.providers.smtp import Server, SmtpProvider
+from hogsend.emails.providers.smtp import SmtpProvider, SmtpServer
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings, SettingsError
 from hogsend.storage.database import Database
@@ -45,7 +45,7 @@ async def mail_server() -> AsyncIterator[SmtpStandIn]:
 
 
 def smtp(port: int) -> SmtpProvider:
-    return SmtpProvider(Server.from_url(f"smtp://127.0.0.1:{port}"), message_domain="example.com")
+    return SmtpProvider(SmtpServer.from_url(f"smtp://127.0.0.1:{port}"), message_domain="example.com")
 
 
 async def test_smtp_hands_over_both_parts_under_a_steady_id(mail_server: SmtpStandIn) -> None:
@@ -112,18 +112,18 @@ async def test_a_header_that_is_two_is_refused(mail_server: SmtpStandIn) -> None
 @pytest.mark.parametrize(
     ("url", "server"),
     [
-        ("smtp://mail.example", Server("mail.example", 587, False, None, None)),
-        ("smtps://u%40x:p%3Aw@mail.example", Server("mail.example", 465, True, "u@x", "p:w")),
-        ("smtp://mail.example:2525", Server("mail.example", 2525, False, None, None)),
+        ("smtp://mail.example", SmtpServer("mail.example", 587, False, None, None)),
+        ("smtps://u%40x:p%3Aw@mail.example", SmtpServer("mail.example", 465, True, "u@x", "p:w")),
+        ("smtp://mail.example:2525", SmtpServer("mail.example", 2525, False, None, None)),
     ],
 )
-def test_smtp_urls(url: str, server: Server) -> None:
-    assert Server.from_url(url) == server
+def test_smtp_urls(url: str, server: SmtpServer) -> None:
+    assert SmtpServer.from_url(url) == server
 
 
 def test_a_wrong_smtp_url_is_named_without_its_password() -> None:
     with pytest.raises(SettingsError) as error:
-        Server.from_url("http://u:secret@mail.example")
+        SmtpServer.from_url("http://u:secret@mail.example")
     assert "secret" not in str(error.value)
 
 

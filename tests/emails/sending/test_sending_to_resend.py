@@ -14,7 +14,7 @@ from hogsend.clock import ManualClock
 from hogsend.emails.providers.resend import ResendProvider
 from hogsend.emails.sending.protocol import SendOutcome, deliver
 from hogsend.runtime import Runtime
-from tests.emails.conftest import MakePerson, Prepare, facts_of, the_send
+from tests.fixtures.emails import MakePerson, Prepare, facts_of, the_send
 from tests.standins import resend as standin
 from tests.standins.http import Hold, Reset
 from tests.standins.resend import ResendStandIn, webhook

@@ -11,11 +11,14 @@ import pytest
 from sqlalchemy import select, update
 
 from hogsend.clock import ManualClock
-from hogsend.emails.tracking.delivery_events import Visit, record_fact
+from hogsend.consent.suppression import TRANSACTIONAL, refusal
+from hogsend.decisions.reasons import Reason
+from hogsend.emails.tracking.delivery_events import record_fact
+from hogsend.emails.tracking.visits import Visit
 from hogsend.runtime import Runtime
 from hogsend.tables.emails import email_sends, suppressions
 from hogsend.tables.realtime import activity
-from tests.emails.conftest import MakePerson, Prepare, facts_of, preferences_of, reasons_of, the_send
+from tests.fixtures.emails import MakePerson, Prepare, facts_of, preferences_of, reasons_of, the_send
 
 
 async def test_a_fact_leaves_its_row_its_instant_and_its_activity(
@@ -171,4 +174,7 @@ async def test_a_bounce_of_an_old_address_leaves_the_new_one_alone(
     email_id = await prepared(ada, to="old@example.com")
     async with runtime.database.transaction() as conn:
         await record_fact(conn, email_id=email_id, type="bounced", at=clock.now())
-    assert not (await preferences_of(runtime, ada["id"])).suppressed
+        refused = await refusal(conn, contact_id=None, email="old@example.com", category=TRANSACTIONAL)
+        assert refused is not None
+        assert refused.reason is Reason.ADDRESS_BOUNCED
+    assert await preferences_of(runtime, ada["id"]) is None

@@ -20,7 +20,7 @@ from hogsend.runtime import Runtime
 from hogsend.tables.contacts import contacts
 from hogsend.tables.emails import email_sends, provider_events
 from hogsend.tables.events import user_events
-from tests.emails.conftest import MakePerson, Prepare, facts_of, preferences_of, the_send
+from tests.fixtures.emails import MakePerson, Prepare, facts_of, preferences_of, the_send
 from tests.standins.resend import signed, webhook
 
 URL = "/v1/webhooks/email/resend"

@@ -50,6 +50,7 @@ async def test_redis_is_flushed_over_and_over(plant: Plant) -> None:
         plant.got(email, "Welcome", "Nudge", "Bye")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 async def test_postgres_restarts_under_a_worker(own_stack: EmbeddedStack, engine: str) -> None:
     """At full speed, with emails on the wire. The worker process lives on, and every person gets each email once."""

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 # Inside a send and at its edge, as a run is parked and ended, and as the outbox is delivered.
 FEW = ("after_provider_call", "after_suspend", "before_complete", "before_outbox_marked")
+DAILY = FEW[:1]
 MORE = (
     "after_claim",
     "after_prepare:send:welcome#1",
@@ -40,13 +41,16 @@ A_DAY = 86_400
 KILLS = int(os.environ.get("HOGSEND_KILLS", "1"))
 
 
-async def test_workers_that_kill_themselves_at_every_edge_and_inside_it(plant: Plant) -> None:
+@pytest.mark.parametrize("points", [DAILY, pytest.param(FEW, marks=pytest.mark.slow)], ids=["daily", "few"])
+async def test_workers_that_kill_themselves_at_every_edge_and_inside_it(
+    plant: Plant, points: tuple[str, ...]
+) -> None:
     """A worker for each point, all at once; people come until the last one died. HOGSEND_ALL_CRASHES: every point.
 
     HOGSEND_KILLS says how many are killed at no point, but some time.
     When a worker goes on, everybody gets what a quiet run sends.
     """
-    points = FEW + ("sometime",) * KILLS
+    points += ("sometime",) * KILLS
     if "HOGSEND_ALL_CRASHES" in os.environ:
         points = FEW + MORE if plant.engine == "embedded" else FEW + MORE + ON_HATCHET
     plant.worker.kill()
@@ -59,7 +63,7 @@ async def test_workers_that_kill_themselves_at_every_edge_and_inside_it(plant: P
                 people[await plant.enroll("walk", email)] = email
             await asyncio.sleep(1)
     await plant.staffed()
-    # On a real Hatchet some drivers go down with their workers; the watchdog replaces them after eight minutes.
+    # On a real Hatchet some drivers go down with their workers; the watchdog replaces them within a minute.
     await plant.until_all(people, "status = 'completed'", within=240)
     for email in people.values():
         plant.got(email, "Welcome", "Nudge", "Bye")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hogsend import Condition, JourneyError, Trigger, days, email, event, hours, minutes, on, prop, user_prop
-from hogsend.journeys.conditions.builders import Verdict, evaluate, matches_properties
+from hogsend.journeys.conditions.builders import ConditionResult, evaluate, matches_properties
 from hogsend.journeys.conditions.operators import MISSING, Operator, look_up, passes
 from hogsend.journeys.conditions.tree import spoken
 
@@ -154,16 +154,16 @@ async def test_a_history_condition(condition: Condition, held: bool) -> None:
 
 async def test_the_verdict_says_what_was_asked_and_what_there_was() -> None:
     facts = Remembered({"plan": "free", "seats": "3"}, events=[("login", NOW - days(1))])
-    assert await evaluate(prop("plan") == "pro", facts) == Verdict(
+    assert await evaluate(prop("plan") == "pro", facts) == ConditionResult(
         False, 'event property plan is "pro"', 'event property plan is "free"'
     )
     assert (await evaluate(prop("seats") > 2, facts)).actual == 'event property seats is "3"'
     assert (await evaluate(prop("nothing").exists(), facts)).actual == "event property nothing is missing"
-    assert await evaluate(event("login").at_least(2, within=days(7)), facts) == Verdict(
+    assert await evaluate(event("login").at_least(2, within=days(7)), facts) == ConditionResult(
         False, "login happened at least 2 times within 7 days", "login happened once within 7 days"
     )
     both = await evaluate((prop("plan") == "free") & event("login").never(), facts)
-    assert both == Verdict(
+    assert both == ConditionResult(
         False, 'event property plan is "free" and login never happened', "login happened once"
     )
     either = await evaluate((prop("plan") == "pro") | (user_prop("vip") == True), facts)  # noqa: E712

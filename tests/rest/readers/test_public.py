@@ -17,7 +17,7 @@ from hogsend.rest.public import PIXEL
 from hogsend.runtime import Runtime
 from hogsend.tables.contacts import contacts
 from hogsend.tables.emails import email_events, email_links, email_sends
-from tests.emails.conftest import MakePerson, Prepare, facts_of, preferences_of, reasons_of, the_send
+from tests.fixtures.emails import MakePerson, Prepare, facts_of, preferences_of, reasons_of, the_send
 
 UNKNOWN = "0190f000-0000-7000-8000-00000000dead"
 ONE_CLICK = {"List-Unsubscribe": "One-Click"}

@@ -12,7 +12,7 @@ from hogsend.clock import ManualClock
 from hogsend.emails.providers.inbox import InboxProvider
 from hogsend.emails.sending.protocol import deliver
 from hogsend.runtime import Runtime
-from tests.emails.conftest import MakePerson, Prepare, the_send
+from tests.fixtures.emails import MakePerson, Prepare, the_send
 
 UNKNOWN = "0190f000-0000-7000-8000-00000000dead"
 

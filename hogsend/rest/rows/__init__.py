@@ -1,1 +1,0 @@
-"""The rows of the admin plane, a module for each part of the contract."""
