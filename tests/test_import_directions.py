@@ -46,6 +46,7 @@ FLOORS = (
     "health",
     "monitoring",  # requests measured from outside, what waits, /metrics and the probes
     "graphql",  # the kit: how types, lists, links and mutations are declared
+    "planning",  # queries executed level by level, from those declarations
     "schema",  # what the API shows, a folder a feature
     "serving",  # documents run over HTTP, WebSocket, SSE
     "rest",  # the contract as a table over documents

@@ -74,6 +74,9 @@ class ConnectionPage:
 class Connection(Generic[T]):
     load: strawberry.Private[Callable[[], Awaitable[ConnectionPage]]]
     count: strawberry.Private[Callable[[], Awaitable[int]]]
+    # What a planned read goes by: it pages the lists of all siblings at once.
+    source: strawberry.Private[Selection | InMemoryList]
+    paging: strawberry.Private[Paging]
 
     @field("The page's entries, each with its cursor.")
     async def edges(self) -> list[Edge[T]]:
@@ -158,6 +161,8 @@ def connect(context: Context, source: Selection | InMemoryList, paging: Paging) 
     return Connection(
         load=lambda: pages.load(source.parent),
         count=lambda: counts.load(source.parent),
+        source=source,
+        paging=paging,
     )
 
 
@@ -205,7 +210,7 @@ def _connect_listed(source: InMemoryList, paging: Paging) -> Connection[Any]:
     async def count() -> int:
         return len(source.items)
 
-    return Connection(load=load, count=count)
+    return Connection(load=load, count=count, source=source, paging=paging)
 
 
 PAGING_ARGUMENTS: dict[str, tuple[Any, str]] = {

@@ -42,6 +42,7 @@ class Context:
     taken: str | None = None
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     longest_page: int = LONGEST_PAGE
+    tier: str | None = None
     extensions: dict[str, Any] = field(default_factory=dict)
     _loaders: dict[Hashable, DataLoader[Any, Any]] = field(default_factory=dict, repr=False)
     _slots: asyncio.Semaphore = field(

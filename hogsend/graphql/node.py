@@ -6,12 +6,11 @@ from typing import Any, ClassVar, Self, TypeVar
 from uuid import UUID
 
 import strawberry
-from sqlalchemy import RowMapping
+from sqlalchemy import Column, RowMapping
 
 from hogsend.access.caller import Scope
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context
-from hogsend.graphql.fields import field
 from hogsend.graphql.links import row_by_key
 from hogsend.graphql.mapping import FieldMap, from_row
 from hogsend.storage.collections import Collection
@@ -19,6 +18,9 @@ from hogsend.storage.collections import Collection
 N = TypeVar("N", bound="Node")
 
 TYPES: dict[str, type[Node]] = {}
+
+KEY = "key"
+"""In a field's metadata: it is the object's key, converted by what this makes of the type."""
 
 
 @strawberry.interface(description="Anything with a global id: fetch it again with `node(id:)`.")
@@ -35,6 +37,8 @@ class Node:
     collection: ClassVar[Collection | None] = None
     columns: ClassVar[FieldMap] = {}
     scope: ClassVar[Scope] = Scope.READ
+    hidden_by: ClassVar[str | None] = None
+    told_by: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(
         cls,
@@ -54,19 +58,27 @@ class Node:
         if columns is not None:
             cls.columns = columns
 
-    @field("Global id, `<type>_<key>`, such as `contact_550e8400-…`. Treat it as opaque.")
+    @strawberry.field(  # type: ignore[untyped-decorator]
+        description="Global id, `<type>_<key>`, such as `contact_550e8400-…`. Treat it as opaque.",
+        metadata={KEY: lambda kind: lambda key: ids.encode(kind.prefix, key)},
+    )
     def id(self) -> strawberry.ID:
         return strawberry.ID(ids.encode(self.prefix, self.key))
 
     @property
     def shown(self) -> bool:
         """False for what links must not lead to, such as a contact that was deleted."""
-        return True
+        return self.hidden_by is None or getattr(self, self.hidden_by) is None
+
+    @classmethod
+    def type_of(cls, row: RowMapping) -> type[Node]:
+        """Of which type a row is: this one, where it is no interface."""
+        return cls
 
     @classmethod
     def of(cls, row: RowMapping) -> Self:
         """Make one from a row of its collection."""
-        return from_row(cls, row)
+        return from_row(cls.type_of(row), row)  # type: ignore[return-value]
 
     @classmethod
     def named(cls, context: Context, name: str | None) -> Self | None:
@@ -88,18 +100,24 @@ def bare_uuid() -> Any:
         key: UUID = self.key
         return key
 
-    return strawberry.field(resolver=uuid, description="The UUID without the type prefix of `id`.")
+    return strawberry.field(
+        resolver=uuid,
+        description="The UUID without the type prefix of `id`.",
+        metadata={KEY: lambda _kind: None},
+    )
 
 
-async def link(context: Context, prefix: str, key: UUID | None) -> Any:
+async def link(context: Context, prefix: str, key: UUID | None, column: Column[Any] | None = None) -> Any:
     """Follow a link to one thing of the type with this prefix; None where there is none, or it does not show."""
-    found = await by_key(context, TYPES[prefix], key)
+    found = await by_key(context, TYPES[prefix], key, column)
     return found if found is not None and found.shown else None
 
 
-async def by_key(context: Context, kind: type[N], key: UUID | None) -> N | None:
-    """Follow a link to one thing. What siblings ask for is read in one statement."""
+async def by_key(
+    context: Context, kind: type[N], key: UUID | None, column: Column[Any] | None = None
+) -> N | None:
+    """Follow a link to one thing, by its key or another unique column. Siblings are read in one statement."""
     if key is None or kind.collection is None:
         return None
-    row = await row_by_key(context, kind.collection, key)
+    row = await row_by_key(context, kind.collection, key, column)
     return None if row is None else kind.of(row)

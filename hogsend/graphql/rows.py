@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Annotated, Any
 
 import strawberry
-from sqlalchemy import ColumnElement
+from sqlalchemy import Column, ColumnElement
 from strawberry.annotation import StrawberryAnnotation
 from strawberry.extensions import FieldExtension
 from strawberry.types.field import StrawberryField
@@ -30,13 +30,17 @@ from hogsend.graphql.connections import (
 from hogsend.graphql.context import Info
 from hogsend.graphql.enums import WireEnum
 from hogsend.graphql.fields import described, query
+from hogsend.graphql.links import row_by_key
 from hogsend.graphql.mapping import Convert, FieldMap, FieldStep, Filter, Mapped, narrow, plan_filters
 from hogsend.graphql.node import TYPES, Node, link
 from hogsend.graphql.sorting import SortOrder
 from hogsend.storage.collections import Collection, Selection
+from hogsend.storage.database import Record
 
 ROWS = "rows"
 LINK = "link"
+WORKED_OUT = "worked out"
+THROUGH = "through"
 
 
 @dataclass(frozen=True)
@@ -139,10 +143,32 @@ def _is_paged(self: Any) -> Any:
 
 @dataclass(frozen=True)
 class RowLink:
-    """A link to one thing: the type with this prefix, whose key the attribute `by` holds."""
+    """A link to one thing: the type with this prefix, whose key (or `column`) the attribute `by` holds."""
 
     prefix: str
     by: str
+    column: Column[Any] | None = None
+
+
+@dataclass(frozen=True)
+class WorkedOut:
+    """A value that is made of the object's own attributes."""
+
+    attributes: tuple[str, ...]
+    make: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Through:
+    """A value that is made of the row of `collection` whose key the attribute `by` holds; the row may be missing.
+
+    `make` is given the key, which is not None, and the row, of which it reads `columns`.
+    """
+
+    collection: Collection
+    by: str
+    columns: tuple[str, ...]
+    make: Callable[[Any, Record | None], Any]
 
 
 class _Typed(FieldExtension):
@@ -155,13 +181,46 @@ class _Typed(FieldExtension):
         field.type_annotation = StrawberryAnnotation(TYPES[self.prefix] | None)
 
 
-def to_one(prefix: str, by: str, description: str, *, name: str | None = None) -> Any:
-    """Declare a link to a row: null where there is none, or it does not show. Siblings are read in one statement."""
+def to_one(
+    prefix: str, by: str, description: str, *, name: str | None = None, column: Column[Any] | None = None
+) -> Any:
+    """Declare a link to a row: null where there is none, or it does not show. Siblings are read in one statement.
+
+    `column` is what holds the value of `by` where that is not the row's key; it is unique.
+    """
 
     async def resolver(self: Any, info: Info) -> Any:
-        return await link(info.context, prefix, getattr(self, by))
+        return await link(info.context, prefix, getattr(self, by), column)
 
-    return _link_field(resolver, RowLink(prefix, by), description, name)
+    return _link_field(resolver, RowLink(prefix, by, column), description, name)
+
+
+def worked_out(kind: Any, description: str, *attributes: str, make: Callable[..., Any]) -> Any:
+    """Declare a value of the GraphQL type `kind` that is made of attributes of the object, given in their order."""
+
+    def resolver(self: Any) -> Any:
+        return make(*[getattr(self, name) for name in attributes])
+
+    return _value_field(resolver, kind, description, {WORKED_OUT: WorkedOut(attributes, make)})
+
+
+def through(kind: Any, description: str, declared: Through) -> Any:
+    """Declare a value of the GraphQL type `kind` that is made of another row; null where there is no key to it."""
+
+    async def resolver(self: Any, info: Info) -> Any:
+        key = getattr(self, declared.by)
+        if key is None:
+            return None
+        return declared.make(key, await row_by_key(info.context, declared.collection, key))
+
+    return _value_field(resolver, kind, description, {THROUGH: declared})
+
+
+def _value_field(
+    resolver: Callable[..., Any], kind: Any, description: str, metadata: Mapping[Any, Any]
+) -> Any:
+    resolver.__annotations__["return"] = kind
+    return strawberry.field(resolver=resolver, description=description, metadata=metadata)
 
 
 def in_code(prefix: str, by: str, description: str) -> Any:

@@ -6,6 +6,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from inspect import isawaitable
 from typing import Any
 
@@ -35,14 +36,16 @@ from hogsend.graphql.context import Context
 from hogsend.graphql.errors import denied, present, problem, status_of
 from hogsend.graphql.fields import ANY_KEY, SCOPE
 from hogsend.graphql.mutations import AUDIT_ACTION
+from hogsend.planning.execute import PlannedExecutor
+from hogsend.planning.shape import Shapes
 from hogsend.serving.limits import (
     MAX_SOURCE,
-    actual_cost,
     check_limits,
     check_shape,
     parse_limited,
     validation_rules,
 )
+from hogsend.serving.result_cost import ResultCost
 
 REMEMBERED_DOCUMENTS = 512
 BAD_REQUEST = 400
@@ -75,15 +78,32 @@ class Answer:
 
 @dataclass(frozen=True)
 class Prepared:
-    """One operation of a valid document, and the scopes that its root fields want."""
+    """One operation of a valid document, and the scopes that its root fields want. Made once, whoever asks."""
 
+    schema: GraphQLSchema
     document: DocumentNode
     operation: OperationDefinitionNode
     scopes: frozenset[Scope]
 
+    @cached_property
+    def result_cost(self) -> ResultCost:
+        return ResultCost(self.schema, self.document, self.operation)
+
+    @cached_property
+    def shapes(self) -> Shapes:
+        return Shapes(self.document)
+
     @property
     def kind(self) -> OperationType:
         return self.operation.operation
+
+
+@dataclass(frozen=True)
+class _Valid:
+    """A document that was found valid, and its operations by the names that they were asked for."""
+
+    document: DocumentNode
+    operations: dict[str | None, Prepared] = field(default_factory=dict)
 
 
 class Refused(Exception):
@@ -99,21 +119,31 @@ class Refused(Exception):
 
 
 class Executor:
-    """Executes documents on one schema, on graphql-core. Documents that were seen are not validated again."""
+    """Executes documents on one schema, by plans; on graphql-core alone unless `planned`.
 
-    def __init__(self, schema: GraphQLSchema, *, introspection: bool = True) -> None:
+    Documents that were seen are not validated again.
+    """
+
+    def __init__(self, schema: GraphQLSchema, *, introspection: bool = True, planned: bool = True) -> None:
         self.schema = schema
+        self._planned = planned
         self._rules = validation_rules(introspection=introspection)
-        self._verdicts: OrderedDict[bytes, DocumentNode | Answer] = OrderedDict()
+        self._verdicts: OrderedDict[bytes, _Valid | Answer] = OrderedDict()
 
     def prepare(self, source: str, operation_name: str | None = None) -> Prepared:
         """Raises `Refused` for what does not parse or validate, and where the operation is not found."""
-        document = self._document(source)
+        valid = self._document(source)
+        prepared = valid.operations.get(operation_name)
+        if prepared is None:
+            prepared = valid.operations[operation_name] = self._operation(valid.document, operation_name)
+        return prepared
+
+    def _operation(self, document: DocumentNode, operation_name: str | None) -> Prepared:
         operation = get_operation_ast(document, operation_name)
         if operation is None:
             named = f"no operation {operation_name!r}" if operation_name else "more than one operation"
             raise Refused(problem(f"The document has {named}: name one of its operations in operationName"))
-        return Prepared(document, operation, self._scopes(document, operation))
+        return Prepared(self.schema, document, operation, self._scopes(document, operation))
 
     async def execute(
         self, prepared: Prepared, variables: Mapping[str, Any], context: Context, *, limited: bool = True
@@ -130,6 +160,7 @@ class Executor:
             context_value=context,
             variable_values=dict(variables),
             operation_name=_name(prepared.operation),
+            **self._how(prepared),
         )
         answer = self._answer(await result if isawaitable(result) else result, prepared, context, limited)
         if answer.refused:
@@ -151,6 +182,7 @@ class Executor:
             context_value=context,
             variable_values=dict(variables),
             operation_name=_name(prepared.operation),
+            **self._how(prepared),
         )
         source = await stream if isawaitable(stream) else stream
         if isinstance(source, ExecutionResult):
@@ -165,7 +197,10 @@ class Executor:
         finally:
             await source.aclose()  # type: ignore[attr-defined]
 
-    def _document(self, source: str) -> DocumentNode:
+    def _how(self, prepared: Prepared) -> dict[str, Any]:
+        return {"executor_class": PlannedExecutor, "shapes": prepared.shapes} if self._planned else {}
+
+    def _document(self, source: str) -> _Valid:
         """The document, parsed and validated once; a verdict against it is remembered as well."""
         if len(source) > MAX_SOURCE:
             raise Refused(problem(f"A document may have {MAX_SOURCE:,} characters"), status=BAD_REQUEST)
@@ -177,11 +212,11 @@ class Executor:
                 self._verdicts.popitem(last=False)
         else:
             self._verdicts.move_to_end(digest)
-        if isinstance(verdict, DocumentNode):
+        if isinstance(verdict, _Valid):
             return verdict
         raise Refused(*verdict.errors, status=verdict.status)
 
-    def _judged(self, source: str) -> DocumentNode | Answer:
+    def _judged(self, source: str) -> _Valid | Answer:
         try:
             document = parse_limited(source)
             check_shape(document)
@@ -190,7 +225,7 @@ class Executor:
         errors = tuple(
             present(error, None) for error in validate(self.schema, document, self._rules, max_errors=20)
         )
-        return Answer(errors=errors, status=status_of(errors[0])) if errors else document
+        return Answer(errors=errors, status=status_of(errors[0])) if errors else _Valid(document)
 
     def _check(
         self, prepared: Prepared, variables: Mapping[str, Any], context: Context, *, limited: bool
@@ -228,8 +263,7 @@ class Executor:
         refused = result.data is None and bool(errors) and all(error.path is None for error in errors)
         status = status_of(errors[0]) if refused else 200
         if limited and not refused:
-            actual = actual_cost(self.schema, prepared.document, prepared.operation, result.data)
-            context.extensions.setdefault("cost", {})["actual"] = actual
+            context.extensions.setdefault("cost", {})["actual"] = prepared.result_cost.of(result.data)
         return Answer(result.data, errors, context.extensions, status)
 
     def _scopes(self, document: DocumentNode, operation: OperationDefinitionNode) -> frozenset[Scope]:

@@ -180,17 +180,6 @@ def measured(
     return DocumentMeasure(depth, walk.aliases(operation), cost)
 
 
-def actual_cost(
-    schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode, data: object
-) -> int:
-    """How many points of what was asked for there really were."""
-    root = schema.get_root_type(operation.operation)
-    if root is None or not isinstance(data, Mapping):
-        return 0
-    walk = _Walk(schema, document, operation, {})
-    return walk.actual([(operation.selection_set, root)], data, _Page())
-
-
 def allowance(rate: Rate) -> dict[str, Any]:
     """`remaining`: the points that a caller may still ask for before `resetAt`, with the requests it has left."""
     return {"remaining": rate.remaining * MAX_COST, "resetAt": instant_text(rate.reset_at)}
@@ -202,9 +191,6 @@ class _Page:
 
     size: int = 1
     points: int = 1
-
-
-_Below = list[tuple[SelectionSetNode, GraphQLNamedType]]
 
 
 class _Walk:
@@ -243,26 +229,14 @@ class _Walk:
         """Aliases as they are written: in the operation and in each fragment of the document."""
         return sum(_aliases(part.selection_set) for part in (operation, *self._fragments.values()))
 
-    def actual(self, below: _Below, value: Mapping[str, Any], page: _Page) -> int:
-        """Points of the objects that `value`, a part of the result, holds."""
-        points = 0
-        for key, (parent, name, field, deeper) in self._by_key(below).items():
-            if name in FREE_FIELDS or not deeper:
-                continue
-            items = _items(value.get(key))
-            inner = _Page(points=_entry_points(field))
-            points += sum(self.actual(deeper, item, inner) for item in items)
-            points += _own(parent, name, field, len(items), page)
-        return points
-
     def _field(self, node: FieldNode, parent: GraphQLNamedType, page: _Page) -> tuple[int, int]:
         name = node.name.value
-        field = _definition(parent, name)
+        field = definition_of(parent, name)
         if field is None or node.selection_set is None:
             return 0, (_metadata(field).get("cost") or 0) if field is not None else 0
         if name in FREE_FIELDS:
             return 1, 0
-        inner = _Page(self._size(node), _entry_points(field))
+        inner = _Page(self._size(node), entry_points(field))
         depth, cost = self.selection(node.selection_set, get_named_type(field.type), inner)
         length = self._length(node, field, parent, page)
         return depth + 1, cost * length + _own(parent.name, name, field, length, page)
@@ -281,7 +255,7 @@ class _Walk:
 
     def _length(self, node: FieldNode, field: GraphQLField, parent: GraphQLNamedType, page: _Page) -> int:
         """How many objects the field can return: a page, as many as ids were given, or a guess."""
-        if not _is_list(field):
+        if not is_list(field):
             return 1
         if parent.name.endswith("Connection"):
             return page.size
@@ -302,45 +276,29 @@ class _Walk:
                 return value_from_ast_untyped(argument.value, self._variables)
         return None
 
-    def _by_key(self, below: _Below) -> dict[str, tuple[str, str, GraphQLField, _Below]]:
-        """What is selected, by the key it has in the result, whatever fragments it is spread over."""
-        found: dict[str, tuple[str, str, GraphQLField, _Below]] = {}
-        waiting = list(below)
-        spread: set[str] = set()
-        while waiting:
-            selections, parent = waiting.pop()
-            for node in selections.selections:
-                if isinstance(node, InlineFragmentNode):
-                    waiting.append((node.selection_set, self._of(node, parent)))
-                elif isinstance(node, FragmentSpreadNode):
-                    if node.name.value in spread:
-                        continue
-                    spread.add(node.name.value)
-                    fragment = self._fragments[node.name.value]
-                    condition = self._schema.type_map[fragment.type_condition.name.value]
-                    waiting.append((fragment.selection_set, condition))
-                elif isinstance(node, FieldNode) and (field := _definition(parent, node.name.value)):
-                    key = node.alias.value if node.alias else node.name.value
-                    deeper = found.setdefault(key, (parent.name, node.name.value, field, []))[3]
-                    if node.selection_set is not None:
-                        deeper.append((node.selection_set, get_named_type(field.type)))
-        return found
+
+def own_points(parent: str, name: str, field: GraphQLField, entry: int) -> tuple[int, int]:
+    """Points of the field without what is selected below it: for each object that it returns, and besides.
+
+    `entry` is what each entry costs where `parent` is a connection.
+    """
+    if parent.endswith("Connection") and name in ("edges", "nodes"):
+        return entry, 0
+    if parent.endswith("Edge") and name == "node":
+        return 0, 0
+    metadata = _metadata(field)
+    declared = None if metadata.get("connection") else metadata.get("cost")
+    if is_list(field):
+        return 1, declared or 0
+    return (1 if declared is None else declared), 0
 
 
 def _own(parent: str, name: str, field: GraphQLField, length: int, page: _Page) -> int:
-    """Points of the field without what is selected below it."""
-    if parent.endswith("Connection") and name in ("edges", "nodes"):
-        return length * page.points
-    if parent.endswith("Edge") and name == "node":
-        return 0
-    metadata = _metadata(field)
-    declared = None if metadata.get("connection") else metadata.get("cost")
-    if _is_list(field):
-        return length + (declared or 0)
-    return length * (1 if declared is None else declared)
+    each, besides = own_points(parent, name, field, page.points)
+    return length * each + besides
 
 
-def _entry_points(field: GraphQLField) -> int:
+def entry_points(field: GraphQLField) -> int:
     """What each entry of this field's connection costs."""
     metadata = _metadata(field)
     return metadata.get("cost", 1) if metadata.get("connection") else 1
@@ -362,7 +320,7 @@ def _aliases(selections: SelectionSetNode | None) -> int:
     return total
 
 
-def _definition(parent: GraphQLNamedType, name: str) -> GraphQLField | None:
+def definition_of(parent: GraphQLNamedType, name: str) -> GraphQLField | None:
     """None for introspection, which has limits of its own and reads nothing."""
     if not isinstance(parent, GraphQLObjectType | GraphQLInterfaceType):
         return None
@@ -370,17 +328,9 @@ def _definition(parent: GraphQLNamedType, name: str) -> GraphQLField | None:
     return field
 
 
-def _is_list(field: GraphQLField) -> bool:
+def is_list(field: GraphQLField) -> bool:
     kind = field.type.of_type if is_non_null_type(field.type) else field.type
     return is_list_type(kind)
-
-
-def _items(value: object) -> list[Mapping[str, Any]]:
-    if isinstance(value, Mapping):
-        return [value]
-    if isinstance(value, list):
-        return [item for part in value for item in _items(part)]
-    return []
 
 
 def _defaults(operation: OperationDefinitionNode) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import (
     ARRAY,
+    BindParameter,
     Column,
     ColumnElement,
     FromClause,
@@ -15,6 +16,7 @@ from sqlalchemy import (
     Select,
     Table,
     and_,
+    any_,
     cast,
     func,
     literal,
@@ -172,7 +174,10 @@ class PageRange:
 PARENT = "_parent"
 
 
-def page_statement(selection: Selection, window: PageRange, parents: Sequence[Any]) -> Select[Any]:
+Parents = Sequence[Any] | BindParameter[Any]
+
+
+def page_statement(selection: Selection, window: PageRange, parents: Parents) -> Select[Any]:
     """One row more than asked for, so that the reader knows whether there are more; backward pages come reversed.
 
     With a parent column: the pages of all `parents` in one statement, each row with its parent as `_parent`.
@@ -181,7 +186,8 @@ def page_statement(selection: Selection, window: PageRange, parents: Sequence[An
     if column is None:
         source = _page(selection, window, None).subquery("page")
         return select(*source.c).order_by(*_ordering(selection, window, source))
-    given = select(func.unnest(cast(list(parents), ARRAY(column.type))).label("id")).subquery("parents")
+    keys = parents if isinstance(parents, BindParameter) else list(parents)
+    given = select(func.unnest(cast(keys, ARRAY(column.type))).label("id")).subquery("parents")
     lateral = _page(selection, window, and_(column == given.c.id), given).lateral("page")
     return (
         select(given.c.id.label(PARENT), *lateral.c)
@@ -205,9 +211,10 @@ def count_statement(selection: Selection, parents: Sequence[Any]) -> Select[Any]
     return rows.add_columns(column.label(PARENT)).where(column.in_(parents)).group_by(column)
 
 
-def rows_statement(collection: Collection, column: ColumnElement[Any], keys: Sequence[Any]) -> Select[Any]:
+def rows_statement(collection: Collection, column: ColumnElement[Any], keys: Parents) -> Select[Any]:
     """Every row whose `column` is one of `keys`, whatever `where` says: for links to things that must show."""
-    return select(column.label(PARENT), *collection.columns).where(column.in_(keys))
+    among = column == any_(keys) if isinstance(keys, BindParameter) else column.in_(keys)
+    return select(column.label(PARENT), *collection.columns).where(among)
 
 
 def _page(
@@ -265,15 +272,19 @@ def _bounds(selection: Selection, window: PageRange, *, empty: bool) -> list[Con
                 return None
             continue
         place, at = (
-            (key, literal(cursor.key, key.type))
+            (key, _value(cursor.key, key.type))
             if empty
             else (
                 tuple_(column, key),
-                tuple_(literal(cursor.value, column.type), literal(cursor.key, key.type)),
+                tuple_(_value(cursor.value, column.type), _value(cursor.key, key.type)),
             )
         )
         conditions.append(place < at if selection.descending is behind else place > at)
     return conditions
+
+
+def _value(given: Any, kind: Any) -> ColumnElement[Any]:
+    return given if isinstance(given, BindParameter) else literal(given, kind)
 
 
 def _ordering(selection: Selection, window: PageRange, source: FromClause) -> list[Any]:

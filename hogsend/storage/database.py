@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -146,6 +146,21 @@ def _ping_when_idle(engine: Engine) -> None:
 def _ping(connection: Any) -> None:
     """One round trip. SQLAlchemy's own takes three, and waits for a silent peer as long as for any statement."""
     connection.run_async(lambda raw: raw.execute("SELECT", timeout=PING_SECONDS))
+
+
+async def fetch_raw(conn: AsyncConnection, sql: str, values: Sequence[Any]) -> list[Mapping[str, Any]]:
+    """Rows of a statement that is SQL text already, on the driver: what SQLAlchemy would add is left out.
+
+    In no transaction. Whoever listens to statements hears it as any other.
+    """
+    sync = conn.sync_connection
+    assert sync is not None, "checked out"
+    if sync.dispatch.before_cursor_execute:
+        for listen in sync.dispatch.before_cursor_execute:
+            listen(sync, None, sql, values, None, False)
+    raw: Any = (await conn.get_raw_connection()).driver_connection
+    rows: list[Mapping[str, Any]] = await raw.fetch(sql, *values)
+    return rows
 
 
 async def lock_subjects(conn: AsyncConnection, subjects: Iterable[UUID | str]) -> None:

@@ -17,12 +17,12 @@ from graphql import (
 from hogsend.serving.limits import (
     DocumentMeasure,
     LimitExceeded,
-    actual_cost,
     check_limits,
     measured,
     parse_limited,
     validation_rules,
 )
+from hogsend.serving.result_cost import ResultCost
 
 SCHEMA = build_schema("""
     interface Node { id: ID! }
@@ -164,7 +164,7 @@ def test_what_there_was_costs_what_was_asked_for_at_most() -> None:
         "nodes": [{"friend": {"id": "2"}}, None],
     }
     document = parse_limited(source)
-    actual = actual_cost(SCHEMA, document, _operation(document), data)
+    actual = ResultCost(SCHEMA, document, _operation(document)).of(data)
     connection, edge_node, its_events, node_with_logs, node_and_friend = 1, 1, 1 + 1, 1 + 2, 1 + 1
     assert actual == connection + edge_node + its_events + node_with_logs + node_and_friend
     assert actual < measure(source).cost

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import strawberry
@@ -11,11 +12,11 @@ from sqlalchemy import RowMapping
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context
 from hogsend.graphql.enums import WireEnum, wire_enum
-from hogsend.graphql.fields import attribute, field, wire_type
+from hogsend.graphql.fields import attribute, wire_type
 from hogsend.graphql.links import row_by_key
-from hogsend.graphql.mapping import Mapped, from_object, from_row
+from hogsend.graphql.mapping import Mapped, from_object
 from hogsend.graphql.node import Node
-from hogsend.graphql.rows import Argument, to_one
+from hogsend.graphql.rows import Argument, to_one, worked_out
 from hogsend.realtime.cursor import StreamCursor
 from hogsend.realtime.streams import ActivityEntry
 from hogsend.schema.contacts.collections import TIMELINE
@@ -58,9 +59,11 @@ class TimelineEntry(
         "was read, and a stream exactly behind this entry."
     )
 
+    told_by = ("kind",)
+
     @classmethod
-    def of(cls, row: RowMapping) -> TimelineEntry:
-        return from_row(_TYPES[row["kind"]], row)
+    def type_of(cls, row: RowMapping) -> Any:
+        return _TYPES[row["kind"]]
 
     @classmethod
     def live(cls, entry: ActivityEntry) -> TimelineEntry:
@@ -85,18 +88,14 @@ class EventReceived(TimelineEntry):
 class JourneyProgress(TimelineEntry):
     state = to_one("state", "ref_id", "The run.")
 
-    @field("Milestone that the run reached.")
-    def progress(self) -> Progress:
-        return Progress(self.type)
+    progress = worked_out(Progress, "Milestone that the run reached.", "type", make=Progress)
 
 
 @wire_type("Timeline entry: something happened to an email.")
 class EmailActivity(TimelineEntry):
     email = to_one("email", "ref_id", "The email.")
 
-    @field("What happened to the email.")
-    def activity(self) -> EmailFact:
-        return EmailFact(self.type)
+    activity = worked_out(EmailFact, "What happened to the email.", "type", make=EmailFact)
 
 
 @wire_type("Timeline entry: a decision about the contact was recorded.")

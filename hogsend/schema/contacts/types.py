@@ -15,11 +15,11 @@ from hogsend.contacts.lookup import find, find_by
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context, Info
 from hogsend.graphql.enums import WireEnum, wire_enum
-from hogsend.graphql.fields import attribute, described, field, optional, query, wire_type
+from hogsend.graphql.fields import attribute, described, optional, query, wire_type
 from hogsend.graphql.links import row_by_key
 from hogsend.graphql.mapping import Filter
 from hogsend.graphql.node import Node, bare_uuid
-from hogsend.graphql.rows import Argument, rows
+from hogsend.graphql.rows import Argument, Through, rows, through, to_one, worked_out
 from hogsend.schema.contacts.collections import CONTACTS, PREFERENCES, TIMELINE
 from hogsend.schema.contacts.timeline import TIMELINE_ARGUMENTS
 from hogsend.schema.decisions.collections import DECISIONS
@@ -63,18 +63,20 @@ async def user_id(context: Context, contact_id: UUID | None) -> str | None:
     """What the wire calls a contact: its externalId, or else its UUID; also where it was deleted."""
     if contact_id is None:
         return None
-    row = await row_by_key(context, CONTACTS, contact_id)
-    return (row["external_id"] if row is not None else None) or str(contact_id)
+    return _USER_ID.make(contact_id, await row_by_key(context, CONTACTS, contact_id))  # type: ignore[no-any-return]
 
 
 def user_id_of_contact(kind: Any = str | None) -> Any:
     """The field `user_id` of a type with a `contact_id`."""
+    return through(kind, "The contact's externalId, or its UUID where it has none.", _USER_ID)
 
-    async def resolver(self: Any, info: Info) -> Any:
-        return await user_id(info.context, self.contact_id)
 
-    resolver.__annotations__["return"] = kind
-    return field("The contact's externalId, or its UUID where it has none.")(resolver)
+_USER_ID = Through(
+    CONTACTS,
+    "contact_id",
+    ("external_id",),
+    lambda key, row: (row["external_id"] if row is not None else None) or str(key),
+)
 
 
 @wire_type("Email preferences of a contact, and whether its address is suppressed.")
@@ -111,20 +113,23 @@ class Contact(Node, collection=CONTACTS):
     created_at: datetime = attribute("When it was created.")
     updated_at: datetime = attribute("When it last changed.")
 
-    @property
-    def shown(self) -> bool:
-        return self.deleted_at is None
+    hidden_by = "deleted_at"
 
     uuid = bare_uuid()
 
-    @field("Its externalId, or its UUID where it has none.")
-    def user_id(self) -> str:
-        return self.external_id or str(self.key)
-
-    @field("Its email preferences; null where none were ever recorded.")
-    async def preferences(self, info: Info) -> ContactPreferences | None:
-        row = await row_by_key(info.context, PREFERENCES, self.key, contact_preferences.c.contact_id)
-        return None if row is None else ContactPreferences.of(row)
+    user_id = worked_out(
+        str,
+        "Its externalId, or its UUID where it has none.",
+        "external_id",
+        "key",
+        make=lambda external_id, key: external_id or str(key),
+    )
+    preferences = to_one(
+        "preferences",
+        "key",
+        "Its email preferences; null where none were ever recorded.",
+        column=contact_preferences.c.contact_id,
+    )
 
     timeline = rows(
         TIMELINE,

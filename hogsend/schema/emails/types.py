@@ -9,11 +9,11 @@ import strawberry
 
 from hogsend.access.caller import Scope
 from hogsend.addresses import delivery_address
-from hogsend.graphql.fields import attribute, field, optional, wire_type
+from hogsend.graphql.fields import attribute, optional, wire_type
 from hogsend.graphql.ids import name_from
 from hogsend.graphql.mapping import Filter
 from hogsend.graphql.node import Node, bare_uuid
-from hogsend.graphql.rows import Argument, by_id, in_code, rows, to_one
+from hogsend.graphql.rows import Argument, by_id, in_code, rows, to_one, worked_out
 from hogsend.schema.contacts.types import user_id_of_contact
 from hogsend.schema.decisions.collections import DECISIONS
 from hogsend.schema.decisions.enums import Reason
@@ -96,9 +96,9 @@ class Email(Node, collection=EMAILS, columns={"resend_of_id": "resend_of"}):
 
     uuid = bare_uuid()
 
-    @field("Bare UUID of the run that sent it.")
-    def journey_state_id(self) -> UUID | None:
-        return self.state_id
+    journey_state_id = worked_out(
+        UUID | None, "Bare UUID of the run that sent it.", "state_id", make=lambda key: key
+    )
 
     user_id = user_id_of_contact()
     contact = to_one("contact", "contact_id", "The recipient; null where the contact was deleted.")

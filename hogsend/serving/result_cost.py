@@ -1,0 +1,115 @@
+"""What an answer really cost: the points of the objects that it holds, by a tree that is made once a document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLNamedType,
+    GraphQLSchema,
+    InlineFragmentNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
+    get_named_type,
+)
+
+from hogsend.serving.limits import FREE_FIELDS, definition_of, entry_points, own_points
+
+_Below = list[tuple[SelectionSetNode, GraphQLNamedType]]
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """A key of the answer: points for each object under it, and besides; what is counted within those objects."""
+
+    key: str
+    each: int
+    besides: int
+    within: tuple[_Counted, ...]
+
+
+class ResultCost:
+    """How many points of what an operation asks for its answers hold."""
+
+    def __init__(
+        self, schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode
+    ) -> None:
+        self._schema = schema
+        self._fragments = {
+            node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)
+        }
+        root = schema.get_root_type(operation.operation)
+        assert root is not None, "validated: the schema has such operations"
+        self._counted = self._tree([(operation.selection_set, root)], entry=1)
+
+    def of(self, data: object) -> int:
+        """Points of one answer."""
+        return _points(self._counted, data) if isinstance(data, Mapping) else 0
+
+    def _tree(self, below: _Below, entry: int) -> tuple[_Counted, ...]:
+        """What is selected, by the key it has in the answer, whatever fragments it is spread over."""
+        found: dict[str, tuple[int, int, int, _Below]] = {}
+        waiting = list(below)
+        spread: set[str] = set()
+        while waiting:
+            selections, parent = waiting.pop()
+            for node in selections.selections:
+                match node:
+                    case InlineFragmentNode():
+                        condition = node.type_condition
+                        kind = parent if condition is None else self._schema.type_map[condition.name.value]
+                        waiting.append((node.selection_set, kind))
+                    case FragmentSpreadNode() if node.name.value not in spread:
+                        spread.add(node.name.value)
+                        fragment = self._fragments[node.name.value]
+                        kind = self._schema.type_map[fragment.type_condition.name.value]
+                        waiting.append((fragment.selection_set, kind))
+                    case FieldNode():
+                        self._note(found, node, parent, entry)
+        return tuple(
+            _Counted(key, each, besides, self._tree(deeper, entries))
+            for key, (each, besides, entries, deeper) in found.items()
+        )
+
+    def _note(
+        self,
+        found: dict[str, tuple[int, int, int, _Below]],
+        node: FieldNode,
+        parent: GraphQLNamedType,
+        entry: int,
+    ) -> None:
+        name = node.name.value
+        field = definition_of(parent, name)
+        if field is None or node.selection_set is None or name in FREE_FIELDS:
+            return
+        key = node.alias.value if node.alias else name
+        each, besides = own_points(parent.name, name, field, entry)
+        deeper = found.setdefault(key, (each, besides, entry_points(field), []))[3]
+        deeper.append((node.selection_set, get_named_type(field.type)))
+
+
+def _points(counted: tuple[_Counted, ...], value: Mapping[str, Any]) -> int:
+    points = 0
+    for one in counted:
+        items = _items(value.get(one.key))
+        points += len(items) * one.each + one.besides
+        if one.within:
+            for item in items:
+                points += _points(one.within, item)
+    return points
+
+
+def _items(value: object) -> list[Any]:
+    if type(value) is dict:
+        return [value]
+    if type(value) is list:
+        if value and type(value[0]) is list:
+            return [item for part in value for item in _items(part)]
+        return [item for item in value if item is not None]
+    return []
