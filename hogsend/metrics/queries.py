@@ -20,7 +20,7 @@ from hogsend.metrics.periods import Period, Reach, Span
 from hogsend.metrics.rollups import CONTACTS, EMAILS, EVENTS, RUNS, SENT, total
 from hogsend.storage.database import Record
 from hogsend.tables.emails import email_sends
-from hogsend.tables.journeys import DRIVEN_STATUSES
+from hogsend.tables.journeys import DRIVEN_STATUSES, STUCK_STATUSES
 
 MOST_POINTS = 20_000
 UNTEMPLATED = "(none)"
