@@ -83,9 +83,9 @@ async def test_the_preference_centre_shows_a_category_once(runtime: Runtime, per
     await change(runtime, suppression.unsubscribe, ada["id"], category=name.upper(), source="form")
     token = ReaderToken("ada@example.com", ada["id"], None, None)
     shown = (await preference_centre.choices(runtime, token)).categories
-    assert [one.wanted for one in shown if one.name.casefold() == name] == [False]
-    known = [one.name for one in shown]
-    wanted = [one.name for one in shown if one.wanted]
+    assert [wanted for word, wanted in shown.items() if word.casefold() == name] == [False]
+    known = list(shown)
+    wanted = [word for word in shown if shown[word]]
     await preference_centre.choose(runtime, token, known=known, wanted=wanted, resubscribe=False)
     assert await why(runtime, ada["id"], name) is Reason.UNSUBSCRIBED_FROM_CATEGORY
     await preference_centre.choose(runtime, token, known=known, wanted=known, resubscribe=False)
