@@ -14,6 +14,7 @@ from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from hogsend.settings import Settings
+from hogsend.storage.statement_spans import statement_span
 from hogsend.telemetry.counters import take_counts
 
 SUBJECT_LOCK_SPACE = 42
@@ -159,7 +160,8 @@ async def fetch_raw(conn: AsyncConnection, sql: str, values: Sequence[Any]) -> l
         for listen in sync.dispatch.before_cursor_execute:
             listen(sync, None, sql, values, None, False)
     raw: Any = (await conn.get_raw_connection()).driver_connection
-    rows: list[Mapping[str, Any]] = await raw.fetch(sql, *values)
+    with statement_span(sql):
+        rows: list[Mapping[str, Any]] = await raw.fetch(sql, *values)
     return rows
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, event
 
@@ -21,6 +23,27 @@ def summary(statement: str) -> str:
     return f"{operation} {table[1]}" if table else operation
 
 
+class _Told(NamedTuple):
+    name: str
+    attributes: dict[str, str]
+
+
+def _told(statement: str) -> _Told:
+    name = summary(statement)
+    return _Told(name, {"db.system.name": "postgresql", "db.query.summary": name})
+
+
+@contextmanager
+def statement_span(statement: str) -> Iterator[None]:
+    """The span of a statement that goes to the driver without SQLAlchemy, around the block."""
+    if traces.current() is None:
+        yield
+        return
+    told = _told(statement)
+    with traces.span(told.name, kind="client", attributes=told.attributes):
+        yield
+
+
 def watch_statements(engine: Engine) -> None:
     """Span each statement of `engine` that is executed within a span."""
 
@@ -29,9 +52,8 @@ def watch_statements(engine: Engine) -> None:
         _conn: Connection, _cursor: Any, statement: str, _given: Any, context: Any, _many: bool
     ) -> None:
         if context is not None and traces.current() is not None:
-            told = summary(statement)
-            attributes = {"db.system.name": "postgresql", "db.query.summary": told}
-            context.__dict__[_BEGUN] = traces.begin(told, kind="client", attributes=attributes)
+            told = _told(statement)
+            context.__dict__[_BEGUN] = traces.begin(told.name, kind="client", attributes=told.attributes)
 
     @event.listens_for(engine, "after_cursor_execute")
     def end(_conn: Connection, _cursor: Any, _statement: str, _given: Any, context: Any, _many: bool) -> None:

@@ -135,6 +135,17 @@ async def test_statements_are_spans_of_what_asked_them_and_hold_no_values(
     assert ADA not in repr(collector.spans)
 
 
+async def test_planned_reads_are_spans_too(settings: Settings, clock: ManualClock, clean: None) -> None:
+    async with (
+        Collector() as collector,
+        traced(settings, collector, clock, MemoryProvider()) as (_, http),
+    ):
+        answer = await http.post("/graphql", json={"query": "{ contacts(first: 1) { nodes { email } } }"})
+        assert answer.status_code == 200, answer.text
+    operation = collector.one("query other")
+    assert collector.one("SELECT contacts").parent == operation.span
+
+
 async def test_a_failed_provider_call_and_a_statement_that_fails_are_told_by_type(
     settings: Settings, clock: ManualClock, clean: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
