@@ -16,16 +16,19 @@ from hogsend.graphql.fields import wire_type
 from hogsend.graphql.scalars import SCALARS
 from hogsend.schema.access.audit_log import AuditQuery
 from hogsend.schema.access.mutations import ApiKeyMutation
+from hogsend.schema.access.subscriptions import AuditSubscription
 from hogsend.schema.access.types import ApiKeyQuery
 from hogsend.schema.alerts.mutations import AlertMutation
 from hogsend.schema.alerts.types import AlertQuery
 from hogsend.schema.contacts.import_mutations import ImportMutation
+from hogsend.schema.contacts.import_subscriptions import ImportSubscription
 from hogsend.schema.contacts.imports import ImportQuery
 from hogsend.schema.contacts.mutations import ContactMutation
 from hogsend.schema.contacts.subscriptions import ContactSubscription
 from hogsend.schema.contacts.timeline import ENTRY_TYPES
 from hogsend.schema.contacts.types import ContactQuery
 from hogsend.schema.deadletters.mutations import DeadLetterMutation
+from hogsend.schema.deadletters.subscriptions import DeadLetterSubscription
 from hogsend.schema.deadletters.types import DeadLetterQuery, Job
 from hogsend.schema.decisions.subscriptions import DecisionSubscription
 from hogsend.schema.decisions.types import DecisionQuery
@@ -44,6 +47,7 @@ from hogsend.schema.journeys.runs import JourneyStateQuery
 from hogsend.schema.journeys.types import JourneyQuery
 from hogsend.schema.metrics.query import MetricsQuery
 from hogsend.schema.node import NodeQuery
+from hogsend.schema.stream_position import StreamPositionQuery
 from hogsend.schema.viewer import ViewerQuery
 
 
@@ -52,6 +56,7 @@ class Query(
     ViewerQuery,
     HealthQuery,
     NodeQuery,
+    StreamPositionQuery,
     ContactQuery,
     ImportQuery,
     JourneyQuery,
@@ -86,7 +91,15 @@ class Mutation(
 
 
 @wire_type("Subscriptions: follow what happens, live.")
-class Subscription(ContactSubscription, DecisionSubscription, EmailSubscription, EventSubscription):
+class Subscription(
+    ContactSubscription,
+    ImportSubscription,
+    DecisionSubscription,
+    EmailSubscription,
+    EventSubscription,
+    DeadLetterSubscription,
+    AuditSubscription,
+):
     """One mixin a feature."""
 
 
