@@ -29,7 +29,7 @@ AUDIT = "subscription ($after: String) { auditLogged(after: $after) { cursor ent
 PROGRESS = (
     "subscription ($job: ID!) { importProgress(jobId: $job) { status processedRows failedRows totalRows } }"
 )
-IMPORT = "mutation ($input: ContactsImportInput!) { contactsImport(input: $input) { job { id } userErrors { message } } }"
+IMPORT = "mutation ($input: ContactsImportInput!) { contactsImport(input: $input) { job { id } } }"
 RETRY = "mutation ($id: ID!) { deadLetterRetry(input: { id: $id }) { deadLetter { status } } }"
 KEY = (
     "mutation ($name: String!) { apiKeyCreate(input: { name: $name, scopes: [READ] })"

@@ -1,0 +1,85 @@
+// What the other files share: a socket that comes back, and subscriptions that go on where they were.
+import { createClient } from 'graphql-ws';
+import WebSocket from 'ws'; // In a browser leave this and `webSocketImpl` out.
+
+/** Where the streams are now: read it before your lists, and follow from it. */
+export async function position(url, key) {
+  const answer = await fetch(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', authorization: `Bearer ${key}` },
+    body: JSON.stringify({ query: '{ streamPosition }' }),
+  });
+  return (await answer.json()).data.streamPosition;
+}
+
+/** Before the attempt that comes after so many: up to half a minute, not everybody at once. */
+export function pause(attempts) {
+  const most = Math.min(500 * 2 ** attempts, 30_000);
+  return new Promise((wake) => setTimeout(wake, most * (0.5 + Math.random() / 2)));
+}
+
+/** A socket that comes back, whatever happened to it, unless the key is no longer good. */
+export function connect(url, key) {
+  let unanswered;
+  const client = createClient({
+    url: url.replace(/^http/, 'ws'),
+    webSocketImpl: WebSocket,
+    connectionParams: { authorization: `Bearer ${key}` },
+    retryAttempts: Infinity,
+    retryWait: pause,
+    shouldRetry: (problem) => problem.code !== 4403,
+    keepAlive: 5_000,
+    on: {
+      ping(received) {
+        if (!received) unanswered = setTimeout(() => client.terminate(), 5_000);
+      },
+      pong(received) {
+        if (received) clearTimeout(unanswered);
+      },
+      closed: () => clearTimeout(unanswered),
+    },
+  });
+  return client;
+}
+
+/** The same client, whose subscriptions go on behind the last message: select `cursor`, take `$after`. */
+export function resuming(client) {
+  function subscribe(payload, sink) {
+    // This object is sent anew on each connection: what it says by then is where the stream goes on.
+    const variables = { ...payload.variables };
+    let [stop, timer, moving] = [() => {}, undefined, false];
+
+    function movesOn(errors) {
+      const notice = [errors ?? []].flat().find((error) => error?.extensions?.code === 'GOING_AWAY');
+      if (notice) variables.after = notice.extensions.cursor ?? variables.after;
+      return notice !== undefined;
+    }
+    function again() {
+      moving = false;
+      timer = setTimeout(begin, 1_000);
+    }
+    function begin() {
+      stop = client.subscribe(
+        { ...payload, variables },
+        {
+          next(message) {
+            if (movesOn(message.errors)) {
+              moving = true; // Over SSE `complete` follows.
+              return;
+            }
+            sink.next(message);
+            variables.after = Object.values(message.data ?? {})[0]?.cursor ?? variables.after;
+          },
+          error: (problem) => (movesOn(problem) ? again() : sink.error(problem)),
+          complete: () => (moving ? again() : sink.complete()),
+        },
+      );
+    }
+    begin();
+    return () => {
+      clearTimeout(timer);
+      stop();
+    };
+  }
+  return { ...client, subscribe };
+}
