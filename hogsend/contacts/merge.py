@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, case, func, select, update
+from sqlalchemy import Table, case, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import Text
 
@@ -16,20 +16,21 @@ from hogsend.contacts.rows import keep_as_alias
 from hogsend.decisions.ledger import record_decision
 from hogsend.decisions.reasons import Kind, Reason
 from hogsend.engine.outbox import RUN_WAKE, publish_later
+from hogsend.realtime.activity import record
 from hogsend.runs.ending import end_runs
 from hogsend.tables.contacts import contact_aliases, contacts
 from hogsend.tables.decisions import decisions
 from hogsend.tables.emails import email_sends
 from hogsend.tables.events import user_events
 from hogsend.tables.journeys import DRIVEN_STATUSES, LIVE_STATUSES, journey_states, journey_waits
-from hogsend.tables.realtime import activity
+from hogsend.tables.realtime import ActivityKind, activity
 
 _c = contacts.c
 _states = journey_states.c
 
-# What a contact has, beside its runs, preferences and aliases, which take more than a new owner. In this order:
-# whoever sends locks the run before the email.
-MOVED: tuple[Table, ...] = (journey_waits, user_events, email_sends, decisions, activity)
+# What a contact has, beside its runs, preferences, aliases and activity, which take more than a new owner. In this
+# order: whoever sends locks the run before the email.
+MOVED: tuple[Table, ...] = (journey_waits, user_events, email_sends, decisions)
 
 
 async def merge(conn: AsyncConnection, clock: Clock, *, survivor_id: UUID, loser_id: UUID) -> Contact:
@@ -43,10 +44,11 @@ async def merge(conn: AsyncConnection, clock: Clock, *, survivor_id: UUID, loser
     for table in MOVED:
         moved = update(table).where(table.c.contact_id == loser_id)
         await conn.execute(moved.values(contact_id=survivor_id))
+    await _move_activity(conn, survivor_id, loser_id)
     await _wake_waiting(conn, clock, survivor_id)
     await merge_preferences(conn, clock, survivor_id, loser_id)
     survivor = await _merge_rows(conn, clock, survivor_id, loser_id)
-    await record_decision(
+    merged = await record_decision(
         conn,
         at=clock.now(),
         kind=Kind.MERGED,
@@ -54,7 +56,29 @@ async def merge(conn: AsyncConnection, clock: Clock, *, survivor_id: UUID, loser
         contact_id=survivor_id,
         detail={"mergedContactId": str(loser_id)},
     )
+    # For those who follow the loser's timeline: a list that nobody else can ask for any more.
+    await record(
+        conn,
+        at=clock.now(),
+        kind=ActivityKind.DECISION,
+        type=Kind.MERGED.value,
+        ref_id=merged,
+        contact_id=loser_id,
+    )
     return survivor
+
+
+async def _move_activity(conn: AsyncConnection, survivor_id: UUID, loser_id: UUID) -> None:
+    """Streams have told those rows as the loser's, so they say whose they were.
+
+    What this transaction has written itself was told to nobody yet: it comes to the survivor's followers in its turn.
+    """
+    own = activity.c.txid == func.pg_current_xact_id()
+    whose = literal(loser_id, activity.c.merged_from.type)
+    moved = update(activity).where(activity.c.contact_id == loser_id)
+    await conn.execute(
+        moved.values(contact_id=survivor_id, merged_from=case((own, activity.c.merged_from), else_=whose))
+    )
 
 
 async def _end_doubled_runs(conn: AsyncConnection, clock: Clock, survivor_id: UUID, loser_id: UUID) -> None:

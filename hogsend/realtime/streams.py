@@ -38,6 +38,7 @@ class ActivityEntry:
     ref_id: UUID
     contact_id: UUID | None
     journey_id: str | None
+    merged_from: UUID | None
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ async def read_after(
             _a.ref_id,
             _a.contact_id,
             _a.journey_id,
+            _a.merged_from,
         )
         .where(*selection.conditions(), _BEHIND, _SETTLED)
         .order_by(_a.txid, _a.seq)
@@ -121,6 +123,7 @@ async def read_after(
             row.ref_id,
             row.contact_id,
             row.journey_id,
+            row.merged_from,
         )
         for row in rows
     ]

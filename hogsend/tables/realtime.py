@@ -45,6 +45,7 @@ activity = Table(
     uuid("ref_id", nullable=False, comment="the row it speaks of"),
     uuid("contact_id"),
     Column("journey_id", Text),
+    uuid("merged_from", comment="the contact whose row it was until that was merged into this one"),
     Index("ix_activity_stream", "txid", "seq"),
     Index("ix_activity_kind_stream", "kind", "txid", "seq"),
     Index("ix_activity_timeline", "contact_id", text("at DESC"), text("seq DESC")),

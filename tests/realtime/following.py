@@ -17,7 +17,7 @@ import httpx
 
 from tests.serving.socket import Socket, open_socket
 
-PATIENCE = 15.0
+PATIENCE = 40.0
 Node = dict[str, Any]
 Rows = dict[str, Node]
 
@@ -95,6 +95,21 @@ async def read(client: httpx.AsyncClient, view: View) -> Rows:
             return found
 
 
+async def receive(socket: Socket, stopping: asyncio.Event) -> Node | None:
+    """The next message, however long it takes; None when it is time to stop. A socket is never left half open."""
+    stop = asyncio.ensure_future(stopping.wait())
+    while True:
+        message = asyncio.ensure_future(socket.receive())
+        await asyncio.wait({message, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if stop.done():
+            message.cancel()
+            await asyncio.gather(message, return_exceptions=True)
+            return None
+        if not isinstance(message.exception(), TimeoutError):
+            stop.cancel()
+            return message.result()
+
+
 @dataclass
 class Follower:
     """What one client knows: its lists, and where it is in the stream of each."""
@@ -104,6 +119,7 @@ class Follower:
     lists: dict[str, Rows]
     cursors: dict[str, str]
     told: dict[str, list[str]] = field(default_factory=dict)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
     async def begin(cls, client: httpx.AsyncClient, url: str, views: tuple[View, ...]) -> Follower:
@@ -113,24 +129,21 @@ class Follower:
         return cls(url, views, lists, {view.name: position for view in views})
 
     async def follow(self, leave_after: Callable[[], int] | None = None) -> None:
-        """For ever; with `leave_after`, on a new socket after so many messages."""
-        while True:
+        """Until it is stopped; with `leave_after`, on a new socket after so many messages."""
+        while not self.stopping.is_set():
             async with open_socket(self.url) as socket:
                 await socket.init()
                 for view in self.views:
                     await socket.subscribe(view.name, view.subscription, after=self.cursors[view.name])
                 left = None if leave_after is None else leave_after()
                 while left is None or left > 0:
-                    await self._take(socket)
+                    message = await receive(socket, self.stopping)
+                    if message is None:
+                        return
+                    self._apply(message)
                     left = None if left is None else left - 1
 
-    async def _take(self, socket: Socket) -> None:
-        while True:
-            try:
-                message = await socket.receive()
-                break
-            except TimeoutError:
-                continue
+    def _apply(self, message: Node) -> None:
         assert message["type"] == "next", message
         view = next(view for view in self.views if view.name == message["id"])
         told = message["payload"]["data"]["told"]
@@ -153,27 +166,27 @@ async def verify_action(
     try:
         yield follower
         fresh = {view.name: await read(client, view) for view in VIEWS}
-        await _comes_to(follower, fresh, following)
+        await comes_to(lambda: follower.lists == fresh, following)
+        wrong = {name: differing(rows, fresh[name]) for name, rows in follower.lists.items()}
+        assert follower.lists == fresh, (
+            f"(kept, fresh): { {name: rows for name, rows in wrong.items() if rows} }"
+        )
     finally:
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
+        follower.stopping.set()
+        await following
     for view in changed:
         assert fresh[view.name] != before[view.name], f"nothing happened to {view.name}"
     for name, cursors in follower.told.items():
         assert len(cursors) == len(set(cursors)), f"{name} was told twice"
 
 
-async def _comes_to(follower: Follower, fresh: dict[str, Rows], following: asyncio.Task[None]) -> None:
+async def comes_to(condition: Callable[[], bool], following: asyncio.Task[None]) -> None:
+    """Return when the condition holds, when the follower has failed, or when nobody would wait any longer."""
     deadline = asyncio.get_running_loop().time() + PATIENCE
-    while follower.lists != fresh:
-        if following.done():
-            following.result()
-        if asyncio.get_running_loop().time() > deadline:
-            wrong = {name: _differing(rows, fresh[name]) for name, rows in follower.lists.items()}
-            raise AssertionError(f"(kept, fresh): { {name: rows for name, rows in wrong.items() if rows} }")
+    while not (condition() or following.done() or asyncio.get_running_loop().time() > deadline):
         await asyncio.sleep(0.02)
 
 
-def _differing(kept: Rows, fresh: Rows) -> dict[str, tuple[Node | None, Node | None]]:
+def differing(kept: Rows, fresh: Rows) -> dict[str, tuple[Node | None, Node | None]]:
     every = kept.keys() | fresh.keys()
     return {key: (kept.get(key), fresh.get(key)) for key in every if kept.get(key) != fresh.get(key)}

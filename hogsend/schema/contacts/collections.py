@@ -71,9 +71,13 @@ TIMELINE = Collection(
         cast(func.pg_current_snapshot(), Text).label("snapshot"),
     ),
     key=_a.seq,
-    sorts={"at": Sort(_a.at)},
+    sorts={"at": Sort(_a.at), "recorded": Sort(_a.seq)},
     where=(_a.kind.in_(TIMELINE_KINDS),),
-    filters={"kinds": lambda kinds: _a.kind.in_(kinds), "first_only": _first_of_each},
+    filters={
+        "kinds": lambda kinds: _a.kind.in_(kinds),
+        "first_only": _first_of_each,
+        "merged_from": lambda contact_id: _a.merged_from == contact_id,
+    },
 )
 
 IMPORT_JOBS = Collection.of("import_jobs", "import", import_jobs, sorts=import_jobs.c.created_at)
