@@ -44,7 +44,6 @@ async def merge(conn: AsyncConnection, clock: Clock, *, survivor_id: UUID, loser
     for table in MOVED:
         moved = update(table).where(table.c.contact_id == loser_id)
         await conn.execute(moved.values(contact_id=survivor_id))
-    await _move_activity(conn, survivor_id, loser_id)
     await _wake_waiting(conn, clock, survivor_id)
     await merge_preferences(conn, clock, survivor_id, loser_id)
     survivor = await _merge_rows(conn, clock, survivor_id, loser_id)
@@ -56,29 +55,28 @@ async def merge(conn: AsyncConnection, clock: Clock, *, survivor_id: UUID, loser
         contact_id=survivor_id,
         detail={"mergedContactId": str(loser_id)},
     )
-    # For those who follow the loser's timeline: a list that nobody else can ask for any more.
+    await _move_activity(conn, survivor_id, loser_id, merged)
+    # To whoever follows the loser: it is gone, and into whom.
     await record(
         conn,
         at=clock.now(),
-        kind=ActivityKind.DECISION,
-        type=Kind.MERGED.value,
-        ref_id=merged,
+        kind=ActivityKind.CONTACT,
+        type="merged",
+        ref_id=survivor_id,
         contact_id=loser_id,
     )
     return survivor
 
 
-async def _move_activity(conn: AsyncConnection, survivor_id: UUID, loser_id: UUID) -> None:
-    """Streams have told those rows as the loser's, so they say whose they were.
+async def _move_activity(conn: AsyncConnection, survivor_id: UUID, loser_id: UUID, merged_by: UUID) -> None:
+    """Streams have told those rows as the loser's, so they say which decision made them the survivor's.
 
     What this transaction has written itself was told to nobody yet: it comes to the survivor's followers in its turn.
     """
-    own = activity.c.txid == func.pg_current_xact_id()
-    whose = literal(loser_id, activity.c.merged_from.type)
+    told = activity.c.txid != func.pg_current_xact_id()
+    decision = literal(merged_by, activity.c.merged_by.type)
     moved = update(activity).where(activity.c.contact_id == loser_id)
-    await conn.execute(
-        moved.values(contact_id=survivor_id, merged_from=case((own, activity.c.merged_from), else_=whose))
-    )
+    await conn.execute(moved.values(contact_id=survivor_id, merged_by=case((told, decision))))
 
 
 async def _end_doubled_runs(conn: AsyncConnection, clock: Clock, survivor_id: UUID, loser_id: UUID) -> None:

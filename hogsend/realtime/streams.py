@@ -38,7 +38,7 @@ class ActivityEntry:
     ref_id: UUID
     contact_id: UUID | None
     journey_id: str | None
-    merged_from: UUID | None
+    merged_by: UUID | None
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ async def read_after(
             _a.ref_id,
             _a.contact_id,
             _a.journey_id,
-            _a.merged_from,
+            _a.merged_by,
         )
         .where(*selection.conditions(), _BEHIND, _SETTLED)
         .order_by(_a.txid, _a.seq)
@@ -123,7 +123,7 @@ async def read_after(
             row.ref_id,
             row.contact_id,
             row.journey_id,
-            row.merged_from,
+            row.merged_by,
         )
         for row in rows
     ]

@@ -19,6 +19,7 @@ class ActivityKind(StrEnum):
     AUDIT = "audit"
     ALERT = "alert"
     IMPORT = "import"
+    CONTACT = "contact"
 
 
 TIMELINE_KINDS = (ActivityKind.EVENT, ActivityKind.RUN, ActivityKind.EMAIL, ActivityKind.DECISION)
@@ -45,12 +46,13 @@ activity = Table(
     uuid("ref_id", nullable=False, comment="the row it speaks of"),
     uuid("contact_id"),
     Column("journey_id", Text),
-    uuid("merged_from", comment="the contact whose row it was until that was merged into this one"),
+    uuid("merged_by", comment="the decision that made it this contact's; it was another's before"),
     Index("ix_activity_stream", "txid", "seq"),
     Index("ix_activity_kind_stream", "kind", "txid", "seq"),
     Index("ix_activity_timeline", "contact_id", text("at DESC"), text("seq DESC")),
     Index("ix_activity_contact_stream", "contact_id", "txid", "seq"),
     Index("ix_activity_ref", "ref_id"),
+    Index("ix_activity_merged", "merged_by", "seq", postgresql_where=text("merged_by IS NOT NULL")),
     comment="One append-only row for each thing that happened; ordered for streams by (txid, seq)",
 )
 

@@ -30,6 +30,7 @@ PROGRESS = (
     "subscription ($job: ID!) { importProgress(jobId: $job) { status processedRows failedRows totalRows } }"
 )
 IMPORT = "mutation ($input: ContactsImportInput!) { contactsImport(input: $input) { job { id } } }"
+JOB = "query ($id: ID!) { importJob(id: $id) { status processedRows failedRows totalRows } }"
 RETRY = "mutation ($id: ID!) { deadLetterRetry(input: { id: $id }) { deadLetter { status } } }"
 KEY = (
     "mutation ($name: String!) { apiKeyCreate(input: { name: $name, scopes: [READ] })"
@@ -146,6 +147,8 @@ async def test_an_import_is_told_from_where_it_is_to_its_end(
     counts = [one["processedRows"] for one in told]
     assert counts == sorted(counts)
     assert set(counts) <= {0, 4, 8, 10}
+    fresh = await ask(client, JOB, id=job_id)
+    assert told[-1] == fresh["importJob"]
     async with open_socket(live_server) as socket:
         assert await progress(socket, job_id) == told[-1:]
     async with open_socket(live_server) as socket:

@@ -13,7 +13,7 @@ import pytest
 
 from hogsend.runtime import Runtime
 from tests.driving import drive
-from tests.realtime.following import Rows, ask, comes_to, differing, receive
+from tests.realtime.following import Node, Rows, ask, comes_to, differing, receive
 from tests.serving.socket import open_socket
 
 ENTRY = """id at kind
@@ -23,8 +23,11 @@ ENTRY = """id at kind
     ... on DecisionMade { decision { kind reason } }"""
 LIST = f"""query ($by: ContactBy!, $after: String) {{ contact(by: $by) {{ id timeline(first: 100, after: $after) {{
     nodes {{ {ENTRY} }} edges {{ node {{ cursor }} }} pageInfo {{ hasNextPage endCursor }} }} }} }}"""
-STREAM = f"""subscription ($by: ContactBy!, $after: String, $types: [TimelineKind!]) {{
-    told: contactTimeline(by: $by, after: $after, types: $types) {{ cursor {ENTRY} }} }}"""
+BROUGHT = f"brought(first: 3, after: $more) {{ nodes {{ {ENTRY} }} pageInfo {{ hasNextPage endCursor }} }}"
+STREAM = f"""subscription ($by: ContactBy!, $after: String, $types: [TimelineKind!], $more: String) {{
+    told: contactTimeline(by: $by, after: $after, types: $types) {{
+        cursor {ENTRY} ... on DecisionMade {{ merge: decision {{ id {BROUGHT} }} }} }} }}"""
+MORE = f"query ($id: ID!, $more: String) {{ merge: node(id: $id) {{ ... on Decision {{ {BROUGHT} }} }} }}"
 ADA = {"externalId": "ada"}
 
 
@@ -53,8 +56,11 @@ async def read(client: httpx.AsyncClient, by: dict[str, str]) -> tuple[Rows, str
 class Timeline:
     """One follower's copy of a contact's timeline."""
 
-    def __init__(self, url: str, by: dict[str, str], known: Rows, cursor: str) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, url: str, by: dict[str, str], known: Rows, cursor: str
+    ) -> None:
         self.known, self.cursor, self.told = known, cursor, list[str]()
+        self._client = client
         self.stopping = asyncio.Event()
         self._url, self._by = url, by
 
@@ -71,9 +77,21 @@ class Timeline:
                     assert message["type"] == "next", message
                     entry = message["payload"]["data"]["told"]
                     self.cursor = entry.pop("cursor")
-                    self.known[entry["id"]] = entry
-                    self.told.append(entry["id"])
+                    await self._apply(entry)
                     left = None if left is None else left - 1
+
+    async def _apply(self, entry: Node) -> None:
+        """What a merge brought comes a page at a time, the first with the merge."""
+        merge = entry.pop("merge", None)
+        brought = None if merge is None else merge["brought"]
+        while brought is not None:
+            for node in brought["nodes"]:
+                await self._apply(node)
+            page = brought["pageInfo"]
+            more = {"id": merge["id"], "more": page["endCursor"]} if page["hasNextPage"] else None
+            brought = more and (await ask(self._client, MORE, **more))["merge"]["brought"]
+        self.known[entry["id"]] = entry
+        self.told.append(entry["id"])
 
 
 @asynccontextmanager
@@ -82,7 +100,7 @@ async def verify_timeline(
 ) -> AsyncIterator[Timeline]:
     """Ada's old timeline and what is told within the block, each entry once, make the fresh one."""
     known, cursor = await read(client, ADA)
-    timeline = Timeline(url, ADA, known, cursor)
+    timeline = Timeline(client, url, ADA, known, cursor)
     before = dict(known)
     following = asyncio.create_task(timeline.follow(reconnects))
     try:
@@ -156,7 +174,7 @@ async def test_merges_under_concurrent_writers_with_reconnects(
         await drive(runtime)
 
 
-async def test_only_events_of_a_merge_where_only_events_are_followed(
+async def test_merges_are_told_whatever_kinds_are_followed(
     client: httpx.AsyncClient, live_server: str
 ) -> None:
     await report(client, "user.signed_up", email="lead@example.com")
@@ -166,8 +184,10 @@ async def test_only_events_of_a_merge_where_only_events_are_followed(
         await socket.init()
         await socket.subscribe("1", STREAM, by=ADA, after=cursor, types=["EVENT"])
         await report(client, "found.out", "ada", "lead@example.com")
-        told = [(await socket.next("1"))["told"]["event"]["name"] for _ in range(2)]
-        assert told == ["user.signed_up", "found.out"]
+        merge = (await socket.next("1"))["told"]["merge"]
+        kinds = [node["kind"] for node in merge["brought"]["nodes"]]
+        assert kinds == ["EVENT", "JOURNEY", "DECISION"]
+        assert (await socket.next("1"))["told"]["event"]["name"] == "found.out"
 
 
 async def test_who_follows_the_contact_that_lost_is_told_where_to_go(

@@ -76,7 +76,6 @@ TIMELINE = Collection(
     filters={
         "kinds": lambda kinds: _a.kind.in_(kinds),
         "first_only": _first_of_each,
-        "merged_from": lambda contact_id: _a.merged_from == contact_id,
     },
 )
 
