@@ -29,8 +29,9 @@ V = TypeVar("V")
 class Context:
     """One operation's. `longest_page` bounds `first` and `last`; REST's own documents may read longer inner lists.
 
-    `extensions` end up in the response's `extensions`; of a subscription, `begun` says that it can
-    be followed, `position` is the cursor of the message that is being given out, `taken` of the one before.
+    `extensions` end up in the response's `extensions`. A subscription is `streaming` and reads with the streams' share
+    of connections; `resume` stands instead of its argument `after`; `begun` says that it can be followed, `position` is
+    the cursor of the message that is being given out, `taken` of the one before.
     """
 
     runtime: Runtime
@@ -38,6 +39,8 @@ class Context:
     request_id: str = field(default_factory=lambda: uuid4().hex)
     ip_address: str | None = None
     rate: Rate | None = None
+    streaming: bool = False
+    resume: str | None = None
     position: str | None = None
     taken: str | None = None
     begun: asyncio.Event = field(default_factory=asyncio.Event)
@@ -54,8 +57,8 @@ class Context:
 
         No transaction is opened, which saves round trips; it must not be given a write.
         """
-        async with self._slots, self.runtime.database.read() as conn:
-            await conn.execution_options(isolation_level="AUTOCOMMIT")
+        share = self.runtime.database.streams if self.streaming else None
+        async with self._slots, self.runtime.database.each_alone(share) as conn:
             yield conn
 
     async def rows(self, statement: Executable) -> Sequence[RowMapping]:

@@ -13,7 +13,7 @@ from hogsend.graphql.errors import Code, problem
 from hogsend.graphql.fields import described
 from hogsend.realtime.cursor import StreamCursor
 from hogsend.realtime.live import Live
-from hogsend.realtime.streams import ActivityEntry, ActivityFilter, check_kept, follow, head
+from hogsend.realtime.streams import ActivityEntry, ActivityFilter, begin, follow
 from hogsend.storage.unreachable import unreachable
 
 log = structlog.get_logger(__name__)
@@ -33,22 +33,17 @@ async def entries(
 
     `context.position` is the cursor of the last one given out. While Postgres is away the stream waits and goes on
     where it was. Raises GOING_AWAY with the cursor when the process stops, `InvalidInput` for a cursor that is bad,
-    or older than what is kept.
+    or that nobody can go on from.
     """
     live = context.runtime.part(Live)
-    if after is not None:
-        cursor = StreamCursor.decode(after)
-    else:
-        async with context.connection() as conn:
-            cursor = await head(conn)
+    given = context.resume or after
+    async with live.hub.reading() as conn:
+        cursor = await begin(conn, None if given is None else StreamCursor.decode(given))
     context.position = cursor.encode()
     context.begun.set()
     while not live.draining.is_set():
         try:
-            if after is not None:
-                async with context.runtime.database.read() as conn:
-                    await check_kept(conn, cursor)
-            async for batch in _until_draining(context, live, wanted, cursor):
+            async for batch in _until_draining(live, wanted, cursor):
                 for entry in batch:
                     cursor = entry.cursor
                     context.taken, context.position = context.position, cursor.encode()
@@ -63,9 +58,9 @@ async def entries(
 
 
 async def _until_draining(
-    context: Context, live: Live, wanted: ActivityFilter, after: StreamCursor
+    live: Live, wanted: ActivityFilter, after: StreamCursor
 ) -> AsyncIterator[list[ActivityEntry]]:
-    batches = follow(context.runtime.database, live.bus, wanted, after)
+    batches = follow(live.hub, wanted, after)
     draining = asyncio.ensure_future(live.draining.wait())
     try:
         while not draining.done():

@@ -1,69 +1,24 @@
-"""Follow the activity log: what came after a cursor, then each new row as it is committed."""
+"""Follow the activity log: what came after a cursor, then each new row as it is numbered."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
-from dataclasses import dataclass
-from datetime import datetime
-from uuid import UUID
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, Select, literal_column, select, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.errors import InvalidInput
-from hogsend.realtime.bus import Bus, Interest
-from hogsend.realtime.cursor import StreamCursor
-from hogsend.storage.database import Database
-from hogsend.tables.realtime import activity
+from hogsend.realtime.cursor import Snapshot, StreamCursor
+from hogsend.realtime.entries import ActivityEntry, ActivityFilter, read_after
+from hogsend.realtime.order import Head, is_numbered, read_head
 
-BATCH = 200
-_a = activity.c
-_BEHIND = text("(activity.txid, activity.seq) > (CAST(:txid AS xid8), :seq)")
-_SETTLED = text("activity.txid < pg_snapshot_xmin(pg_current_snapshot())")
-_FORGOTTEN = text(
-    "SELECT 1 FROM activity_horizon WHERE (txid, seq) > (CAST(CAST(:txid AS text) AS xid8), CAST(:seq AS bigint))"
-)
-_UNSEEN = text("NOT pg_visible_in_snapshot(activity.txid, CAST(CAST(:snapshot AS text) AS pg_snapshot))")
+if TYPE_CHECKING:
+    from hogsend.realtime.hub import Hub
 
+__all__ = ["ActivityEntry", "ActivityFilter", "begin", "follow", "head", "read_after"]
 
-@dataclass(frozen=True)
-class ActivityEntry:
-    """One row of the log, and the cursor behind it."""
-
-    cursor: StreamCursor
-    seq: int
-    at: datetime
-    kind: str
-    type: str
-    ref_id: UUID
-    contact_id: UUID | None
-    journey_id: str | None
-
-
-@dataclass(frozen=True)
-class ActivityFilter:
-    """Which rows a stream is about. None does not restrict."""
-
-    kinds: Collection[str] | None = None
-    contact_id: UUID | None = None
-    journey_id: str | None = None
-
-    def conditions(self) -> list[ColumnElement[bool]]:
-        found: list[ColumnElement[bool]] = []
-        if self.kinds is not None:
-            found.append(_a.kind.in_(tuple(self.kinds)))
-        if self.contact_id is not None:
-            found.append(_a.contact_id == self.contact_id)
-        if self.journey_id is not None:
-            found.append(_a.journey_id == self.journey_id)
-        return found
-
-    def interest(self) -> Interest:
-        return Interest(
-            kinds=frozenset(self.kinds) if self.kinds is not None else None,
-            contact_id=str(self.contact_id) if self.contact_id else None,
-            journey_id=self.journey_id,
-        )
+_HORIZON = text("SELECT pos FROM activity_horizon")
 
 
 async def head(conn: AsyncConnection) -> StreamCursor:
@@ -71,75 +26,83 @@ async def head(conn: AsyncConnection) -> StreamCursor:
 
     Read it in one transaction (REPEATABLE READ) with what you show: snapshot and stream then meet exactly.
     """
-    snapshot = (await conn.execute(text("SELECT pg_current_snapshot()::text"))).scalar_one()
-    return StreamCursor.of_snapshot(snapshot)
+    found = await read_head(conn)
+    return StreamCursor(found.pos, str(found.now))
 
 
-async def check_kept(conn: AsyncConnection, after: StreamCursor) -> None:
-    """Raise `InvalidInput` where rows behind `after` may have been forgotten: nobody can go on from there."""
-    forgotten = await conn.execute(_FORGOTTEN, {"txid": str(after.txid), "seq": after.seq})
-    if forgotten.first() is not None:
+async def begin(conn: AsyncConnection, after: StreamCursor | None) -> StreamCursor:
+    """Where a stream begins: at `after`, or now. The snapshot goes as soon as nothing in it is without a position.
+
+    Raises `InvalidInput` where nobody can go on from `after`: rows behind it may have been forgotten, or it is of
+    another database.
+    """
+    found = await read_head(conn)
+    if after is None:
+        after = StreamCursor(found.pos, str(found.now))
+    else:
+        await _check(conn, after, found)
+    shown = after.snapshot
+    if shown is None:
+        return after
+    if not shown.is_covered_by(found.numbered):
+        if not await is_numbered(conn, shown):
+            return after
+        found = await read_head(conn)
+    # Between the cursor's position and the head there may still be rows that it showed.
+    return StreamCursor(after.pos) if after.pos == found.pos else after
+
+
+async def _check(conn: AsyncConnection, after: StreamCursor, found: Head) -> None:
+    horizon = (await conn.execute(_HORIZON)).scalar()
+    if horizon is not None and after.pos < horizon:
         raise InvalidInput(
             "after",
             "after is older than the activity that is kept, so what lies between may be gone: "
             "read the lists anew, and follow without it",
             code="INVALID_CURSOR",
         )
-
-
-async def read_after(
-    conn: AsyncConnection, selection: ActivityFilter, after: StreamCursor, limit: int = BATCH
-) -> list[ActivityEntry]:
-    """The next rows behind `after`, oldest first. One statement."""
-    query: Select[tuple[object, ...]] = (
-        select(
-            literal_column("activity.txid::text").label("txid"),
-            _a.seq,
-            _a.at,
-            _a.kind,
-            _a.type,
-            _a.ref_id,
-            _a.contact_id,
-            _a.journey_id,
+    ahead = after.snapshot is not None and after.snapshot.xmax > found.now.xmax
+    if after.pos > found.pos or ahead:
+        raise InvalidInput(
+            "after",
+            "after lies ahead of the activity log, so it is of another database, or of one that was restored: "
+            "read the lists anew, and follow without it",
+            code="INVALID_CURSOR",
         )
-        .where(*selection.conditions(), _BEHIND, _SETTLED)
-        .order_by(_a.txid, _a.seq)
-        .limit(limit)
-    )
-    values: dict[str, object] = {"txid": after.txid, "seq": after.seq}
-    if after.snapshot is not None:
-        query = query.where(_UNSEEN)
-        values["snapshot"] = after.snapshot
-    rows = (await conn.execute(query, values)).all()
-    return [
-        ActivityEntry(
-            after.at(int(row.txid), row.seq),
-            row.seq,
-            row.at,
-            row.kind,
-            row.type,
-            row.ref_id,
-            row.contact_id,
-            row.journey_id,
-        )
-        for row in rows
-    ]
 
 
 async def follow(
-    database: Database, bus: Bus, selection: ActivityFilter, after: StreamCursor | None = None
+    hub: Hub, selection: ActivityFilter, after: StreamCursor
 ) -> AsyncIterator[list[ActivityEntry]]:
-    """Batches of rows behind `after` (default: from now on), without end. Holds no connection while it waits."""
-    with bus.listen(selection.interest()) as wakeups:
-        if after is None:
-            async with database.read() as conn:
-                after = await head(conn)
+    """Batches of rows behind `after`, without end; each entry's cursor resumes behind it.
+
+    What lies before the hub's position is read from Postgres, and the rest comes from the hub, which reads it once
+    for everybody. Holds no connection while it waits.
+    """
+    pos, shown = after.pos, after.snapshot
+    async with hub.listen(selection) as feed:
         while True:
-            async with database.read() as conn:
-                entries = await read_after(conn, selection, after)
-            if entries:
-                after = entries[-1].cursor
-                wakeups.progressed()
-                yield entries
-            else:
-                await wakeups.wait()
+            taken = await feed.take() if pos >= feed.since else []
+            while pos < feed.since:
+                async with hub.reading() as conn:
+                    found = await read_after(conn, selection, pos, until=feed.since)
+                pos = found[-1].pos if found else feed.since
+                found, shown = _unseen(hub, found, shown, pos)
+                if found:
+                    yield found
+            found = [entry for entry in taken if entry.pos > pos]
+            pos = found[-1].pos if found else pos
+            found, shown = _unseen(hub, found, shown, pos)
+            if found:
+                yield found
+
+
+def _unseen(
+    hub: Hub, found: list[ActivityEntry], shown: Snapshot | None, pos: int
+) -> tuple[list[ActivityEntry], Snapshot | None]:
+    """`found` without what `shown` showed; and `shown` for as long as rows behind `pos` may be of it."""
+    if shown is None:
+        return found, None
+    unseen = [entry.behind(shown) for entry in found if not shown.shows(entry.txid)]
+    done = pos >= hub.pos and hub.numbered is not None and shown.is_covered_by(hub.numbered)
+    return unseen, None if done else shown
