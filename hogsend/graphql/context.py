@@ -16,6 +16,8 @@ from strawberry.dataloader import DataLoader
 
 from hogsend.access.caller import Caller
 from hogsend.access.rate_limits import Rate
+from hogsend.realtime.cursor import StreamCursor
+from hogsend.realtime.entries import ActivityEntry
 from hogsend.runtime import Runtime
 
 CONNECTIONS_A_REQUEST = 4
@@ -31,7 +33,8 @@ class Context:
 
     `extensions` end up in the response's `extensions`. A subscription is `streaming` and reads with the streams' share
     of connections; `resume` stands instead of its argument `after`; `begun` says that it can be followed, `position` is
-    the cursor of the message that is being given out, `taken` of the one before.
+    where it has come to, and `caught_up` that nothing before that is left to tell. `entry` is the row of the activity
+    log that its message is made of, None where it tells a state.
     """
 
     runtime: Runtime
@@ -40,10 +43,11 @@ class Context:
     ip_address: str | None = None
     rate: Rate | None = None
     streaming: bool = False
-    resume: str | None = None
-    position: str | None = None
-    taken: str | None = None
+    resume: StreamCursor | None = None
+    position: StreamCursor | None = None
+    entry: ActivityEntry | None = None
     begun: asyncio.Event = field(default_factory=asyncio.Event)
+    caught_up: asyncio.Event = field(default_factory=asyncio.Event)
     longest_page: int = LONGEST_PAGE
     extensions: dict[str, Any] = field(default_factory=dict)
     _loaders: dict[Hashable, DataLoader[Any, Any]] = field(default_factory=dict, repr=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, literal_column, select
@@ -67,7 +68,7 @@ class ActivityFilter:
 
 
 EVERYTHING = ActivityFilter()
-_COLUMNS = (
+_COLUMNS: tuple[ColumnElement[Any], ...] = (
     _o.pos,
     literal_column("CAST(activity.txid AS text)").label("txid"),
     _a.seq,

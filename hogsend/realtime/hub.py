@@ -12,9 +12,10 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.realtime.bus import Bus
-from hogsend.realtime.cursor import Snapshot
+from hogsend.realtime.cursor import Snapshot, StreamCursor
 from hogsend.realtime.entries import EVERYTHING, ActivityEntry, ActivityFilter, read_after
-from hogsend.realtime.order import number_new, read_head
+from hogsend.realtime.order import Head, number_new, read_head
+from hogsend.realtime.streams import begin, start_at
 from hogsend.runtime import Runtime
 
 log = structlog.get_logger(__name__)
@@ -68,6 +69,28 @@ class Hub:
         self._others: set[Feed] = set()
         self._woken = asyncio.Event()
         self._moving = asyncio.Lock()
+        self._one_head = asyncio.Lock()
+        self._next_head: asyncio.Future[Head] | None = None
+
+    async def begin(self, after: StreamCursor | None) -> StreamCursor:
+        """As `streams.begin`; all who ask at once share one look at the log. Now is a moment after the call."""
+        start = start_at(await self._head(), after)
+        if after is None or start.snapshot is None:
+            return start
+        async with self.reading() as conn:
+            return await begin(conn, start)
+
+    async def _head(self) -> Head:
+        """What a statement saw that began after the call."""
+        if self._next_head is None:
+            self._next_head = asyncio.ensure_future(self._read_head())
+        return await asyncio.shield(self._next_head)
+
+    async def _read_head(self) -> Head:
+        async with self._one_head:
+            self._next_head = None
+            async with self.reading() as conn:
+                return await read_head(conn)
 
     def wake(self) -> None:
         """Rows may have been numbered: look."""

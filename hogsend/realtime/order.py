@@ -79,7 +79,8 @@ SELECT claimed.pos FROM claimed
 
 _HEAD = text("""
 SELECT coalesce(latest.pos, 0) AS pos, CAST(coalesce(latest.snapshot, '3:3:') AS text) AS numbered,
-    CAST(pg_current_snapshot() AS text) AS now
+    CAST(pg_current_snapshot() AS text) AS now,
+    coalesce((SELECT pos FROM activity_horizon), 0) AS forgotten
 FROM (VALUES (1)) AS one LEFT JOIN (
     SELECT pos, snapshot FROM activity_rounds ORDER BY round DESC LIMIT 1
 ) AS latest ON true
@@ -107,11 +108,15 @@ SELECT EXISTS (
 
 @dataclass(frozen=True)
 class Head:
-    """How far the log is numbered: the last position, what was seen then, and what this statement sees."""
+    """How far the log is numbered: the last position, what was seen then, and what this statement sees.
+
+    Positions up to `forgotten` are gone.
+    """
 
     pos: int
     numbered: Snapshot
     now: Snapshot
+    forgotten: int
 
 
 async def number_new(conn: AsyncConnection, *, batch: int = BATCH) -> int | None:
@@ -134,7 +139,7 @@ async def number_all(database: Database) -> None:
 async def read_head(conn: AsyncConnection) -> Head:
     """How far the log is numbered, in one statement: what is up to `pos` is visible in `now`."""
     row = (await conn.execute(_HEAD)).one()
-    return Head(row.pos, Snapshot.parse(row.numbered), Snapshot.parse(row.now))
+    return Head(row.pos, Snapshot.parse(row.numbered), Snapshot.parse(row.now), row.forgotten)
 
 
 def head_of_statement() -> ColumnElement[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.errors import InvalidInput
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from hogsend.realtime.hub import Hub
 
 __all__ = ["ActivityEntry", "ActivityFilter", "begin", "follow", "head", "read_after"]
-
-_HORIZON = text("SELECT pos FROM activity_horizon")
 
 
 async def head(conn: AsyncConnection) -> StreamCursor:
@@ -36,25 +33,27 @@ async def begin(conn: AsyncConnection, after: StreamCursor | None) -> StreamCurs
     Raises `InvalidInput` where nobody can go on from `after`: rows behind it may have been forgotten, or it is of
     another database.
     """
+    start = start_at(await read_head(conn), after)
+    if start.snapshot is None or not await is_numbered(conn, start.snapshot):
+        return start
     found = await read_head(conn)
+    # Between the cursor's position and the head there may still be rows that it showed.
+    return StreamCursor(start.pos) if start.pos == found.pos else start
+
+
+def start_at(found: Head, after: StreamCursor | None) -> StreamCursor:
+    """The same by what is known of the head alone: the snapshot may stay where it need not. Raises as `begin`."""
     if after is None:
         after = StreamCursor(found.pos, str(found.now))
     else:
-        await _check(conn, after, found)
-    shown = after.snapshot
-    if shown is None:
+        _check(after, found)
+    if after.snapshot is None or not after.snapshot.is_covered_by(found.numbered):
         return after
-    if not shown.is_covered_by(found.numbered):
-        if not await is_numbered(conn, shown):
-            return after
-        found = await read_head(conn)
-    # Between the cursor's position and the head there may still be rows that it showed.
     return StreamCursor(after.pos) if after.pos == found.pos else after
 
 
-async def _check(conn: AsyncConnection, after: StreamCursor, found: Head) -> None:
-    horizon = (await conn.execute(_HORIZON)).scalar()
-    if horizon is not None and after.pos < horizon:
+def _check(after: StreamCursor, found: Head) -> None:
+    if after.pos < found.forgotten:
         raise InvalidInput(
             "after",
             "after is older than the activity that is kept, so what lies between may be gone: "
@@ -73,28 +72,28 @@ async def _check(conn: AsyncConnection, after: StreamCursor, found: Head) -> Non
 
 async def follow(
     hub: Hub, selection: ActivityFilter, after: StreamCursor
-) -> AsyncIterator[list[ActivityEntry]]:
-    """Batches of rows behind `after`, without end; each entry's cursor resumes behind it.
+) -> AsyncIterator[tuple[list[ActivityEntry], StreamCursor]]:
+    """Batches of rows behind `after`, each with the cursor that the stream has come to, without end.
 
     What lies before the hub's position is read from Postgres, and the rest comes from the hub, which reads it once
-    for everybody. Holds no connection while it waits.
+    for everybody; an empty batch says that the stream has caught up with it. Holds no connection while it waits.
     """
     pos, shown = after.pos, after.snapshot
     async with hub.listen(selection) as feed:
+        taken: list[ActivityEntry] = []
         while True:
-            taken = await feed.take() if pos >= feed.since else []
             while pos < feed.since:
                 async with hub.reading() as conn:
                     found = await read_after(conn, selection, pos, until=feed.since)
                 pos = found[-1].pos if found else feed.since
                 found, shown = _unseen(hub, found, shown, pos)
                 if found:
-                    yield found
+                    yield found, found[-1].cursor
             found = [entry for entry in taken if entry.pos > pos]
             pos = found[-1].pos if found else pos
             found, shown = _unseen(hub, found, shown, pos)
-            if found:
-                yield found
+            yield found, StreamCursor(pos, None if shown is None else str(shown))
+            taken = await feed.take()
 
 
 def _unseen(
@@ -104,5 +103,8 @@ def _unseen(
     if shown is None:
         return found, None
     unseen = [entry.behind(shown) for entry in found if not shown.shows(entry.txid)]
-    done = pos >= hub.pos and hub.numbered is not None and shown.is_covered_by(hub.numbered)
-    return unseen, None if done else shown
+    if pos < hub.pos or hub.numbered is None or not shown.is_covered_by(hub.numbered):
+        return unseen, shown
+    if unseen and unseen[-1].pos == pos:
+        unseen[-1] = found[-1]
+    return unseen, None

@@ -114,6 +114,11 @@ async def test_streams_and_their_tailer_outlive_a_pool_that_is_used_up(
     async with open_socket(live_server) as socket:
         await socket.init()
         await socket.subscribe("1", STREAM, after=(await snapshot(client))[0]["cursor"])
+
+        async def listening() -> bool:
+            return bool(runtime.part(Live).hub._feeds)
+
+        assert await eventually(listening)
         with capture_logs() as logs:
             async with AsyncExitStack() as all_of_them:
                 await _take_all(runtime, all_of_them)

@@ -212,7 +212,7 @@ async def test_snapshot_and_stream_equal_a_fresh_read_under_concurrent_writers(r
             stream = follow(hub, EVERYTHING, cursor)
             try:
                 async with asyncio.timeout(0.5):
-                    async for batch in stream:
+                    async for batch, _ in stream:
                         for entry in batch[:some]:
                             seen.append(entry.ref_id)
                             cursor = entry.cursor

@@ -46,7 +46,7 @@ async def following(
     async def listen() -> None:
         stream = follow(live.hub, selection or ActivityFilter(), cursor)
         began.set()
-        async for entries in stream:
+        async for entries, _ in stream:
             for entry in entries:
                 told.put_nowait(entry.ref_id)
 

@@ -17,7 +17,8 @@ from hogsend.realtime import bus
 from hogsend.realtime.cursor import StreamCursor
 from hogsend.realtime.live import Live
 from hogsend.runtime import Runtime
-from hogsend.serving import ws
+from hogsend.serving import subscriber, ws
+from hogsend.serving.subscriber import StreamMessage
 from tests.conftest import ADMIN_KEY
 from tests.driving import drive
 from tests.serving.socket import open_socket
@@ -135,7 +136,7 @@ async def test_a_bad_cursor_is_refused(live_server: str, client: httpx.AsyncClie
         await socket.subscribe("1", STREAM, after="nonsense")
         answer = await socket.receive()
         assert answer["type"] == "error"
-        assert answer["payload"][0]["extensions"] == {"code": "BAD_REQUEST", "field": "after"}
+        assert answer["payload"][0]["extensions"] == {"code": "INVALID_CURSOR", "field": "after"}
 
 
 async def test_a_cursor_into_forgotten_activity_ends_the_stream_with_a_sentence(
@@ -150,7 +151,7 @@ async def test_a_cursor_into_forgotten_activity_ends_the_stream_with_a_sentence(
         answer = await socket.receive()
         assert answer["type"] == "error"
         assert answer["payload"][0]["message"].startswith("after is older than the activity that is kept")
-        assert answer["payload"][0]["extensions"] == {"code": "BAD_REQUEST", "field": "after"}
+        assert answer["payload"][0]["extensions"] == {"code": "INVALID_CURSOR", "field": "after"}
 
 
 async def test_a_process_that_stops_says_where_to_go_on(
@@ -177,15 +178,12 @@ async def test_a_reader_that_takes_nothing_is_sent_away_with_its_cursor(
     await tell(client, "begin")
     cursor = (await snapshot(client))[0]["cursor"]
     await tell(client, "next")
-    sent = ws._Connection._send
 
-    async def stuck(self: ws._Connection, message: dict[str, Any]) -> None:
-        if message["type"] == "next":
-            await asyncio.Event().wait()
-        await sent(self, message)
+    async def stuck(self: ws._Operation, message: StreamMessage) -> None:
+        await asyncio.Event().wait()
 
-    monkeypatch.setattr(ws, "SEND_SECONDS", 0.05)
-    monkeypatch.setattr(ws._Connection, "_send", stuck)
+    monkeypatch.setattr(subscriber, "SEND_SECONDS", 0.05)
+    monkeypatch.setattr(ws._Operation, "next", stuck)
     async with open_socket(live_server) as socket:
         await socket.init()
         await socket.subscribe("1", STREAM, after=cursor)
@@ -193,9 +191,13 @@ async def test_a_reader_that_takes_nothing_is_sent_away_with_its_cursor(
 
 
 @asynccontextmanager
-async def events(base_url: str, **variables: Any) -> AsyncIterator[AsyncIterator[tuple[str, Any]]]:
+async def events(
+    base_url: str, *, key: str = ADMIN_KEY, last_event_id: str | None = None, **variables: Any
+) -> AsyncIterator[AsyncIterator[tuple[str, Any]]]:
     """The (event, data) pairs of one SSE response."""
-    headers = {"Accept": "text/event-stream", "Authorization": f"Bearer {ADMIN_KEY}"}
+    headers = {"Accept": "text/event-stream", "Authorization": f"Bearer {key}"}
+    if last_event_id is not None:
+        headers["Last-Event-ID"] = last_event_id
     async with (
         httpx.AsyncClient(base_url=base_url, timeout=10) as http,
         http.stream(
