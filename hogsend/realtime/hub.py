@@ -15,7 +15,7 @@ from hogsend.realtime.bus import Bus
 from hogsend.realtime.cursor import Snapshot, StreamCursor
 from hogsend.realtime.entries import EVERYTHING, ActivityEntry, ActivityFilter, read_after
 from hogsend.realtime.order import Head, number_new, read_head
-from hogsend.realtime.streams import begin, start_at
+from hogsend.realtime.start import begin, start_at
 from hogsend.runtime import Runtime
 
 log = structlog.get_logger(__name__)
@@ -73,7 +73,7 @@ class Hub:
         self._next_head: asyncio.Future[Head] | None = None
 
     async def begin(self, after: StreamCursor | None) -> StreamCursor:
-        """As `streams.begin`; all who ask at once share one look at the log. Now is a moment after the call."""
+        """As `start.begin`; all who ask at once share one look at the log. Now is a moment after the call."""
         start = start_at(await self._head(), after)
         if after is None or start.snapshot is None:
             return start

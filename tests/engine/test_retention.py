@@ -17,9 +17,9 @@ from hogsend.engine.retention import POLICIES, Aged, Forever, Prefix, With, forg
 from hogsend.errors import InvalidInput
 from hogsend.realtime import activity
 from hogsend.realtime.cursor import StreamCursor
-from hogsend.realtime.entries import EVERYTHING
+from hogsend.realtime.entries import EVERYTHING, read_after
 from hogsend.realtime.order import number_all
-from hogsend.realtime.streams import begin, head, read_after
+from hogsend.realtime.start import begin, head
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings, SettingsError, load_settings
 from hogsend.storage.metadata import new_id

@@ -17,10 +17,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hogsend.errors import InvalidInput
 from hogsend.realtime import activity, order
 from hogsend.realtime.cursor import Snapshot, StreamCursor
-from hogsend.realtime.entries import EVERYTHING
+from hogsend.realtime.entries import EVERYTHING, read_after
 from hogsend.realtime.hub import Hub
 from hogsend.realtime.order import number_all, number_new, read_head
-from hogsend.realtime.streams import begin, follow, head, read_after
+from hogsend.realtime.start import begin, head
+from hogsend.realtime.streams import follow
 from hogsend.runtime import Runtime
 from hogsend.storage.database import Database
 

@@ -17,7 +17,8 @@ from hogsend.realtime.cursor import StreamCursor
 from hogsend.realtime.entries import ActivityFilter
 from hogsend.realtime.hub import Feed
 from hogsend.realtime.live import Live
-from hogsend.realtime.streams import begin, follow
+from hogsend.realtime.start import begin
+from hogsend.realtime.streams import follow
 from hogsend.realtime.tailer import LEADER_LOCK
 from hogsend.runtime import Runtime
 from hogsend.storage.stopping import stop
