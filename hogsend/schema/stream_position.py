@@ -7,7 +7,7 @@ import strawberry
 from hogsend.access.caller import Scope
 from hogsend.graphql.context import Info
 from hogsend.graphql.fields import query
-from hogsend.realtime.streams import head
+from hogsend.realtime.live import Live
 
 
 @strawberry.type
@@ -18,5 +18,4 @@ class StreamPositionQuery:
         "and give it as `after`: whatever the list does not show is told, and some of what it shows may be.",
     )
     async def stream_position(self, info: Info) -> str:
-        async with info.context.connection() as conn:
-            return (await head(conn)).encode()
+        return (await info.context.runtime.part(Live).hub.begin(None)).encode()

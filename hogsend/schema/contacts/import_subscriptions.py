@@ -14,7 +14,8 @@ from hogsend.graphql.context import Info
 from hogsend.graphql.fields import described, subscription
 from hogsend.graphql.live import entries
 from hogsend.graphql.node import by_key
-from hogsend.realtime.streams import ActivityFilter, head
+from hogsend.realtime.live import Live
+from hogsend.realtime.streams import ActivityFilter
 from hogsend.schema.contacts.imports import ENDED, ImportJob
 from hogsend.tables.realtime import ActivityKind
 
@@ -23,6 +24,7 @@ from hogsend.tables.realtime import ActivityKind
 class ImportSubscription:
     @subscription(
         scope=Scope.READ,
+        tells="state",
         description="Live progress of one import: first as it is now, then after each step; completes when the import "
         "has ended. It needs no cursor: who subscribes again is told how far it is.",
     )
@@ -30,8 +32,7 @@ class ImportSubscription:
         self, info: Info, job_id: Annotated[strawberry.ID, described("The import: global id, or bare UUID.")]
     ) -> AsyncIterator[ImportJob]:
         key = ids.key_of(job_id, ImportJob.prefix, "Import job")
-        async with info.context.connection() as conn:
-            start = await head(conn)
+        start = await info.context.runtime.part(Live).hub.begin(None)
         job = await by_key(info.context, ImportJob, key)
         if job is None:
             raise NotFound("Import job")
@@ -40,6 +41,7 @@ class ImportSubscription:
             return
         wanted = ActivityFilter(kinds=(ActivityKind.IMPORT,))
         async for entry in entries(info.context, wanted, start.encode()):
+            info.context.entry = None
             if entry.ref_id != key:
                 continue
             # A later step may be in the row already: then this message is that step's, and its own is left out.
