@@ -47,33 +47,38 @@ export function resuming(client) {
   function subscribe(payload, sink) {
     // This object is sent anew on each connection: what it says by then is where the stream goes on.
     const variables = { ...payload.variables };
-    let [stop, timer, moving] = [() => {}, undefined, false];
+    let [stop, timer, wait] = [() => {}, undefined, undefined];
 
+    /** Whether the stream is to be asked for again: the process stops, or has no room now. Notes when, and from where. */
     function movesOn(errors) {
-      const notice = [errors ?? []].flat().find((error) => error?.extensions?.code === 'GOING_AWAY');
-      if (notice) variables.after = notice.extensions.cursor ?? variables.after;
-      return notice !== undefined;
-    }
-    function again() {
-      moving = false;
-      timer = setTimeout(begin, 1_000);
+      const all = [errors ?? []].flat().map((error) => error?.extensions ?? {});
+      const notice = all.find(({ code, retryAfter }) => code === 'GOING_AWAY' || retryAfter);
+      if (!notice) return false;
+      variables.after = notice.cursor ?? variables.after;
+      wait = (notice.retryAfter ?? 1) * 1_000;
+      return true;
     }
     function begin() {
+      wait = undefined;
       stop = client.subscribe(
         { ...payload, variables },
         {
           next(message) {
-            if (movesOn(message.errors)) {
-              moving = true; // Over SSE `complete` follows.
-              return;
+            if (!message.data && movesOn(message.errors)) {
+              stop();
+              return again();
             }
             sink.next(message);
             variables.after = Object.values(message.data ?? {})[0]?.cursor ?? variables.after;
           },
           error: (problem) => (movesOn(problem) ? again() : sink.error(problem)),
-          complete: () => (moving ? again() : sink.complete()),
+          complete: () => (wait === undefined ? sink.complete() : again()),
         },
       );
+    }
+    function again() {
+      clearTimeout(timer);
+      timer = setTimeout(begin, wait);
     }
     begin();
     return () => {
