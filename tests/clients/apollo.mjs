@@ -11,7 +11,7 @@ const client = new ApolloClient({
 
 const query = gql`
   subscription ($after: String) {
-    eventReceived(after: $after) { cursor event { name } }
+    eventReceived(after: $after) { event { name } }
   }
 `;
 const after = await position(HOGSEND_URL, HOGSEND_KEY);

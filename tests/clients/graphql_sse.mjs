@@ -12,7 +12,7 @@ const client = resuming(
   }),
 );
 
-const query = 'subscription ($after: String) { eventReceived(after: $after) { cursor event { name } } }';
+const query = 'subscription ($after: String) { eventReceived(after: $after) { event { name } } }';
 const after = await position(HOGSEND_URL, HOGSEND_KEY);
 client.subscribe(
   { query, variables: { after } },

@@ -4,7 +4,7 @@ import { connect, position, resuming } from './hogsend.mjs';
 const { HOGSEND_URL, HOGSEND_KEY } = process.env;
 const client = resuming(connect(HOGSEND_URL, HOGSEND_KEY));
 
-const query = 'subscription ($after: String) { eventReceived(after: $after) { cursor event { name } } }';
+const query = 'subscription ($after: String) { eventReceived(after: $after) { event { name } } }';
 const after = await position(HOGSEND_URL, HOGSEND_KEY);
 client.subscribe(
   { query, variables: { after } },

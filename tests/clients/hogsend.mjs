@@ -42,11 +42,11 @@ export function connect(url, key) {
   return client;
 }
 
-/** The same client, whose subscriptions go on behind the last message: select `cursor`, take `$after`. */
+/** The same client, whose subscriptions go on behind the last message, whatever their documents say. */
 export function resuming(client) {
   function subscribe(payload, sink) {
     // This object is sent anew on each connection: what it says by then is where the stream goes on.
-    const variables = { ...payload.variables };
+    const extensions = { ...payload.extensions };
     let [stop, timer, wait] = [() => {}, undefined, undefined];
 
     /** Whether the stream is to be asked for again: the process stops, or has no room now. Notes when, and from where. */
@@ -54,14 +54,14 @@ export function resuming(client) {
       const all = [errors ?? []].flat().map((error) => error?.extensions ?? {});
       const notice = all.find(({ code, retryAfter }) => code === 'GOING_AWAY' || retryAfter);
       if (!notice) return false;
-      variables.after = notice.cursor ?? variables.after;
+      extensions.after = notice.cursor ?? extensions.after;
       wait = (notice.retryAfter ?? 1) * 1_000;
       return true;
     }
     function begin() {
       wait = undefined;
       stop = client.subscribe(
-        { ...payload, variables },
+        { ...payload, extensions },
         {
           next(message) {
             if (!message.data && movesOn(message.errors)) {
@@ -69,7 +69,7 @@ export function resuming(client) {
               return again();
             }
             sink.next(message);
-            variables.after = Object.values(message.data ?? {})[0]?.cursor ?? variables.after;
+            extensions.after = message.extensions?.cursor ?? extensions.after;
           },
           error: (problem) => (movesOn(problem) ? again() : sink.error(problem)),
           complete: () => (wait === undefined ? sink.complete() : again()),

@@ -17,7 +17,7 @@ const client = new Client({
   ],
 });
 
-const query = 'subscription ($after: String) { eventReceived(after: $after) { cursor event { name } } }';
+const query = 'subscription ($after: String) { eventReceived(after: $after) { event { name } } }';
 const after = await position(HOGSEND_URL, HOGSEND_KEY);
 client.subscription(query, { after }).subscribe(({ data, error }) => {
   if (error) console.error(error);
