@@ -71,10 +71,7 @@ TIMELINE = Collection(
     key=_a.seq,
     sorts={"at": Sort(_a.at), "recorded": Sort(_a.seq)},
     where=(_a.kind.in_(TIMELINE_KINDS),),
-    filters={
-        "kinds": lambda kinds: _a.kind.in_(kinds),
-        "first_only": _first_of_each,
-    },
+    filters={"kinds": lambda kinds: _a.kind.in_(kinds), "first_only": _first_of_each},
 )
 
 IMPORT_JOBS = Collection.of("import_jobs", "import", import_jobs, sorts=import_jobs.c.created_at)
