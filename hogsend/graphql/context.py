@@ -79,9 +79,13 @@ class Context:
             found = self._loaders[identity] = DataLoader(load_fn=load)
         return found
 
+    def share(self, loaders: dict[Hashable, DataLoader[Any, Any]]) -> None:
+        """Use these loaders from now on, together with others who show the same at the same time."""
+        self._loaders = loaders
+
     def forget(self) -> None:
-        """Drop what was read: after a write, and before each message of a subscription."""
-        self._loaders.clear()
+        """Drop what was read: after a write, and before each state that a subscription tells."""
+        self._loaders = {}
 
 
 Info = strawberry.Info[Context, None]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Annotated
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Hashable
+from typing import Annotated, Any
 
 import structlog
 from graphql import GraphQLError
@@ -15,16 +16,38 @@ from hogsend.graphql.fields import described
 from hogsend.realtime.cursor import StreamCursor
 from hogsend.realtime.live import Live
 from hogsend.realtime.streams import ActivityEntry, ActivityFilter, follow
+from hogsend.runtime import Runtime
 from hogsend.storage.unreachable import unreachable
 
 log = structlog.get_logger(__name__)
 
 RETRY_SECONDS = 1.0
+ENTRIES_SHARED = 64
 
 After = Annotated[
     str | None,
     described("Cursor of an earlier message: resume exactly behind it. By default, from now on."),
 ]
+
+
+class SharedLoaders:
+    """What streams of one process read to show an entry: once for all of them, whatever their documents.
+
+    The loaders of the last entries are kept, for those that come to them a moment later.
+    """
+
+    def __init__(self, _runtime: Runtime) -> None:
+        self._of: OrderedDict[int, dict[Hashable, Any]] = OrderedDict()
+
+    def of(self, pos: int) -> dict[Hashable, Any]:
+        """The loaders of the entry at that position."""
+        found = self._of.setdefault(pos, {})
+        if len(self._of) > ENTRIES_SHARED:
+            self._of.popitem(last=False)
+        return found
+
+    async def close(self) -> None:
+        """Nothing is held open."""
 
 
 async def entries(
@@ -38,7 +61,7 @@ async def entries(
     What a message shows must follow from the entry, the arguments and the caller's scopes alone: one execution serves
     all who asked alike.
     """
-    live = context.runtime.part(Live)
+    live, shared = context.runtime.part(Live), context.runtime.part(SharedLoaders)
     cursor = context.resume or await live.hub.begin(None if after is None else StreamCursor.decode(after))
     context.position = cursor
     context.begun.set()
@@ -47,7 +70,7 @@ async def entries(
             async for batch, come_to in _until_draining(live, wanted, cursor):
                 for entry in batch:
                     context.entry, context.position = entry, entry.cursor
-                    context.forget()
+                    context.share(shared.of(entry.pos))
                     yield entry
                 context.position = come_to
                 context.caught_up.set()

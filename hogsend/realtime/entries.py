@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, literal_column, select
+from sqlalchemy import ColumnElement, Select, Text, cast, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.realtime.cursor import Snapshot, StreamCursor
-from hogsend.tables.realtime import activity, activity_order
+from hogsend.tables.realtime import activity, activity_order, activity_rounds
 
 BATCH = 200
-_a, _o = activity.c, activity_order.c
+_a, _o, _r = activity.c, activity_order.c, activity_rounds.c
 
 
 @dataclass(frozen=True)
@@ -95,14 +95,28 @@ async def read_after(
     conditions = [*selection.conditions(), _o.pos > after]
     if until is not None:
         conditions.append(_o.pos <= until)
-    query = (
-        select(*_COLUMNS)
-        .join_from(activity_order, activity, _o.seq == _a.seq)
-        .where(*conditions)
-        .order_by(_o.pos)
-        .limit(limit)
-    )
-    return [
-        ActivityEntry(StreamCursor(pos), int(txid), *rest)
-        for pos, txid, *rest in (await conn.execute(query)).all()
-    ]
+    query = _in_order(*_COLUMNS).where(*conditions).limit(limit)
+    return [_entry(row) for row in (await conn.execute(query)).all()]
+
+
+async def read_news(
+    conn: AsyncConnection, after: int, limit: int
+) -> tuple[list[ActivityEntry], Snapshot | None]:
+    """All rows behind position `after`, at most `limit`, and what was numbered then. One statement.
+
+    None where more rows follow, or where there are none: a round always numbers some.
+    """
+    latest = select(cast(_r.snapshot, Text)).order_by(_r.round.desc()).limit(1).scalar_subquery()
+    query = _in_order(*_COLUMNS, latest.label("numbered")).where(_o.pos > after).limit(limit)
+    rows = (await conn.execute(query)).all()
+    numbered = Snapshot.parse(rows[-1].numbered) if 0 < len(rows) < limit else None
+    return [_entry(row[:-1]) for row in rows], numbered
+
+
+def _in_order(*columns: ColumnElement[Any]) -> Select[tuple[Any, ...]]:
+    return select(*columns).join_from(activity_order, activity, _o.seq == _a.seq).order_by(_o.pos)
+
+
+def _entry(row: Sequence[Any]) -> ActivityEntry:
+    pos, txid, *rest = row
+    return ActivityEntry(StreamCursor(pos), int(txid), *rest)

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.realtime.bus import Bus
 from hogsend.realtime.cursor import Snapshot, StreamCursor
-from hogsend.realtime.entries import EVERYTHING, ActivityEntry, ActivityFilter, read_after
+from hogsend.realtime.entries import ActivityEntry, ActivityFilter, read_news
 from hogsend.realtime.order import Head, number_new, read_head
 from hogsend.realtime.start import begin, start_at
 from hogsend.runtime import Runtime
@@ -151,12 +151,15 @@ class Hub:
         async with self._moving, self.reading() as conn:
             if number:
                 await number_new(conn)
-            found = await read_head(conn)
-            while self.pos < found.pos:
-                rows = await read_after(conn, EVERYTHING, self.pos, until=found.pos, limit=AT_ONCE)
-                self.pos = rows[-1].pos if len(rows) == AT_ONCE else found.pos
+            while True:
+                rows, numbered = await read_news(conn, self.pos, AT_ONCE)
+                if not rows:
+                    return
+                self.pos = rows[-1].pos
+                self.numbered = numbered or self.numbered
                 self._hand_on(rows)
-            self.numbered = found.numbered
+                if numbered is not None:
+                    return
 
     def _hand_on(self, rows: Iterable[ActivityEntry]) -> None:
         for entry in rows:
