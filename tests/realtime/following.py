@@ -105,9 +105,10 @@ async def receive(socket: Socket, stopping: asyncio.Event) -> Node | None:
             message.cancel()
             await asyncio.gather(message, return_exceptions=True)
             return None
-        if not isinstance(message.exception(), TimeoutError):
-            stop.cancel()
-            return message.result()
+        if isinstance(message.exception(), TimeoutError) or message.result()["type"] == "ping":
+            continue
+        stop.cancel()
+        return message.result()
 
 
 @dataclass
