@@ -79,8 +79,9 @@ class Group:
             last = await self._tell_all(executor)
         except Exception as error:
             last = _failed(error, self.context)
-        finally:
-            self.ended = True
+        except asyncio.CancelledError:
+            last = Answer(errors=(going_away(None),), executed=False)
+        self.ended = True
         for subscriber in tuple(self._subscribers):
             subscriber.end(last)
         self.begun.set()
