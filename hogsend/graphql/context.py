@@ -76,7 +76,8 @@ class Context:
         """The operation's loader of that identity; `load` reads all keys that siblings asked for at once."""
         found = self._loaders.get(identity)
         if found is None:
-            found = self._loaders[identity] = DataLoader(load_fn=load)
+            kind = _SharedLoader if self.streaming else DataLoader
+            found = self._loaders[identity] = kind(load_fn=load)
         return found
 
     def share(self, loaders: dict[Hashable, DataLoader[Any, Any]]) -> None:
@@ -86,6 +87,13 @@ class Context:
     def forget(self) -> None:
         """Drop what was read: after a write, and before each state that a subscription tells."""
         self._loaders = {}
+
+
+class _SharedLoader(DataLoader[K, V]):
+    """A loader of several executions: one that is cancelled while it waits takes nothing from the others."""
+
+    def load(self, key: K) -> Awaitable[V]:
+        return asyncio.shield(super().load(key))
 
 
 Info = strawberry.Info[Context, None]

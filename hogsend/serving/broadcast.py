@@ -18,6 +18,7 @@ from hogsend.realtime.cursor import Snapshot, StreamCursor
 from hogsend.realtime.live import Live
 from hogsend.runtime import Runtime
 from hogsend.serving.execution import Answer, Executor, Refused, located
+from hogsend.serving.pace import Pace
 from hogsend.serving.stream_request import StreamRequest
 from hogsend.serving.subscriber import Sink, StreamMessage, Subscriber, too_slow, write_in_time
 from hogsend.storage.stopping import stop
@@ -78,8 +79,9 @@ class Group:
             last = await self._tell_all(executor)
         except Exception as error:
             last = _failed(error, self.context)
-        finally:
-            self.ended = True
+        except asyncio.CancelledError:
+            last = Answer(errors=(going_away(None),), executed=False)
+        self.ended = True
         for subscriber in tuple(self._subscribers):
             subscriber.end(last)
         self.begun.set()
@@ -178,6 +180,7 @@ class Broadcast:
             return None, None
         given = request.after()
         cursor = await self._runtime.part(Live).hub.begin(given)
+        await self._runtime.part(Pace).turn()  # all who begin at once have shared one look at the log
         if given is None:
             # Nobody was shown anything, so a later cursor needs no snapshot.
             return StreamCursor(cursor.pos), cursor.snapshot

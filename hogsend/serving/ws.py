@@ -25,6 +25,7 @@ from hogsend.realtime.live import Live
 from hogsend.serving.broadcast import Broadcast
 from hogsend.serving.execution import Answer, Prepared, Refused
 from hogsend.serving.heartbeat import Heartbeat
+from hogsend.serving.pace import Pace
 from hogsend.serving.request import Params, from_json
 from hogsend.serving.server import GraphQLServer
 from hogsend.serving.stream_limits import StreamLimits, too_many
@@ -80,6 +81,7 @@ class _Connection:
         self._socket = socket
         self._raw_send = send
         self._server = server
+        self._pace = server.runtime.part(Pace)
         self._operations: dict[str, asyncio.Task[None]] = {}
         self._streams: dict[str, StreamRequest] = {}
         self._closing: asyncio.Future[Closed] = asyncio.get_running_loop().create_future()
@@ -93,6 +95,7 @@ class _Connection:
         try:
             ends: set[asyncio.Future[Any]] = {receiving, draining, self._closing}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            await self._pace.turn()
             if receiving.done() and (error := receiving.exception()) is not None:
                 self._close_with(error)
             elif draining.done():
@@ -166,6 +169,7 @@ class _Connection:
             raise Closed(4401, "Unauthorized")
         if message["type"] != "connection_init":
             raise Closed(4400, "The first message must be `connection_init`")
+        await self._pace.turn()
         self._greeting = greeting(message.get("payload"))
         self._authorization = self._greeting.authorization or self._socket.headers.get("authorization")
         runtime = self._server.runtime
@@ -184,6 +188,7 @@ class _Connection:
             case "ping" | "pong":
                 await self._pong(message)
             case "subscribe":
+                await self._pace.turn()
                 await self._subscribe(operation_id(message), message.get("payload"))
             case "complete":
                 task = self._operations.pop(operation_id(message), None)

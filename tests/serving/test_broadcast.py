@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.graphql.context import Context
 from hogsend.realtime.cursor import StreamCursor
@@ -399,3 +401,36 @@ async def test_a_stream_reads_with_the_streams_share_of_connections(
         await tell(client, "one")
         await socket.next("1")
     assert used == {True}
+
+
+async def test_who_leaves_in_the_middle_of_a_message_takes_nothing_from_others(
+    live_server: str, client: httpx.AsyncClient, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two documents show one entry with one read; the one that began to read is gone before it has its answer."""
+    connecting, held, go_on = Context.connection, asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def waiting(self: Context) -> AsyncIterator[AsyncConnection]:
+        if self.streaming:
+            held.set()
+            await go_on.wait()
+        async with connecting(self) as conn:
+            yield conn
+
+    async with open_socket(live_server) as first, open_socket(live_server) as second:
+        for socket, document in ((first, EVENTS), (second, OTHER)):
+            await socket.init()
+            await socket.subscribe("1", document)
+            await opened(runtime, 1)
+        await opened(runtime, 2)
+        monkeypatch.setattr(Context, "connection", waiting)
+        await tell(client, "one")
+        await asyncio.wait_for(held.wait(), 10)
+        await first.send(id="1", type="complete")
+
+        async def left() -> int:
+            return len(runtime.part(Broadcast)._groups)
+
+        assert await eventually(left, lambda groups: groups == 1) == 1
+        go_on.set()
+        assert name_of(await second.next("1")) == "one"
