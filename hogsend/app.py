@@ -32,6 +32,7 @@ from hogsend.runtime import Runtime
 from hogsend.serving import dev_inbox as inbox
 from hogsend.serving.graphiql import static_files
 from hogsend.serving.http import GraphQLEndpoint
+from hogsend.serving.pace import PacedSockets
 from hogsend.serving.server import GraphQLServer
 from hogsend.serving.ws import GraphQLSocket
 from hogsend.settings import Settings
@@ -97,6 +98,7 @@ def create_app(
         lifespan=lifespan,
         middleware=[
             Middleware(Measured),
+            Middleware(PacedSockets),
             Middleware(RequestId),
             Middleware(HostCheck, settings=settings),
             Middleware(Deadline),

@@ -68,6 +68,15 @@ class Settings(BaseSettings):
     failed_auth_limit: int = Field(
         60, alias="HOGSEND_FAILED_AUTH_LIMIT", ge=1, description="Failed authentications a minute an address"
     )
+    streams_per_key: int = Field(
+        5_000, alias="HOGSEND_STREAMS_PER_KEY", ge=1, description="Open streams a key and process"
+    )
+    streams_per_address: int = Field(
+        2_000, alias="HOGSEND_STREAMS_PER_ADDRESS", ge=1, description="Open streams an address and process"
+    )
+    sockets_per_address: int = Field(
+        2_000, alias="HOGSEND_SOCKETS_PER_ADDRESS", ge=1, description="Open sockets an address and process"
+    )
     introspection: bool = Field(True, alias="HOGSEND_INTROSPECTION")
     trusted_documents: Literal["off", "allow", "require"] = Field("off", alias="HOGSEND_TRUSTED_DOCUMENTS")
     trusted_documents_file: Path | None = Field(None, alias="HOGSEND_TRUSTED_DOCUMENTS_FILE")

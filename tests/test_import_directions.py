@@ -169,7 +169,7 @@ def test_what_authors_import_brings_no_server_and_no_library_but_one() -> None:
 
 
 # What the tests share, and what no one room of `hogsend/` answers for.
-OF_THE_TESTS = {"browser", "contract", "faults", "standins", "templates"}
+OF_THE_TESTS = {"clients", "browser", "contract", "faults", "standins", "templates"}
 
 
 def test_tests_stand_in_the_rooms_of_what_they_test() -> None:

@@ -44,6 +44,9 @@ def api(
         access_log=False,
         timeout_graceful_shutdown=10,
         ws_max_size=LONGEST_FRAME,
+        ws="websockets-sansio",
+        # Each message would be compressed for each reader, which doubles what it costs.
+        ws_per_message_deflate=False,
     )
     server = uvicorn.Server(config)
     server.run(sockets=[socket.socket(fileno=fd)] if fd is not None else None)

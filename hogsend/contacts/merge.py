@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, case, func, select, update
+from sqlalchemy import Table, case, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import Text
 
@@ -16,20 +16,21 @@ from hogsend.contacts.rows import keep_as_alias
 from hogsend.decisions.ledger import NewDecision, record_decision
 from hogsend.decisions.reasons import DecisionKind, Reason
 from hogsend.engine.outbox import RUN_WAKE, publish_later
+from hogsend.realtime.activity import record
 from hogsend.runs.ending import exit_each
 from hogsend.tables.contacts import contact_aliases, contacts
 from hogsend.tables.decisions import decisions
 from hogsend.tables.emails import email_sends
 from hogsend.tables.events import user_events
 from hogsend.tables.journeys import DRIVEN_STATUSES, LIVE_STATUSES, journey_states, journey_waits
-from hogsend.tables.realtime import activity
+from hogsend.tables.realtime import ActivityKind, activity
 
 _c = contacts.c
 _states = journey_states.c
 
-# What a contact has, beside its runs, preferences and aliases, which take more than a new owner. In this order:
-# whoever sends locks the run before the email.
-MOVED: tuple[Table, ...] = (journey_waits, user_events, email_sends, decisions, activity)
+# What a contact has, beside its runs, preferences, aliases and activity, which take more than a new owner. In this
+# order: whoever sends locks the run before the email.
+MOVED: tuple[Table, ...] = (journey_waits, user_events, email_sends, decisions)
 
 
 async def merge(conn: AsyncConnection, clock: Clock, *, survivor_id: UUID, loser_id: UUID) -> Contact:
@@ -46,7 +47,7 @@ async def merge(conn: AsyncConnection, clock: Clock, *, survivor_id: UUID, loser
     await _wake_waiting(conn, clock, survivor_id)
     await merge_preferences(conn, clock, survivor_id, loser_id)
     survivor = await _merge_rows(conn, clock, survivor_id, loser_id)
-    await record_decision(
+    merged = await record_decision(
         conn,
         clock.now(),
         NewDecision(
@@ -56,7 +57,28 @@ async def merge(conn: AsyncConnection, clock: Clock, *, survivor_id: UUID, loser
             detail={"mergedContactId": str(loser_id)},
         ),
     )
+    await _move_activity(conn, survivor_id, loser_id, merged)
+    # To whoever follows the loser: it is gone, and into whom.
+    await record(
+        conn,
+        at=clock.now(),
+        kind=ActivityKind.CONTACT,
+        type="merged",
+        ref_id=survivor_id,
+        contact_id=loser_id,
+    )
     return survivor
+
+
+async def _move_activity(conn: AsyncConnection, survivor_id: UUID, loser_id: UUID, merged_by: UUID) -> None:
+    """Streams have told those rows as the loser's, so they say which decision made them the survivor's.
+
+    What this transaction has written itself was told to nobody yet: it comes to the survivor's followers in its turn.
+    """
+    told = activity.c.txid != func.pg_current_xact_id()
+    decision = literal(merged_by, activity.c.merged_by.type)
+    moved = update(activity).where(activity.c.contact_id == loser_id)
+    await conn.execute(moved.values(contact_id=survivor_id, merged_by=case((told, decision))))
 
 
 async def _end_doubled_runs(conn: AsyncConnection, clock: Clock, survivor_id: UUID, loser_id: UUID) -> None:

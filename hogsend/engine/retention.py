@@ -31,6 +31,7 @@ from sqlalchemy import Text as SqlText
 from sqlalchemy.sql.dml import Delete
 
 from hogsend.engine.old_partitions import drop_old_partitions
+from hogsend.realtime.order import number_all
 from hogsend.runtime import Runtime
 from hogsend.tables.access import api_keys, audit_intents, audit_logs, idempotency_keys
 from hogsend.tables.alerts import (
@@ -78,7 +79,7 @@ from hogsend.tables.metrics import (
     metric_checks,
     sent_stats,
 )
-from hogsend.tables.realtime import activity, activity_horizon
+from hogsend.tables.realtime import activity, activity_horizon, activity_order, activity_rounds
 
 log = structlog.get_logger(__name__)
 
@@ -132,10 +133,11 @@ class Prefix:
 
 @dataclass(frozen=True)
 class With:
-    """Rows go with the row of `owner` that they belong to."""
+    """Rows go with the row of `owner` that they belong to: by its key, or by the statement that deletes it."""
 
     table: Table
     owner: Table
+    keyed: bool = True
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,8 @@ _ROLLUP = (
 
 POLICIES: Sequence[Policy] = (
     Prefix(activity, "retention_activity"),
+    With(activity_order, activity, keyed=False),
+    Forever(activity_rounds, "at most a thousand rows: each round of numbering drops one from long before"),
     Forever(activity_horizon, "one row: how far the activity log was forgotten"),
     Aged(decisions, decisions.c.at, "retention_decisions"),
     Aged(audit_logs, audit_logs.c.created_at, "retention_audit"),
@@ -278,6 +282,8 @@ async def _forget(runtime: Runtime, policy: Aged | Prefix, before: datetime) -> 
     forgotten = 0
     if policy.table.dialect_options["postgresql"]["partition_by"] is not None:
         await drop_old_partitions(runtime, policy.table, before)
+    if isinstance(policy, Prefix):
+        await number_all(runtime.database)
     while True:
         async with runtime.database.transaction() as conn:
             await conn.execute(_KEEP_COUNTED)
@@ -292,19 +298,22 @@ async def _forget(runtime: Runtime, policy: Aged | Prefix, before: datetime) -> 
 
 # The triggers of rollups keep what is forgotten in this transaction counted, see docs/metrics.md.
 _KEEP_COUNTED = text("SELECT set_config('hogsend.forgetting', 'on', true)")
-# From the beginning of the log to the first row that is young, or whose transaction may have an older one beside it.
+# From the beginning of the log to the first row that is young.
 _FORGET_ACTIVITY = text("""
 WITH first AS (
-    SELECT txid, seq, at FROM activity WHERE txid < pg_snapshot_xmin(pg_current_snapshot())
-    ORDER BY txid, seq LIMIT :batch
+    SELECT activity_order.pos, activity_order.seq, activity.at
+    FROM activity_order LEFT JOIN activity ON activity.seq = activity_order.seq
+    ORDER BY activity_order.pos LIMIT :batch
 ), judged AS MATERIALIZED (
-    SELECT txid, seq, bool_and(at < :before) OVER (ORDER BY txid, seq) AS old FROM first
+    SELECT pos, seq, bool_and(coalesce(at < :before, true)) OVER (ORDER BY pos) AS old FROM first
 ), gone AS (
+    DELETE FROM activity_order USING judged WHERE activity_order.pos = judged.pos AND judged.old
+    RETURNING activity_order.pos
+), with_it AS (
     DELETE FROM activity USING judged WHERE activity.seq = judged.seq AND judged.old
-    RETURNING activity.txid, activity.seq
 )
-INSERT INTO activity_horizon AS horizon (id, txid, seq)
-SELECT 1, txid, seq FROM gone ORDER BY txid DESC, seq DESC LIMIT 1
-ON CONFLICT (id) DO UPDATE SET txid = excluded.txid, seq = excluded.seq
+INSERT INTO activity_horizon AS horizon (id, pos)
+SELECT 1, pos FROM gone ORDER BY pos DESC LIMIT 1
+ON CONFLICT (id) DO UPDATE SET pos = excluded.pos
 RETURNING (SELECT count(*) FROM gone)
 """)

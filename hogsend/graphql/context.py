@@ -16,6 +16,8 @@ from strawberry.dataloader import DataLoader
 
 from hogsend.access.caller import Caller
 from hogsend.access.rate_limits import Rate
+from hogsend.realtime.cursor import StreamCursor
+from hogsend.realtime.entries import ActivityEntry
 from hogsend.runtime import Runtime
 
 CONNECTIONS_A_REQUEST = 4
@@ -29,8 +31,10 @@ V = TypeVar("V")
 class Context:
     """One operation's. `longest_page` bounds `first` and `last`; REST's own documents may read longer inner lists.
 
-    `extensions` end up in the response's `extensions`; of a subscription, `begun` says that it can
-    be followed, `position` is the cursor of the message that is being given out, `taken` of the one before.
+    `extensions` end up in the response's `extensions`. A subscription is `streaming` and reads with the streams' share
+    of connections; `resume` stands instead of its argument `after`; `begun` says that it can be followed, `position` is
+    where it has come to, and `caught_up` that nothing before that is left to tell. `entry` is the row of the activity
+    log that its message is made of, None where it tells a state.
     """
 
     runtime: Runtime
@@ -38,9 +42,12 @@ class Context:
     request_id: str = field(default_factory=lambda: uuid4().hex)
     ip_address: str | None = None
     rate: Rate | None = None
-    position: str | None = None
-    taken: str | None = None
+    streaming: bool = False
+    resume: StreamCursor | None = None
+    position: StreamCursor | None = None
+    entry: ActivityEntry | None = None
     begun: asyncio.Event = field(default_factory=asyncio.Event)
+    caught_up: asyncio.Event = field(default_factory=asyncio.Event)
     longest_page: int = LONGEST_PAGE
     tier: str | None = None
     extensions: dict[str, Any] = field(default_factory=dict)
@@ -55,8 +62,8 @@ class Context:
 
         No transaction is opened, which saves round trips; it must not be given a write.
         """
-        async with self._slots, self.runtime.database.read() as conn:
-            await conn.execution_options(isolation_level="AUTOCOMMIT")
+        share = self.runtime.database.streams if self.streaming else None
+        async with self._slots, self.runtime.database.each_alone(share) as conn:
             yield conn
 
     async def rows(self, statement: Executable) -> Sequence[RowMapping]:
@@ -75,7 +82,7 @@ class Context:
 
     def forget(self) -> None:
         """Drop what was read: after a write, and before each message of a subscription."""
-        self._loaders.clear()
+        self._loaders = {}
 
 
 Info = strawberry.Info[Context, None]

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from graphql import GraphQLError
 
-from hogsend.access.errors import AccessError
+from hogsend.access.errors import AccessError, RateLimited
 from hogsend.errors import Conflict, InvalidInput, NotFound
 from hogsend.graphql.context import Context
 from hogsend.storage.cursors import BadCursor
@@ -24,6 +24,7 @@ class Code(StrEnum):
     UNAUTHENTICATED = "UNAUTHENTICATED"
     FORBIDDEN = "FORBIDDEN"
     BAD_REQUEST = "BAD_REQUEST"
+    INVALID_CURSOR = "INVALID_CURSOR"
     NOT_FOUND = "NOT_FOUND"
     THROTTLED = "THROTTLED"
     MAX_COST_EXCEEDED = "MAX_COST_EXCEEDED"
@@ -70,7 +71,8 @@ def status_of(error: GraphQLError) -> int:
 
 
 def denied(error: AccessError) -> GraphQLError:
-    return problem(error.message, ACCESS_CODES.get(error.status, Code.UNAUTHENTICATED))
+    later = {"retryAfter": error.retry_after} if isinstance(error, RateLimited) else {}
+    return problem(error.message, ACCESS_CODES.get(error.status, Code.UNAUTHENTICATED), **later)
 
 
 def code_of(error: GraphQLError) -> Code:
@@ -89,7 +91,9 @@ def present(error: GraphQLError, context: Context | None) -> GraphQLError:
         case GraphQLError():
             return _with(error, cause.message, cause.extensions or {"code": Code.BAD_REQUEST.value})
         case InvalidInput():
-            return _with(error, cause.message, {"code": Code.BAD_REQUEST.value, "field": cause.field})
+            bad_cursor = cause.code == Code.INVALID_CURSOR.value
+            code = Code.INVALID_CURSOR if bad_cursor else Code.BAD_REQUEST
+            return _with(error, cause.message, {"code": code.value, "field": cause.field})
         case NotFound():
             return _with(error, cause.message, {"code": Code.NOT_FOUND.value})
         case Conflict():

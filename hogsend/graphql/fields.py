@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, dataclass_transform
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeVar, dataclass_transform
 
 import strawberry
 
@@ -12,6 +12,7 @@ from hogsend.graphql.mapping import COLUMNS, FieldMap
 
 SCOPE = "scope"
 COST = "cost"
+TELLS = "tells"
 ANY_KEY = "any"
 
 T = TypeVar("T")
@@ -35,19 +36,32 @@ def query(
 
 
 def subscription(
-    *, scope: Scope = Scope.READ, cost: int = 10, description: str
+    *,
+    scope: Scope = Scope.READ,
+    cost: int = 10,
+    tells: Literal["entries", "state"] = "entries",
+    description: str,
 ) -> Callable[[Callable[..., Any]], Any]:
-    """Declare a field of Subscription: an async generator."""
-    return _root_field(strawberry.subscription, scope, cost, description)
+    """Declare a field of Subscription: an async generator.
+
+    One execution serves all who asked alike. What tells `entries` comes from `graphql.live.entries`, and each hears all
+    of them behind its cursor. What tells a `state` yields the whole state each time, the current one first: who comes
+    later hears the latest at once, and who reads slowly misses states but the latest.
+    """
+    return _root_field(strawberry.subscription, scope, cost, description, {TELLS: tells})
 
 
 def _root_field(
-    make: Callable[..., Any], scope: Scope | None, cost: int, description: str
+    make: Callable[..., Any],
+    scope: Scope | None,
+    cost: int,
+    description: str,
+    more: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[..., Any]], Any]:
     return lambda resolver: make(
         resolver=resolver,
         description=root_description(description, scope, cost),
-        metadata=root_metadata(scope, cost),
+        metadata={**root_metadata(scope, cost), **(more or {})},
     )
 
 

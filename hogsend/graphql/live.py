@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 import structlog
+from graphql import GraphQLError
 
 from hogsend.graphql.context import Context
 from hogsend.graphql.errors import Code, problem
 from hogsend.graphql.fields import described
 from hogsend.realtime.cursor import StreamCursor
 from hogsend.realtime.live import Live
-from hogsend.realtime.streams import ActivityEntry, ActivityFilter, check_kept, follow, head
+from hogsend.realtime.streams import ActivityEntry, ActivityFilter, follow
 from hogsend.storage.unreachable import unreachable
 
 log = structlog.get_logger(__name__)
@@ -31,41 +32,44 @@ async def entries(
 ) -> AsyncIterator[ActivityEntry]:
     """Rows behind `after` (from now on unless told), then each new one as it is committed.
 
-    `context.position` is the cursor of the last one given out. While Postgres is away the stream waits and goes on
-    where it was. Raises GOING_AWAY with the cursor when the process stops, `InvalidInput` for a cursor that is bad,
-    or older than what is kept.
+    While Postgres is away the stream waits and goes on where it was. Raises GOING_AWAY with the cursor when the process
+    stops, `InvalidInput` for a cursor that is bad, or that nobody can go on from.
+
+    What a message shows must follow from the entry, the arguments and the caller's scopes alone: one execution serves
+    all who asked alike.
     """
     live = context.runtime.part(Live)
-    if after is not None:
-        cursor = StreamCursor.decode(after)
-    else:
-        async with context.connection() as conn:
-            cursor = await head(conn)
-    context.position = cursor.encode()
+    cursor = context.resume or await live.hub.begin(None if after is None else StreamCursor.decode(after))
+    context.position = cursor
     context.begun.set()
     while not live.draining.is_set():
         try:
-            if after is not None:
-                async with context.runtime.database.read() as conn:
-                    await check_kept(conn, cursor)
-            async for batch in _until_draining(context, live, wanted, cursor):
+            async for batch, come_to in _until_draining(live, wanted, cursor):
                 for entry in batch:
-                    cursor = entry.cursor
-                    context.taken, context.position = context.position, cursor.encode()
+                    context.entry, context.position = entry, entry.cursor
                     context.forget()
                     yield entry
+                context.position = come_to
+                context.caught_up.set()
         except Exception as error:
             if not unreachable(error):
                 raise
+            cursor = context.position
             log.warning("stream_interrupted", request_id=context.request_id, error=type(error).__name__)
             await asyncio.sleep(RETRY_SECONDS)
-    raise problem("The server is going away; go on from the cursor", Code.GOING_AWAY, cursor=context.position)
+    raise going_away(context.position)
+
+
+def going_away(cursor: StreamCursor | None) -> GraphQLError:
+    """How a stream ends when the process stops; with its cursor, where it has one."""
+    at = {} if cursor is None else {"cursor": cursor.encode()}
+    return problem("The server is going away; go on from the cursor", Code.GOING_AWAY, **at)
 
 
 async def _until_draining(
-    context: Context, live: Live, wanted: ActivityFilter, after: StreamCursor
-) -> AsyncIterator[list[ActivityEntry]]:
-    batches = follow(context.runtime.database, live.bus, wanted, after)
+    live: Live, wanted: ActivityFilter, after: StreamCursor
+) -> AsyncIterator[tuple[list[ActivityEntry], StreamCursor]]:
+    batches = follow(live.hub, wanted, after)
     draining = asyncio.ensure_future(live.draining.wait())
     try:
         while not draining.done():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -19,7 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.metrics import queries
 from hogsend.metrics.periods import DAY, Period, Span, floor
-from hogsend.realtime.bus import Interest
+from hogsend.realtime.entries import ActivityFilter
+from hogsend.realtime.hub import Feed
 from hogsend.realtime.live import Live
 from hogsend.runtime import Runtime
 from hogsend.storage.stopping import stop
@@ -118,16 +119,24 @@ class MetricsFeed:
                 self._publishing = None
 
     async def _publish(self) -> None:
-        with self._live.bus.listen(Interest()) as wakeups:
-            while True:
-                await wakeups.wait()
-                try:
-                    await self._compute(frozenset().union(*self._wanted))
-                except Exception as error:
-                    log.warning(
-                        "metrics_not_computed", error=type(error).__name__, exc_info=not unreachable(error)
-                    )
-                await asyncio.sleep(EVERY)
+        while True:
+            try:
+                async with self._live.hub.listen(ActivityFilter()) as news:
+                    while True:
+                        await self._compute(frozenset().union(*self._wanted))
+                        await asyncio.sleep(EVERY)
+                        await self._happened(news)
+            except Exception as error:
+                log.warning(
+                    "metrics_not_computed", error=type(error).__name__, exc_info=not unreachable(error)
+                )
+            await asyncio.sleep(EVERY)
+
+    async def _happened(self, news: Feed) -> None:
+        """Until something did, or may have: not all that is counted leaves a row in the log."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._live.hub.bus.poll_seconds):
+                await news.take()
 
     async def _compute(self, topics: frozenset[Topic]) -> None:
         """Bring figures up to now. What somebody began to compute since this was asked for is not computed again."""

@@ -1,8 +1,7 @@
 """Stream cursors: exact across processes, reconnects and transactions that commit out of order.
 
-A stream is ordered by (txid, seq), and a row is shown only once every transaction that began before it has ended:
-so nothing can turn up behind a cursor. A cursor that begins at "now" also carries the snapshot in which "now" was
-read, because a transaction younger than another may have been seen in it already.
+A cursor is a position in the order of streams. One that begins at "now" also carries the snapshot in which "now" was
+read: what that showed and was numbered only later is not told again.
 """
 
 from __future__ import annotations
@@ -11,45 +10,72 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass
+from functools import cached_property
 
 from hogsend.errors import InvalidInput
 
-_POSITION = re.compile(r"(\d{1,20})\.(\d{1,19})(?:~(\d{1,20}:\d{1,20}:[\d,]{0,4000}))?")
+_CURSOR = re.compile(r"s(\d{1,18})(?:~(\d{1,19}:\d{1,19}:[\d,]{0,8000}))?")
+_OF_BEFORE = re.compile(r"\d{1,20}\.\d{1,19}(~.*)?")
+_MADE_UP = "after must be a cursor that this stream gave out"
+_OLD = "after is a cursor of an earlier version of Hogsend: read the lists anew, and follow without it"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Which transactions a statement could see, as Postgres' `pg_snapshot`: those before `xmax` but the open ones."""
+
+    xmax: int
+    open: frozenset[int]
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> Snapshot:
+        """From the text of a `pg_snapshot`. Raises `ValueError` for what is none."""
+        _, xmax, open_ones = text.split(":")
+        return cls(int(xmax), frozenset(int(each) for each in open_ones.split(",") if each), text)
+
+    def shows(self, txid: int) -> bool:
+        """Whether what this transaction committed was visible."""
+        return txid < self.xmax and txid not in self.open
+
+    def is_covered_by(self, later: Snapshot) -> bool:
+        """Whether `later` certainly shows all that this one does."""
+        return later.xmax > self.xmax or later == self
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True)
 class StreamCursor:
-    """Rows behind (txid, seq), without those that `snapshot` (a `pg_snapshot` in text) already showed."""
+    """Rows behind position `pos`, without those that `shown` (a `pg_snapshot` in text) already showed."""
 
-    txid: int
-    seq: int
-    snapshot: str | None = None
+    pos: int
+    shown: str | None = None
 
     @classmethod
-    def of_snapshot(cls, snapshot: str) -> StreamCursor:
-        """Behind everything that a statement with this `pg_current_snapshot()` could see."""
-        return cls(int(snapshot.split(":")[0]), 0, snapshot)
+    def of_head(cls, head: str) -> StreamCursor:
+        """Behind everything that the statement showed which selected `head_of_statement()`."""
+        pos, _, shown = head.partition("~")
+        return cls(int(pos), shown)
 
-    def at(self, txid: int, seq: int) -> StreamCursor:
-        """The cursor of a row; it keeps the snapshot for as long as that can matter."""
-        if self.snapshot is not None and txid < int(self.snapshot.split(":")[1]):
-            return StreamCursor(txid, seq, self.snapshot)
-        return StreamCursor(txid, seq)
+    @cached_property
+    def snapshot(self) -> Snapshot | None:
+        return None if self.shown is None else Snapshot.parse(self.shown)
 
     def encode(self) -> str:
-        tail = f"~{self.snapshot}" if self.snapshot else ""
-        return base64.urlsafe_b64encode(f"{self.txid}.{self.seq}{tail}".encode()).decode().rstrip("=")
+        tail = f"~{self.shown}" if self.shown else ""
+        return base64.urlsafe_b64encode(f"s{self.pos}{tail}".encode()).decode().rstrip("=")
 
     @classmethod
     def decode(cls, text: str) -> StreamCursor:
-        """Raises `InvalidInput` for what `encode` never made."""
+        """Raises `InvalidInput` for what `encode` never made, and for what an earlier version made."""
         try:
             plain = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("ascii")
         except (binascii.Error, ValueError):
             plain = ""
-        match = _POSITION.fullmatch(plain)
+        match = _CURSOR.fullmatch(plain)
         if match is None:
-            raise InvalidInput(
-                "after", "after must be a cursor that this stream gave out", code="INVALID_CURSOR"
-            )
-        return cls(int(match[1]), int(match[2]), match[3])
+            message = _OLD if _OF_BEFORE.fullmatch(plain) else _MADE_UP
+            raise InvalidInput("after", message, code="INVALID_CURSOR")
+        return cls(int(match[1]), match[2])

@@ -1,18 +1,17 @@
-"""Tail the activity log in one process of all, and tell the others through Redis."""
+"""Number the activity log in one process of all, and tell the others through Redis."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection
 
 import structlog
 from redis.exceptions import RedisError
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.realtime.bus import SOON, Bus
-from hogsend.realtime.cursor import StreamCursor
-from hogsend.realtime.streams import ActivityFilter, head, read_after
+from hogsend.realtime.hub import Hub
+from hogsend.realtime.order import number_new
 from hogsend.storage.database import Database
 from hogsend.telemetry.counters import STREAM_LAG
 
@@ -20,15 +19,20 @@ log = structlog.get_logger(__name__)
 
 LEADER_LOCK = 7_310_455
 RETRY = 3.0
-EVERYTHING = ActivityFilter()
+LOOK_SECONDS = 1.0
+# Rows that are committed within this time are numbered together.
+PAUSE = 0.01
 
 
 class Tailer:
-    """Every process runs one; the one that holds the lock publishes, the others stand by."""
+    """Every process runs one; the one that holds the lock numbers, the others stand by.
 
-    def __init__(self, database: Database, bus: Bus) -> None:
+    The lock spares work and is not what keeps the order: two rounds at once exclude each other.
+    """
+
+    def __init__(self, database: Database, hub: Hub) -> None:
         self._database = database
-        self._bus = bus
+        self._hub = hub
         self._hint = asyncio.Event()
         self._heard_at: float | None = None
 
@@ -47,48 +51,40 @@ class Tailer:
             await asyncio.sleep(RETRY)
 
     async def _lead(self) -> None:
-        async with self._database.engine.connect() as conn:
+        async with self._database.each_alone(self._database.streams) as conn:
             locked = await conn.execute(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": LEADER_LOCK})
-            won = locked.scalar_one()
-            await conn.commit()
-            if not won:
+            if not locked.scalar_one():
                 return
             raw = (await conn.get_raw_connection()).driver_connection
             if raw is None:
                 return
             try:
                 await raw.add_listener("hogsend_activity", lambda *_: self._heard())
-                cursor = await head(conn)
-                await conn.commit()
-                # What came while nobody led was not told to anyone.
-                await self._tell(())
                 while True:
-                    cursor = await self._publish_from(cursor)
+                    await self._number(conn)
             finally:
                 # The lock and the listener end with the session; do not give it back to the pool.
                 await conn.invalidate()
 
-    async def _publish_from(self, cursor: StreamCursor) -> StreamCursor:
-        """Publish what is behind `cursor`; wait for a hint where there is nothing."""
+    async def _number(self, conn: AsyncConnection) -> None:
+        """Number what is there and tell of it; wait for a hint where there is nothing."""
         self._hint.clear()
-        async with self._database.read() as reading:
-            entries = await read_after(reading, EVERYTHING, cursor)
-        if entries:
-            changes = {(e.kind, str(e.contact_id) if e.contact_id else None, e.journey_id) for e in entries}
-            await self._tell(changes)
+        if await number_new(conn) is not None:
+            await self._tell()
             if self._heard_at is not None:
                 STREAM_LAG.observe(time.perf_counter() - self._heard_at)
                 self._heard_at = None
-            return entries[-1].cursor
+            await asyncio.sleep(PAUSE)
+            return
         try:
-            await asyncio.wait_for(self._hint.wait(), 1.0)
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._hint.wait()
         except TimeoutError:
-            return cursor
-        await asyncio.sleep(SOON)
-        return cursor
+            return
 
-    async def _tell(self, changes: Collection[tuple[str, str | None, str | None]]) -> None:
+    async def _tell(self) -> None:
+        self._hub.wake()
         try:
-            await self._bus.publish(changes)
+            await self._hub.bus.publish()
         except (RedisError, OSError):
-            log.debug("realtime_hint_lost", changes=len(changes))
+            log.debug("realtime_hint_lost")

@@ -16,18 +16,21 @@ from hogsend.graphql.fields import wire_type
 from hogsend.graphql.scalars import SCALARS
 from hogsend.schema.access.audit_log import AuditQuery
 from hogsend.schema.access.mutations import ApiKeyMutation
+from hogsend.schema.access.subscriptions import AuditSubscription
 from hogsend.schema.access.types import ApiKeyQuery
 from hogsend.schema.alerts.invariants import InvariantQuery
 from hogsend.schema.alerts.mutations import AlertMutation
 from hogsend.schema.alerts.subscriptions import AlertSubscription
 from hogsend.schema.alerts.types import AlertQuery
 from hogsend.schema.contacts.import_mutations import ImportMutation
+from hogsend.schema.contacts.import_subscriptions import ImportSubscription
 from hogsend.schema.contacts.imports import ImportQuery
 from hogsend.schema.contacts.mutations import ContactMutation
 from hogsend.schema.contacts.subscriptions import ContactSubscription
 from hogsend.schema.contacts.timeline import ENTRY_TYPES
 from hogsend.schema.contacts.types import ContactQuery
 from hogsend.schema.deadletters.mutations import DeadLetterMutation
+from hogsend.schema.deadletters.subscriptions import DeadLetterSubscription
 from hogsend.schema.deadletters.types import DeadLetterQuery, Job
 from hogsend.schema.decisions.subscriptions import DecisionSubscription
 from hogsend.schema.decisions.types import DecisionQuery
@@ -47,6 +50,7 @@ from hogsend.schema.journeys.types import JourneyQuery
 from hogsend.schema.metrics.query import MetricsQuery
 from hogsend.schema.metrics.subscriptions import MetricsSubscription
 from hogsend.schema.node import NodeQuery
+from hogsend.schema.stream_position import StreamPositionQuery
 from hogsend.schema.viewer import ViewerQuery
 
 
@@ -55,6 +59,7 @@ class Query(
     ViewerQuery,
     HealthQuery,
     NodeQuery,
+    StreamPositionQuery,
     ContactQuery,
     ImportQuery,
     JourneyQuery,
@@ -92,11 +97,14 @@ class Mutation(
 @wire_type("Subscriptions: follow what happens, live.")
 class Subscription(
     ContactSubscription,
+    ImportSubscription,
     DecisionSubscription,
     EmailSubscription,
     EventSubscription,
     AlertSubscription,
     MetricsSubscription,
+    DeadLetterSubscription,
+    AuditSubscription,
 ):
     """One mixin a feature."""
 

@@ -85,4 +85,13 @@ query Refusals {
   }
 }
 """,
+    """# What fails for good, as it fails.
+
+subscription DeadLetters {
+  deadLetterAdded {
+    cursor
+    deadLetter { source error retryCount subject { id } }
+  }
+}
+""",
 )

@@ -167,6 +167,10 @@ class Executor:
             await self._note_refusal(prepared, context, answer.errors)
         return answer
 
+    def check(self, prepared: Prepared, variables: Mapping[str, Any], context: Context) -> None:
+        """Raise `Refused` where the caller's scopes or the limits do not allow it; nothing is executed."""
+        self._check(prepared, variables, context, limited=True)
+
     async def subscribe(
         self, prepared: Prepared, variables: Mapping[str, Any], context: Context
     ) -> AsyncIterator[Answer]:
@@ -192,7 +196,7 @@ class Executor:
             async for result in source:
                 yield self._answer(result, prepared, context, limited=False)
         except Exception as error:
-            shown = present(_located(error), context)
+            shown = present(located(error), context)
             yield Answer(errors=(shown,), status=status_of(shown))
         finally:
             await source.aclose()  # type: ignore[attr-defined]
@@ -276,7 +280,8 @@ class Executor:
         return frozenset(scope for scope in scopes if scope is not None)
 
 
-def _located(error: Exception) -> GraphQLError:
+def located(error: Exception) -> GraphQLError:
+    """The error as graphql-core would have it, so that `present` can judge it."""
     return error if isinstance(error, GraphQLError) else GraphQLError("", original_error=error)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -11,10 +11,9 @@ import orjson
 import structlog
 from graphql import GraphQLError, OperationType
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from hogsend.access.authenticate import until_refused
 from hogsend.access.client_address import address_of
 from hogsend.access.errors import AccessError
 from hogsend.access.gate import Admitted, admit
@@ -24,6 +23,7 @@ from hogsend.serving.execution import Answer, Prepared, Refused
 from hogsend.serving.graphiql import graphiql
 from hogsend.serving.request import Params, from_body, from_query
 from hogsend.serving.server import GraphQLServer
+from hogsend.serving.sse import EVENTS, EventStream, event
 from hogsend.storage.unreachable import retry_seconds, unreachable
 
 log = structlog.get_logger(__name__)
@@ -32,10 +32,7 @@ T = TypeVar("T")
 
 GRAPHQL = "application/graphql-response+json"
 JSON = "application/json"
-EVENTS = "text/event-stream"
 HTML = "text/html"
-KEEP_ALIVE_SECONDS = 12.0
-BEGIN_SECONDS = 2.0
 
 
 class GraphQLEndpoint:
@@ -193,69 +190,16 @@ async def _stream(
     admitted: Admitted,
 ) -> Response:
     """graphql-sse, distinct connections: `next` for each answer, then `complete`."""
+    headers = admitted.rate.headers
     if prepared.kind is not OperationType.SUBSCRIPTION:
         answer = await server.executor.execute(prepared, params.variables, context)
         if answer.refused:
-            return _json(answer, admitted.rate.headers)
-        body = _event("next", answer.to_json()) + _event("complete")
-        return Response(body, headers=admitted.rate.headers, media_type=EVENTS)
-    answers = server.executor.subscribe(prepared, params.variables, context)
-    first = asyncio.ensure_future(anext(answers))
-    if (refused := await _refused(first, context)) is not None:
-        return _json(refused, admitted.rate.headers)
-    authorization = request.headers.get("authorization")
-    refusal = until_refused(server.runtime, authorization)
-    return StreamingResponse(
-        _events(answers, first, asyncio.ensure_future(refusal)),
-        headers=admitted.rate.headers | {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
-        media_type=EVENTS,
-    )
-
-
-async def _refused(first: asyncio.Future[Answer], context: Context) -> Answer | None:
-    """The answer of a subscription that cannot begin: a status can still say so. None once it can be followed."""
-    begun = asyncio.ensure_future(context.begun.wait())
-    either: set[asyncio.Future[Any]] = {first, begun}
-    done, _ = await asyncio.wait(either, timeout=BEGIN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-    begun.cancel()
-    if first in done and first.exception() is None and first.result().refused:
-        return first.result()
-    return None
-
-
-async def _events(
-    answers: AsyncIterator[Answer],
-    first: asyncio.Future[Answer],
-    refusal: asyncio.Future[AccessError],
-) -> AsyncIterator[bytes]:
-    waiting = first
-    try:
-        yield b":\n\n"
-        while True:
-            both: set[asyncio.Future[Any]] = {waiting, refusal}
-            done, _ = await asyncio.wait(
-                both, timeout=KEEP_ALIVE_SECONDS, return_when=asyncio.FIRST_COMPLETED
-            )
-            if refusal in done:
-                yield _event("next", Answer(errors=(denied(refusal.result()),)).to_json())
-                break
-            if not done:
-                yield b":\n\n"
-                continue
-            try:
-                answer = waiting.result()
-            except StopAsyncIteration:
-                break
-            yield _event("next", answer.to_json())
-            waiting = asyncio.ensure_future(anext(answers))
-        yield _event("complete")
-    finally:
-        for task in (waiting, refusal):
-            task.cancel()
-        await asyncio.gather(waiting, refusal, return_exceptions=True)
-        await answers.aclose()  # type: ignore[attr-defined]
-
-
-def _event(name: str, data: Any = None) -> bytes:
-    body = b"" if data is None else orjson.dumps(data)
-    return b"event: " + name.encode() + b"\ndata: " + body + b"\n\n"
+            return _json(answer, headers)
+        body = event("next", answer.to_json()) + event("complete")
+        return Response(body, headers=headers, media_type=EVENTS)
+    asked = server.stream(prepared, params, context, request.headers.get("last-event-id"))
+    stream = EventStream(server, asked, request.headers.get("authorization"), headers)
+    if (refused := await stream.begin()) is not None:
+        later = (refused.errors[0].extensions or {}).get("retryAfter")
+        return _json(refused, headers | ({} if later is None else {"Retry-After": str(later)}))
+    return stream

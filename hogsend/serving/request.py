@@ -23,6 +23,8 @@ class Params:
     document_id: str | None = None
     operation_name: str | None = None
     variables: Mapping[str, Any] = field(default_factory=dict)
+    after: str | None = None
+    """`extensions.after`: the cursor that a subscription begins behind, whatever its arguments say."""
 
 
 async def from_body(body: bytes) -> Params:
@@ -61,12 +63,16 @@ def from_json(value: Any) -> Params:
     for name in ("variables", "extensions"):
         if not isinstance(value.get(name), dict | None):
             raise Refused(problem(f"`{name}` must be an object"))
+    after = (value.get("extensions") or {}).get("after")
+    if not isinstance(after, str | None):
+        raise Refused(problem("`extensions.after` must be a cursor"))
     _check(value)
     return Params(
         query=value.get("query"),
         document_id=value.get("documentId"),
         operation_name=value.get("operationName"),
         variables=value.get("variables") or {},
+        after=after,
     )
 
 

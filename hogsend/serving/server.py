@@ -13,6 +13,7 @@ from hogsend.schema.root import graphql_schema
 from hogsend.serving.execution import Executor, Prepared
 from hogsend.serving.limits import allowance
 from hogsend.serving.request import Params
+from hogsend.serving.stream_request import StreamRequest
 from hogsend.serving.trusted_documents import TrustedDocuments
 
 
@@ -45,6 +46,14 @@ class GraphQLServer:
         if rate is not None:
             context.extensions["cost"] = allowance(rate)
         return context
+
+    def stream(
+        self, prepared: Prepared, params: Params, context: Context, resume: str | None
+    ) -> StreamRequest:
+        """A subscription; `resume` is a cursor that the transport was told, and wins over the request's own."""
+        return StreamRequest(
+            self.executor.schema, prepared, params.variables, context, resume or params.after
+        )
 
     async def close(self) -> None:
         """Nothing to close."""

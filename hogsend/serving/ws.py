@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import orjson
@@ -12,39 +13,44 @@ from graphql import GraphQLError, OperationType
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from hogsend.access.authenticate import authenticate, until_refused
+from hogsend.access.authenticate import authenticate
 from hogsend.access.caller import Caller
 from hogsend.access.client_address import address_of
 from hogsend.access.errors import AccessError, RateLimited
+from hogsend.access.key_watch import KeyWatch
 from hogsend.access.rate_limits import RateLimiter
 from hogsend.graphql.context import Context
-from hogsend.graphql.errors import Code, denied, problem
-from hogsend.json_bounds import TooManyValues, check_values
+from hogsend.graphql.errors import Code, denied, unavailable
 from hogsend.realtime.live import Live
+from hogsend.serving.broadcast import Broadcast
 from hogsend.serving.execution import Answer, Prepared, Refused
+from hogsend.serving.heartbeat import Heartbeat
+from hogsend.serving.pace import Pace
 from hogsend.serving.request import Params, from_json
 from hogsend.serving.server import GraphQLServer
+from hogsend.serving.stream_limits import StreamLimits, too_many
+from hogsend.serving.stream_request import StreamRequest
+from hogsend.serving.subscriber import StreamMessage
+from hogsend.serving.ws_messages import (
+    LONGEST_GREETING,
+    Closed,
+    Greeting,
+    greeting,
+    operation_id,
+    read_message,
+)
+from hogsend.storage.unreachable import unreachable
 
 log = structlog.get_logger(__name__)
 
 PROTOCOL = "graphql-transport-ws"
 INIT_SECONDS = 10.0
 SEND_SECONDS = 10.0
+CLOSE_SECONDS = 2.0
 MOST_OPERATIONS = 100
-LONGEST_GREETING = 16_384
-"""Bytes of a message before its sender is known."""
 
 GOING_AWAY = 1001
-SLOW = 1013
-
-
-class Closed(Exception):
-    """Close the socket with this code and reason."""
-
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
+TRY_LATER = 1013
 
 
 class GraphQLSocket:
@@ -58,46 +64,57 @@ class GraphQLSocket:
             await socket.close(4406, "Subprotocol not acceptable")
             return
         await socket.accept(PROTOCOL)
-        await _Connection(socket, server).serve()
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(server.runtime.part(StreamLimits).socket(address_of(socket)))
+            except GraphQLError as error:
+                later = (error.extensions or {})["retryAfter"]
+                await socket.close(TRY_LATER, f"THROTTLED: {error.message}; retryAfter={later}")
+                return
+            await _Connection(socket, send, server).serve()
 
 
 class _Connection:
-    """One socket. Messages are sent one at a time; each operation is a task."""
+    """One socket. Each operation is a task."""
 
-    def __init__(self, socket: WebSocket, server: GraphQLServer) -> None:
+    def __init__(self, socket: WebSocket, send: Send, server: GraphQLServer) -> None:
         self._socket = socket
+        self._raw_send = send
         self._server = server
+        self._pace = server.runtime.part(Pace)
         self._operations: dict[str, asyncio.Task[None]] = {}
-        self._sending = asyncio.Lock()
+        self._streams: dict[str, StreamRequest] = {}
         self._closing: asyncio.Future[Closed] = asyncio.get_running_loop().create_future()
-        self._authorization: str | None = None
+        self._greeting = Greeting()
         self._caller: Caller | None = None
-        self._ready = asyncio.Event()
 
     async def serve(self) -> None:
         """Until the client leaves or is sent away."""
         receiving = asyncio.create_task(self._receive())
-        watching = asyncio.create_task(self._watch())
+        draining = asyncio.create_task(self._server.runtime.part(Live).draining.wait())
         try:
-            ends: set[asyncio.Future[Any]] = {receiving, watching, self._closing}
+            ends: set[asyncio.Future[Any]] = {receiving, draining, self._closing}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            for task in (receiving, watching):
-                if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-                    self._close_with(error)
+            await self._pace.turn()
+            if receiving.done() and (error := receiving.exception()) is not None:
+                self._close_with(error)
+            elif draining.done():
+                await self._drain()
         finally:
-            tasks = [receiving, watching, *self._operations.values()]
+            tasks = [receiving, draining, *self._operations.values()]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         if self._closing.done():
             closed = self._closing.result()
-            with suppress(RuntimeError, WebSocketDisconnect):
-                await self._socket.close(closed.code, closed.reason)
+            with suppress(RuntimeError, OSError, WebSocketDisconnect, TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self._socket.close(closed.code, closed.reason)
         self._closing.cancel()
 
     def _close_with(self, error: BaseException) -> None:
         match error:
-            case WebSocketDisconnect():
+            case WebSocketDisconnect() | OSError():
                 pass
             case Closed():
                 self._end(error)
@@ -109,33 +126,40 @@ class _Connection:
         if not self._closing.done():
             self._closing.set_result(closed)
 
+    async def _drain(self) -> None:
+        """Each stream says with its cursor that it ends; then the socket goes."""
+        if self._operations:
+            await asyncio.wait(set(self._operations.values()), timeout=CLOSE_SECONDS)
+        self._end(Closed(GOING_AWAY, "Going away"))
+
     async def _receive(self) -> None:
         try:
             async with asyncio.timeout(INIT_SECONDS):
                 await self._initialise(await self._message())
         except TimeoutError:
             raise Closed(4408, "Connection initialisation timeout") from None
-        while True:
-            await self._handle(await self._message())
+        runtime = self._server.runtime
+        with (
+            runtime.part(KeyWatch).refusal(self._authorization) as refusal,
+            runtime.part(Heartbeat).beating(self._beat),
+        ):
+            refusal.add_done_callback(self._refused)
+            try:
+                while True:
+                    await self._handle(await self._message())
+            finally:
+                refusal.remove_done_callback(self._refused)
+
+    def _refused(self, refusal: asyncio.Task[AccessError]) -> None:
+        if not refusal.cancelled():
+            self._end(Closed(4403, refusal.result().message))
 
     async def _message(self) -> dict[str, Any]:
         received = await self._socket.receive()
         if received["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(received.get("code", 1000))
-        text = received.get("text")
-        frame: bytes = text.encode() if text is not None else received.get("bytes") or b""
-        if self._caller is None and len(frame) > LONGEST_GREETING:
-            raise Closed(4400, f"Before connection_ack a message has at most {LONGEST_GREETING:,} bytes")
-        try:
-            await check_values(frame)
-            message = orjson.loads(frame)
-        except TooManyValues as error:
-            raise Closed(4400, str(error)) from None
-        except orjson.JSONDecodeError:
-            raise Closed(4400, "Messages must be JSON") from None
-        if not isinstance(message, dict) or not isinstance(message.get("type"), str):
-            raise Closed(4400, "Messages must be objects with a `type`")
-        return message
+        longest = LONGEST_GREETING if self._caller is None else None
+        return await read_message(received.get("text"), received.get("bytes"), longest)
 
     async def _initialise(self, message: dict[str, Any]) -> None:
         while message["type"] in ("ping", "pong"):
@@ -145,17 +169,18 @@ class _Connection:
             raise Closed(4401, "Unauthorized")
         if message["type"] != "connection_init":
             raise Closed(4400, "The first message must be `connection_init`")
-        payload = message.get("payload")
-        if payload is not None and not isinstance(payload, dict):
-            raise Closed(4400, "`payload` must be an object")
-        self._authorization = _authorization(payload or {}) or self._socket.headers.get("authorization")
+        await self._pace.turn()
+        self._greeting = greeting(message.get("payload"))
+        self._authorization = self._greeting.authorization or self._socket.headers.get("authorization")
+        runtime = self._server.runtime
         try:
-            self._caller = await authenticate(
-                self._server.runtime, self._authorization, address_of(self._socket)
-            )
+            self._caller = await authenticate(runtime, self._authorization, address_of(self._socket))
         except AccessError as error:
             raise Closed(4403, error.message) from None
-        self._ready.set()
+        except Exception as error:
+            if not unreachable(error):
+                raise
+            raise Closed(TRY_LATER, unavailable(error).message) from None
         await self._send({"type": "connection_ack"})
 
     async def _handle(self, message: dict[str, Any]) -> None:
@@ -163,9 +188,10 @@ class _Connection:
             case "ping" | "pong":
                 await self._pong(message)
             case "subscribe":
-                await self._subscribe(_operation_id(message), message.get("payload"))
+                await self._pace.turn()
+                await self._subscribe(operation_id(message), message.get("payload"))
             case "complete":
-                task = self._operations.pop(_operation_id(message), None)
+                task = self._operations.pop(operation_id(message), None)
                 if task is not None:
                     task.cancel()
             case "connection_init":
@@ -177,19 +203,34 @@ class _Connection:
         if message["type"] == "ping":
             await self._send({"type": "pong"})
 
+    async def _beat(self) -> None:
+        """A ping; to a client that resumes, with where its streams have come to."""
+        told = {"payload": {"cursors": self._cursors()}} if self._greeting.resumes else {}
+        await self._send({"type": "ping", **told})
+
+    def _cursors(self) -> dict[str, str]:
+        at = {operation: request.position for operation, request in self._streams.items()}
+        return {operation: cursor.encode() for operation, cursor in at.items() if cursor is not None}
+
     async def _subscribe(self, id: str, payload: Any) -> None:
         if id in self._operations:
             raise Closed(4409, f"Subscriber for {id[:60]} already exists")
+        resume = self._greeting.cursors.pop(id, None)
         try:
             params = from_json(payload)
             if len(self._operations) >= MOST_OPERATIONS:
-                raise problem(f"A socket carries at most {MOST_OPERATIONS} operations", Code.THROTTLED)
+                raise too_many(f"A socket carries at most {MOST_OPERATIONS} operations")
             prepared, context = await self._admit(params)
         except (Refused, GraphQLError) as error:
             refused = error if isinstance(error, Refused) else Refused(error)
             await self._send_errors(id, refused.answer())
             return
-        task = asyncio.create_task(self._run(id, prepared, params, context))
+        if prepared.kind is OperationType.SUBSCRIPTION:
+            request = self._server.stream(prepared, params, context, resume)
+            running = self._stream(id, request)
+        else:
+            running = self._run(id, prepared, params, context)
+        task = asyncio.create_task(running)
         self._operations[id] = task
         task.add_done_callback(lambda done: self._ended(id, done))
 
@@ -213,33 +254,44 @@ class _Connection:
             self._close_with(error)
 
     async def _run(self, id: str, prepared: Prepared, params: Params, context: Context) -> None:
-        executor = self._server.executor
-        if prepared.kind is not OperationType.SUBSCRIPTION:
-            answer = await executor.execute(prepared, params.variables, context)
-            await self._answer(id, answer, context)
-            if not answer.refused:
-                await self._complete(id)
-            return
-        answers = executor.subscribe(prepared, params.variables, context)
-        try:
-            async for answer in answers:
-                await self._answer(id, answer, context)
-                if answer.refused:
-                    return
-        finally:
-            await answers.aclose()  # type: ignore[attr-defined]
-        await self._complete(id)
-
-    async def _answer(self, id: str, answer: Answer, context: Context) -> None:
+        answer = await self._server.executor.execute(prepared, params.variables, context)
         if answer.refused:
             await self._send_errors(id, answer)
             return
+        async with asyncio.timeout(SEND_SECONDS):
+            await self._send({"id": id, "type": "next", "payload": answer.to_json()})
+        await self._complete(id)
+
+    async def _stream(self, id: str, request: StreamRequest) -> None:
+        runtime = self._server.runtime
+        limits = runtime.part(StreamLimits).stream(request.context.caller, request.context.ip_address)
+        self._streams[id] = request
+        telling = None
         try:
-            async with asyncio.timeout(SEND_SECONDS):
-                await self._send({"id": id, "type": "next", "payload": answer.to_json()})
-        except TimeoutError:
-            # What it did not take waits in Postgres, not here: it comes back with its cursor.
-            raise Closed(SLOW, f"{Code.SLOW_CONSUMER.value} {context.taken or ''}"[:120]) from None
+            with limits:
+                if self._greeting.resumes:
+                    telling = asyncio.create_task(self._tell_begun(request))
+                sink = _Operation(id, self._raw_send)
+                answer = await runtime.part(Broadcast).serve(self._server.executor, request, sink)
+        except GraphQLError as error:
+            answer = Refused(error).answer()
+        finally:
+            self._streams.pop(id, None)
+            if telling is not None:
+                telling.cancel()
+        if answer is None:
+            await self._complete(id)
+        elif _code(answer) == Code.SLOW_CONSUMER:
+            at = (answer.errors[0].extensions or {}).get("cursor", "")
+            raise Closed(TRY_LATER, f"{Code.SLOW_CONSUMER.value} {at}"[:120])
+        else:
+            await self._send_errors(id, answer)
+
+    async def _tell_begun(self, request: StreamRequest) -> None:
+        """So that who leaves before the first message can go on from where the stream began."""
+        await request.context.begun.wait()
+        with suppress(OSError):
+            await self._beat()
 
     async def _complete(self, id: str) -> None:
         self._operations.pop(id, None)
@@ -249,36 +301,20 @@ class _Connection:
         self._operations.pop(id, None)
         await self._send({"id": id, "type": "error", "payload": [error.formatted for error in answer.errors]})
 
-    async def _send(self, message: dict[str, Any]) -> None:
-        async with self._sending:
-            await self._socket.send_text(orjson.dumps(message).decode())
-
-    async def _watch(self) -> None:
-        """Send the client away when its key is revoked, or when this process stops."""
-        await self._ready.wait()
-        refused = asyncio.ensure_future(until_refused(self._server.runtime, self._authorization))
-        draining = asyncio.ensure_future(self._server.runtime.part(Live).draining.wait())
-        try:
-            await asyncio.wait({refused, draining}, return_when=asyncio.FIRST_COMPLETED)
-            if refused.done():
-                raise Closed(4403, refused.result().message)
-            # Each stream says with its cursor that it ends; then the socket goes.
-            await asyncio.wait(set(self._operations.values()) or {draining}, timeout=2.0)
-            raise Closed(GOING_AWAY, "Going away")
-        finally:
-            refused.cancel()
-            draining.cancel()
+    async def _send(self, message: Mapping[str, Any]) -> None:
+        await self._raw_send({"type": "websocket.send", "text": orjson.dumps(message).decode()})
 
 
-def _authorization(payload: dict[str, Any]) -> str | None:
-    for name, value in payload.items():
-        if name.lower() == "authorization" and isinstance(value, str):
-            return value
-    return None
+class _Operation:
+    """Where the messages of one operation go."""
+
+    def __init__(self, id: str, send: Send) -> None:
+        self._prefix = f'{{"id":{orjson.dumps(id).decode()},"type":"next","payload":'
+        self._send = send
+
+    async def next(self, message: StreamMessage) -> None:
+        await self._send({"type": "websocket.send", "text": f"{self._prefix}{message.text}}}"})
 
 
-def _operation_id(message: dict[str, Any]) -> str:
-    given = message.get("id")
-    if not isinstance(given, str) or not given:
-        raise Closed(4400, "`id` must be a non-empty string")
-    return given
+def _code(answer: Answer) -> str | None:
+    return (answer.errors[0].extensions or {}).get("code") if answer.errors else None

@@ -26,6 +26,7 @@ STATEMENT_SECONDS = 60.0
 POOL_SECONDS = 10.0
 EXPORT_SECONDS = 2.0
 MOST_EXPORTS = 2
+STREAM_CONNECTIONS = 4
 _FRESH = 1.0
 
 Record: TypeAlias = Mapping[str, Any] | RowMapping
@@ -50,11 +51,14 @@ def _dumps(value: Any) -> str:
 class Database:
     """One pool. Each method checks a connection out for the length of its block."""
 
-    def __init__(self, engine: AsyncEngine, exports: AsyncEngine, health: AsyncEngine) -> None:
+    def __init__(
+        self, engine: AsyncEngine, exports: AsyncEngine, health: AsyncEngine, streams: AsyncEngine
+    ) -> None:
         self.engine = engine
         # Shares of their own: a reader that stalls, or a burst of requests, starves nobody else.
         self.exports = exports
         self.health = health
+        self.streams = streams
 
     @classmethod
     def open(cls, settings: Settings, *, application: str = "hogsend") -> Database:
@@ -64,12 +68,14 @@ class Database:
             _pool(settings, application, size=size, more=size // 2, wait=POOL_SECONDS),
             exports=_pool(settings, f"{application}-exports", size=MOST_EXPORTS, wait=EXPORT_SECONDS),
             health=_pool(settings, f"{application}-health", size=2, wait=EXPORT_SECONDS),
+            # One more for the tailer, which keeps its own.
+            streams=_pool(settings, f"{application}-streams", size=STREAM_CONNECTIONS + 1, wait=POOL_SECONDS),
         )
 
     @property
     def engines(self) -> tuple[AsyncEngine, ...]:
         """Every pool."""
-        return (self.engine, self.exports, self.health)
+        return (self.engine, self.exports, self.health, self.streams)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -88,9 +94,12 @@ class Database:
             yield conn
 
     @asynccontextmanager
-    async def each_alone(self) -> AsyncIterator[AsyncConnection]:
-        """A connection on which each statement is its own transaction: a round trip where the others take three."""
-        async with self.engine.connect() as conn:
+    async def each_alone(self, share: AsyncEngine | None = None) -> AsyncIterator[AsyncConnection]:
+        """A connection on which each statement is its own transaction: a round trip where the others take three.
+
+        Of the requests' share, unless told.
+        """
+        async with (share or self.engine).connect() as conn:
             yield await conn.execution_options(isolation_level="AUTOCOMMIT")
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Table of the activity log, which timelines and live streams read, and the kinds of its rows."""
+"""Tables of the activity log, which timelines and live streams read, of its order, and the kinds of its rows."""
 
 from enum import StrEnum
 
@@ -19,6 +19,7 @@ class ActivityKind(StrEnum):
     AUDIT = "audit"
     ALERT = "alert"
     IMPORT = "import"
+    CONTACT = "contact"
 
 
 TIMELINE_KINDS = (ActivityKind.EVENT, ActivityKind.RUN, ActivityKind.EMAIL, ActivityKind.DECISION)
@@ -34,6 +35,15 @@ class Xid8(UserDefinedType[int]):
         return "xid8"
 
 
+class PgSnapshot(UserDefinedType[str]):
+    """Which transactions a statement could see: `xmin:xmax:xip,…`. Bound and read as text."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        return "pg_snapshot"
+
+
 activity = Table(
     "activity",
     metadata,
@@ -45,19 +55,40 @@ activity = Table(
     uuid("ref_id", nullable=False, comment="the row it speaks of"),
     uuid("contact_id"),
     Column("journey_id", Text),
+    uuid("merged_by", comment="the decision that made it this contact's; it was another's before"),
     Index("ix_activity_stream", "txid", "seq"),
-    Index("ix_activity_kind_stream", "kind", "txid", "seq"),
     Index("ix_activity_timeline", "contact_id", text("at DESC"), text("seq DESC")),
-    Index("ix_activity_contact_stream", "contact_id", "txid", "seq"),
     Index("ix_activity_ref", "ref_id"),
-    comment="One append-only row for each thing that happened; ordered for streams by (txid, seq)",
+    Index("ix_activity_merged", "merged_by", "seq", postgresql_where=text("merged_by IS NOT NULL")),
+    comment="One append-only row for each thing that happened; streams follow the order in activity_order",
+)
+
+# A table of its own, so that numbering a row never waits for whoever holds it, and costs its writer nothing.
+activity_order = Table(
+    "activity_order",
+    metadata,
+    Column("pos", BigInteger, primary_key=True, autoincrement=False, comment="the position in every stream"),
+    Column("seq", BigInteger, nullable=False, comment="the row of activity"),
+    Column("kind", Text, nullable=False, comment="that row's"),
+    Index("uq_activity_order_seq", "seq", unique=True),
+    Index("ix_activity_order_kind", "kind", "pos"),
+    comment="The order of streams: rows of activity, numbered as they are seen committed",
+)
+
+# Appended to, never updated: versions of one row would pile up behind a transaction that stays open.
+activity_rounds = Table(
+    "activity_rounds",
+    metadata,
+    Column("round", BigInteger, primary_key=True, autoincrement=False),
+    Column("pos", BigInteger, nullable=False, comment="the last position given out"),
+    Column("snapshot", PgSnapshot, nullable=False, comment="rows that it shows are numbered"),
+    comment="How far the activity log is numbered: the last row counts, some before it are kept",
 )
 
 activity_horizon = Table(
     "activity_horizon",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False, comment="1: there is one row, or none"),
-    Column("txid", Xid8, nullable=False),
-    Column("seq", BigInteger, nullable=False),
-    comment="The last row of the activity log that was forgotten: nothing up to it is there any more",
+    Column("pos", BigInteger, nullable=False),
+    comment="The last position of the activity log that was forgotten: nothing up to it is there any more",
 )

@@ -66,7 +66,7 @@ async def rows(runtime: Runtime, table: Any) -> list[Any]:
 
 def test_no_table_is_forgotten() -> None:
     owned = {table.name for table in metadata.tables.values() if "contact_id" in table.c}
-    apart = {"journey_states", "contact_preferences", "contact_aliases"}
+    apart = {"journey_states", "contact_preferences", "contact_aliases", "activity"}
     assert owned == {table.name for table in MOVED} | apart
 
 
@@ -84,14 +84,18 @@ async def test_everything_of_the_loser_becomes_the_survivors(
         }
         await report(runtime, "signed.in", external_id="ada", email=EMAIL)
         assert await id_of(runtime, id=lead) == ada
-        for table in (user_events, email_sends, journey_states, journey_waits, decisions, activity):
+        for table in (user_events, email_sends, journey_states, journey_waits, decisions):
             owners = {row.contact_id for row in await rows(runtime, table)} - {None}
             assert owners == {ada}, table.name
+        told = await rows(runtime, activity)
+        (notice,) = [row for row in told if row.contact_id != ada]
+        assert (notice.contact_id, notice.kind, notice.ref_id) == (lead, "contact", ada)
         after = {table: len(await rows(runtime, table)) for table in before}
         assert after == {**before, user_events: before[user_events] + 1}
         (verdict,) = [row for row in await rows(runtime, decisions) if row.kind == "merged"]
         assert verdict.reason == "keys_belong_together"
         assert verdict.detail == {"mergedContactId": str(lead)}
+        assert {row.merged_by for row in told} == {None, verdict.id}
         await report(runtime, "hello", external_id="ada")
         assert len(await rows(runtime, journey_states)) == 1
 
@@ -216,7 +220,8 @@ async def test_a_merge_races_events_and_the_worker(
         events = await rows(runtime, user_events)
         assert sorted(row.name for row in events) == ["activated", "hello", "seen", "signed.in", "visited"]
         assert {row.contact_id for row in events} == {ada}
-        assert {row.contact_id for row in await rows(runtime, activity)} - {None} == {ada}
+        hers = [row for row in await rows(runtime, activity) if row.kind != "contact"]
+        assert {row.contact_id for row in hers} - {None} == {ada}
         assert {row.contact_id for row in await rows(runtime, email_sends)} == {ada}
         assert {row.status for row in await rows(runtime, journey_states)} == {"completed"}
         assert len(provider.to(EMAIL)) == 2

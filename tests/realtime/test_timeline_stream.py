@@ -17,7 +17,8 @@ from hogsend.realtime import bus
 from hogsend.realtime.cursor import StreamCursor
 from hogsend.realtime.live import Live
 from hogsend.runtime import Runtime
-from hogsend.serving import ws
+from hogsend.serving import subscriber, ws
+from hogsend.serving.subscriber import StreamMessage
 from tests.conftest import ADMIN_KEY
 from tests.driving import drive
 from tests.serving.socket import open_socket
@@ -122,9 +123,10 @@ async def test_a_transaction_that_began_first_and_commits_last_is_not_skipped(
         async with open_socket(live_server) as socket:
             await socket.init()
             await socket.subscribe("1", STREAM, after=cursor)
+            kinds = [(await socket.next("1"))["contactTimeline"]["kind"]]
             await slow.commit()
-            kinds = [(await socket.next("1"))["contactTimeline"]["kind"] for _ in range(2)]
-    assert kinds == ["JOURNEY", "EVENT"]
+            kinds.append((await socket.next("1"))["contactTimeline"]["kind"])
+    assert kinds == ["EVENT", "JOURNEY"]
 
 
 async def test_a_bad_cursor_is_refused(live_server: str, client: httpx.AsyncClient) -> None:
@@ -134,22 +136,22 @@ async def test_a_bad_cursor_is_refused(live_server: str, client: httpx.AsyncClie
         await socket.subscribe("1", STREAM, after="nonsense")
         answer = await socket.receive()
         assert answer["type"] == "error"
-        assert answer["payload"][0]["extensions"] == {"code": "BAD_REQUEST", "field": "after"}
+        assert answer["payload"][0]["extensions"] == {"code": "INVALID_CURSOR", "field": "after"}
 
 
 async def test_a_cursor_into_forgotten_activity_ends_the_stream_with_a_sentence(
     client: httpx.AsyncClient, live_server: str, runtime: Runtime
 ) -> None:
     async with runtime.database.transaction() as conn:
-        await conn.execute(text("INSERT INTO activity_horizon VALUES (1, pg_current_xact_id(), 7)"))
+        await conn.execute(text("INSERT INTO activity_horizon VALUES (1, 7)"))
     await tell(client, "begin")
     async with open_socket(live_server) as socket:
         await socket.init()
-        await socket.subscribe("1", STREAM, after=StreamCursor(3, 1).encode())
+        await socket.subscribe("1", STREAM, after=StreamCursor(3).encode())
         answer = await socket.receive()
         assert answer["type"] == "error"
         assert answer["payload"][0]["message"].startswith("after is older than the activity that is kept")
-        assert answer["payload"][0]["extensions"] == {"code": "BAD_REQUEST", "field": "after"}
+        assert answer["payload"][0]["extensions"] == {"code": "INVALID_CURSOR", "field": "after"}
 
 
 async def test_a_process_that_stops_says_where_to_go_on(
@@ -176,15 +178,12 @@ async def test_a_reader_that_takes_nothing_is_sent_away_with_its_cursor(
     await tell(client, "begin")
     cursor = (await snapshot(client))[0]["cursor"]
     await tell(client, "next")
-    sent = ws._Connection._send
 
-    async def stuck(self: ws._Connection, message: dict[str, Any]) -> None:
-        if message["type"] == "next":
-            await asyncio.Event().wait()
-        await sent(self, message)
+    async def stuck(self: ws._Operation, message: StreamMessage) -> None:
+        await asyncio.Event().wait()
 
-    monkeypatch.setattr(ws, "SEND_SECONDS", 0.05)
-    monkeypatch.setattr(ws._Connection, "_send", stuck)
+    monkeypatch.setattr(subscriber, "SEND_SECONDS", 0.05)
+    monkeypatch.setattr(ws._Operation, "next", stuck)
     async with open_socket(live_server) as socket:
         await socket.init()
         await socket.subscribe("1", STREAM, after=cursor)
@@ -192,9 +191,13 @@ async def test_a_reader_that_takes_nothing_is_sent_away_with_its_cursor(
 
 
 @asynccontextmanager
-async def events(base_url: str, **variables: Any) -> AsyncIterator[AsyncIterator[tuple[str, Any]]]:
+async def events(
+    base_url: str, *, key: str = ADMIN_KEY, last_event_id: str | None = None, **variables: Any
+) -> AsyncIterator[AsyncIterator[tuple[str, Any]]]:
     """The (event, data) pairs of one SSE response."""
-    headers = {"Accept": "text/event-stream", "Authorization": f"Bearer {ADMIN_KEY}"}
+    headers = {"Accept": "text/event-stream", "Authorization": f"Bearer {key}"}
+    if last_event_id is not None:
+        headers["Last-Event-ID"] = last_event_id
     async with (
         httpx.AsyncClient(base_url=base_url, timeout=10) as http,
         http.stream(
@@ -259,7 +262,7 @@ async def test_a_lost_wake_up_costs_latency_only(
     async def lost(*_: object) -> None:
         raise ConnectionError
 
-    monkeypatch.setattr(live.bus, "publish", lost)
+    monkeypatch.setattr(live.hub.bus, "publish", lost)
     monkeypatch.setattr(bus, "POLL_WITH_REDIS", 0.2)
     async with open_socket(live_server) as socket:
         await socket.init()

@@ -29,6 +29,7 @@ EVENT = "name userId contact { email }"
 DOCUMENTS: dict[str, tuple[str, int]] = {
     "viewer": ("{ viewer { name scopes } }", 0),
     "health": ("{ health { status } }", 4),
+    "streamPosition": ("{ streamPosition }", 1),
     "node": (
         """query ($contact: ID!, $n: Int) {
             node(id: $contact) { id ... on Contact { events(first: $n) { nodes { name } } } } }""",

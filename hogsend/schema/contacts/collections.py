@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from sqlalchemy import (
     ColumnElement,
-    Text,
     and_,
-    cast,
-    func,
     or_,
 )
 
 from hogsend.contacts.lookup import matches
+from hogsend.realtime.order import head_of_statement
 from hogsend.storage.collections import Collection, Sort
 from hogsend.tables.contacts import contact_preferences, contacts, import_errors, import_jobs
 from hogsend.tables.realtime import TIMELINE_KINDS, ActivityKind, activity
@@ -68,10 +66,10 @@ TIMELINE = Collection(
         _a.contact_id,
         _a.journey_id,
         # Of the very statement that reads the page: the stream goes on with what this page could not see.
-        cast(func.pg_current_snapshot(), Text).label("snapshot"),
+        head_of_statement().label("head"),
     ),
     key=_a.seq,
-    sorts={"at": Sort(_a.at)},
+    sorts={"at": Sort(_a.at), "recorded": Sort(_a.seq)},
     where=(_a.kind.in_(TIMELINE_KINDS),),
     filters={"kinds": lambda kinds: _a.kind.in_(kinds), "first_only": _first_of_each},
 )

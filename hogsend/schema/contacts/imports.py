@@ -34,6 +34,9 @@ class ImportStatus(WireEnum):
     FAILED = "failed", "Given up; the rows counted as processed were taken in."
 
 
+ENDED = (ImportStatus.COMPLETED, ImportStatus.FAILED)
+
+
 @wire_type("A rejected row of an import.")
 class ImportRowError(Node, collection=IMPORT_ERRORS):
     row: int = attribute("Row number, from 1, without the header.")

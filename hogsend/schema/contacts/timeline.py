@@ -47,7 +47,7 @@ class TimelineEntry(
     collection=TIMELINE,
     columns={
         "key": "seq",
-        "cursor": Mapped("snapshot", lambda snapshot: StreamCursor.of_snapshot(snapshot).encode()),
+        "cursor": Mapped("head", lambda head: StreamCursor.of_head(head).encode()),
     },
 ):
     ref_id: strawberry.Private[UUID]

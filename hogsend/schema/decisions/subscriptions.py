@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Annotated
-from uuid import UUID
 
 import strawberry
 
 from hogsend.access.caller import Scope
 from hogsend.graphql import ids
 from hogsend.graphql.context import Info
-from hogsend.graphql.fields import attribute, described, subscription, wire_type
+from hogsend.graphql.fields import described, subscription, wire_type
 from hogsend.graphql.live import After, entries
+from hogsend.graphql.messages import Message
 from hogsend.graphql.rows import to_one
 from hogsend.realtime.streams import ActivityFilter
 from hogsend.tables.realtime import ActivityKind
 
 
 @wire_type("A decision about a contact in a journey, live.")
-class JourneyActivity:
-    ref_id: strawberry.Private[UUID]
-    cursor: str = attribute("Position in the stream: `after` resumes exactly behind it.")
-
+class JourneyActivity(Message):
     decision = to_one("decision", "ref_id", "The decision.")
 
 
@@ -43,4 +40,4 @@ class DecisionSubscription:
         async for entry in entries(info.context, wanted, after):
             # Decisions outside any journey, such as an unsubscription, are in the contact's timeline.
             if entry.journey_id is not None:
-                yield JourneyActivity(ref_id=entry.ref_id, cursor=entry.cursor.encode())
+                yield JourneyActivity.of(entry)

@@ -14,8 +14,10 @@ from hogsend.graphql.ids import name_from
 from hogsend.graphql.mapping import Filter
 from hogsend.graphql.node import Node, bare_uuid
 from hogsend.graphql.rows import in_code, rows, to_one
+from hogsend.schema.contacts.collections import TIMELINE
 from hogsend.schema.decisions.collections import DECISIONS
 from hogsend.schema.decisions.enums import DecisionKind, Reason
+from hogsend.tables.realtime import activity
 
 
 @wire_type("A decision about a person: recorded when it was made, and never changed.")
@@ -38,6 +40,12 @@ class Decision(Node, collection=DECISIONS):
     state = to_one("state", "state_id", "The run that it is about.")
     event = to_one("event", "event_id", "The event that led to it.")
     email = to_one("email", "email_id", "The email that it is about.")
+    brought = rows(
+        TIMELINE,
+        activity.c.merged_by,
+        ascending="recorded",
+        description="Of a merge: the entries that it brought to the contact's timeline, oldest first.",
+    )
 
 
 @strawberry.input(description="Filter of decisions: all given fields must match.")

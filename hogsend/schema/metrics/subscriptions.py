@@ -51,6 +51,7 @@ class MetricsChange:
 class MetricsSubscription:
     @subscription(
         scope=Scope.READ,
+        tells="state",
         description="Live metrics: the current ones, then each change, at most one message a second. There is no "
         "cursor: a client that comes back hears the current ones first.",
     )
