@@ -26,6 +26,7 @@ from graphql import (
     subscribe,
     validate,
 )
+from graphql import Executor as GraphQLExecutor
 
 from hogsend.access.audit import Origin, audited
 from hogsend.access.caller import Scope
@@ -97,6 +98,15 @@ class Refused(Exception):
         return Answer(errors=self.errors, status=self.status)
 
 
+class _MessageExecutor(GraphQLExecutor):
+    """graphql-core's, without what it keeps of each message's sub-fields for as long as the subscription lasts."""
+
+    def build_per_event_executor(self, payload: Any) -> GraphQLExecutor:
+        executor = super().build_per_event_executor(payload)
+        executor._relevant_sub_fields = {}
+        return executor
+
+
 class Executor:
     """Executes documents on one schema, on graphql-core. Documents that were seen are not validated again."""
 
@@ -154,6 +164,7 @@ class Executor:
             context_value=context,
             variable_values=dict(variables),
             operation_name=_name(prepared.operation),
+            executor_class=_MessageExecutor,
         )
         source = await stream if isawaitable(stream) else stream
         if isinstance(source, ExecutionResult):

@@ -40,6 +40,11 @@ class StreamMessage:
         named = b"" if self.at is None else b"id: " + self.at.encode().encode() + b"\n"
         return named + b"event: next\ndata: " + self.body + b"\n\n"
 
+    def shrink(self) -> None:
+        """Keep the body alone: the forms it goes out in are made again for who asks later."""
+        self.__dict__.pop("text", None)
+        self.__dict__.pop("event", None)
+
 
 class Sink(Protocol):
     """Where a subscriber's messages go: an operation of a socket, or a response."""
