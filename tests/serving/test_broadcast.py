@@ -456,3 +456,24 @@ async def test_a_stream_keeps_nothing_of_the_messages_it_has_executed(
             await tell(client, str(number))
             await socket.next("1")
         assert fields() <= before + 5
+
+
+async def test_what_one_readers_connection_raises_reaches_nobody_else(
+    live_server: str, client: httpx.AsyncClient, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writing = ws._Operation.next
+
+    async def broken(self: ws._Operation, message: StreamMessage) -> None:
+        if "broken" in self._prefix:
+            raise RuntimeError
+        await writing(self, message)
+
+    monkeypatch.setattr(ws._Operation, "next", broken)
+    async with open_socket(live_server) as socket:
+        await socket.init()
+        for operation in ("broken", "whole"):
+            await socket.subscribe(operation, EVENTS)
+        await opened(runtime, 2)
+        for name in ("one", "two"):
+            await tell(client, name)
+            assert name_of(await socket.next("whole")) == name
