@@ -98,10 +98,10 @@ class Refused(Exception):
         return Answer(errors=self.errors, status=self.status)
 
 
-class _MessageExecutor(GraphQLExecutor):
+class _MessageExecutor(GraphQLExecutor[Any]):
     """graphql-core's, without what it keeps of each message's sub-fields for as long as the subscription lasts."""
 
-    def build_per_event_executor(self, payload: Any) -> GraphQLExecutor:
+    def build_per_event_executor(self, payload: Any) -> GraphQLExecutor[Any]:
         executor = super().build_per_event_executor(payload)
         executor._relevant_sub_fields = {}
         return executor
