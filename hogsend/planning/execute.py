@@ -30,6 +30,12 @@ class PlannedExecutor(ExecutorThrowingOnIncremental):
         super().__init__(*given, **named)
         self._shapes = shapes
 
+    def build_per_event_executor(self, payload: Any) -> Any:
+        """For one message of a subscription: without what graphql-core keeps of each for as long as that lasts."""
+        executor: Any = super().build_per_event_executor(payload)
+        executor._relevant_sub_fields = {}
+        return executor
+
     def execute_operation(self, serially: bool | None = None) -> Any:
         if self.operation.operation is OperationType.MUTATION:
             return super().execute_operation(serially)

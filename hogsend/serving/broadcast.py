@@ -25,8 +25,8 @@ from hogsend.storage.stopping import stop
 
 log = structlog.get_logger(__name__)
 
-KEPT_MESSAGES = 256
-KEPT_BYTES = 2**20
+KEPT_MESSAGES = 64
+KEPT_BYTES = 2**18
 WRITES_AT_A_TIME = 100
 OPENINGS_AT_A_TIME = 8
 OPENING_SECONDS = 10.0
@@ -118,6 +118,7 @@ class Group:
             subscriber.offer(message)
             if number % WRITES_AT_A_TIME == 0:
                 await asyncio.sleep(0)  # let others have the loop
+        message.shrink()
 
     def _keep(self, message: StreamMessage) -> None:
         if message.at is None:

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
+import structlog
+
 from hogsend.graphql.errors import Code, problem
 from hogsend.graphql.live import going_away
 from hogsend.realtime.cursor import Snapshot, StreamCursor
 from hogsend.serving.eager import begun
 from hogsend.serving.execution import Answer
+
+log = structlog.get_logger(__name__)
 
 SEND_SECONDS = 10.0
 LONGEST_BACKLOG = 256
@@ -39,6 +43,11 @@ class StreamMessage:
         """The same as a server-sent event, whose id is the cursor."""
         named = b"" if self.at is None else b"id: " + self.at.encode().encode() + b"\n"
         return named + b"event: next\ndata: " + self.body + b"\n\n"
+
+    def shrink(self) -> None:
+        """Keep the body alone: the forms it goes out in are made again for who asks later."""
+        self.__dict__.pop("text", None)
+        self.__dict__.pop("event", None)
 
 
 class Sink(Protocol):
@@ -76,8 +85,9 @@ class Subscriber:
             return
         try:
             rest = begun(self._sink.next(message))
-        except OSError:
-            self.ended.cancel()
+        except Exception as error:
+            # Whatever one reader's connection raises, the others hear the message.
+            self._gone(error)
             return
         if rest is None:
             self._took(message)
@@ -120,12 +130,17 @@ class Subscriber:
                 self._took(message)
         except TimeoutError:
             self._too_slow()
-        except OSError:
-            self.ended.cancel()
+        except Exception as error:
+            self._gone(error)
         else:
             self._sending = None
             if self._last is not None:
                 self.end(self._last[0])
+
+    def _gone(self, error: Exception) -> None:
+        if not isinstance(error, OSError):
+            log.warning("stream_not_written", exc_info=error)
+        self.ended.cancel()
 
     def _too_slow(self) -> None:
         if not self.ended.done():

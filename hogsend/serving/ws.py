@@ -114,6 +114,8 @@ class _Connection:
 
     def _close_with(self, error: BaseException) -> None:
         match error:
+            case TimeoutError():
+                self._end(Closed(TRY_LATER, Code.SLOW_CONSUMER.value))
             case WebSocketDisconnect() | OSError():
                 pass
             case Closed():

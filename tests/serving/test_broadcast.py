@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import httpx
 import pytest
+from graphql.execution.collect_fields import FieldDetails
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.graphql.context import Context
@@ -434,3 +436,44 @@ async def test_who_leaves_in_the_middle_of_a_message_takes_nothing_from_others(
         assert await eventually(left, lambda groups: groups == 1) == 1
         go_on.set()
         assert name_of(await second.next("1")) == "one"
+
+
+async def test_a_stream_keeps_nothing_of_the_messages_it_has_executed(
+    live_server: str, client: httpx.AsyncClient, runtime: Runtime
+) -> None:
+    def fields() -> int:
+        gc.collect()
+        return sum(isinstance(each, FieldDetails) for each in gc.get_objects())
+
+    async with open_socket(live_server) as socket:
+        await socket.init()
+        await socket.subscribe("1", EVENTS)
+        await opened(runtime, 1)
+        await tell(client, "first")
+        await socket.next("1")
+        before = fields()
+        for number in range(10):
+            await tell(client, str(number))
+            await socket.next("1")
+        assert fields() <= before + 5
+
+
+async def test_what_one_readers_connection_raises_reaches_nobody_else(
+    live_server: str, client: httpx.AsyncClient, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writing = ws._Operation.next
+
+    async def broken(self: ws._Operation, message: StreamMessage) -> None:
+        if "broken" in self._prefix:
+            raise RuntimeError
+        await writing(self, message)
+
+    monkeypatch.setattr(ws._Operation, "next", broken)
+    async with open_socket(live_server) as socket:
+        await socket.init()
+        for operation in ("broken", "whole"):
+            await socket.subscribe(operation, EVENTS)
+        await opened(runtime, 2)
+        for name in ("one", "two"):
+            await tell(client, name)
+            assert name_of(await socket.next("whole")) == name
