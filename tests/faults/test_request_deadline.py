@@ -54,7 +54,11 @@ async def test_a_mutation_that_is_refused_before_it_runs_is_on_record_although_i
     _, reader = await make_key(runtime)
 
     async def waits() -> bool:
-        return bool(await rows(runtime, "SELECT 1 FROM pg_locks WHERE NOT granted"))
+        return bool(
+            await rows(
+                runtime, "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'audit_logs'::regclass"
+            )
+        )
 
     async with runtime.database.transaction() as conn:
         before = len(await rows(runtime, "SELECT 1 FROM audit_logs"))

@@ -201,6 +201,9 @@ async def test_who_follows_the_contact_that_lost_is_told_where_to_go(
     async with open_socket(live_server) as socket:
         await socket.init()
         await socket.subscribe("1", STREAM, by=lead, after=cursor)
+        # It has begun when it tells something: who begins after the merge follows the one that is left.
+        await report(client, "seen.again", email="lead@example.com")
+        assert (await socket.next("1"))["told"]["event"]["name"] == "seen.again"
         await report(client, "found.out", "ada", "lead@example.com")
         answer = await socket.receive()
         assert answer["type"] == "error"
