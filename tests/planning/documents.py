@@ -25,7 +25,16 @@ from graphql import (
 DEPTH = 6
 # What differs from one execution to the next, or reads what no row holds.
 LEFT_OUT = frozenset(
-    {"cursor", "health", "viewer", "currentValue", "metrics", "explainEnrollment", "auditLog"}
+    {
+        "cursor",
+        "streamPosition",
+        "health",
+        "viewer",
+        "currentValue",
+        "metrics",
+        "explainEnrollment",
+        "auditLog",
+    }
 )
 VARIABLES = {"$yes": "$yes: Boolean! = true", "$no": "$no: Boolean! = false", "$n": "$n: Int = 2"}
 DIRECTIVES = (
