@@ -17,6 +17,7 @@ from strawberry.dataloader import DataLoader
 from hogsend.access.caller import Caller
 from hogsend.access.rate_limits import Rate
 from hogsend.runtime import Runtime
+from hogsend.storage.database import Record
 
 CONNECTIONS_A_REQUEST = 4
 LONGEST_PAGE = 100
@@ -30,7 +31,8 @@ class Context:
     """One operation's. `longest_page` bounds `first` and `last`; REST's own documents may read longer inner lists.
 
     `extensions` end up in the response's `extensions`; of a subscription, `begun` says that it can
-    be followed, `position` is the cursor of the message that is being given out, `taken` of the one before.
+    be followed, `position` is the cursor of the message that is being given out, `taken` of the one before. With
+    `raw_json` the answer is only for JSON bytes: JSON columns may stand in it as `orjson.Fragment`.
     """
 
     runtime: Runtime
@@ -43,6 +45,7 @@ class Context:
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     longest_page: int = LONGEST_PAGE
     tier: str | None = None
+    raw_json: bool = False
     extensions: dict[str, Any] = field(default_factory=dict)
     _loaders: dict[Hashable, DataLoader[Any, Any]] = field(default_factory=dict, repr=False)
     _slots: asyncio.Semaphore = field(
@@ -58,6 +61,11 @@ class Context:
         async with self._slots, self.runtime.database.read() as conn:
             await conn.execution_options(isolation_level="AUTOCOMMIT")
             yield conn
+
+    async def fetch(self, sql: str, values: Sequence[Any]) -> Sequence[Record]:
+        """Read the rows of a statement that is SQL text already, as `Database.fetch` does."""
+        async with self._slots:
+            return await self.runtime.database.fetch(sql, values)
 
     async def rows(self, statement: Executable) -> Sequence[RowMapping]:
         """Read one statement's rows, on a connection of its own."""

@@ -26,7 +26,6 @@ from hogsend.storage.collections import (
     rows_statement,
 )
 from hogsend.storage.cursors import Cursor
-from hogsend.storage.database import fetch_raw
 
 REMEMBERED_STATEMENTS = 512
 PARENTS = "parents"
@@ -78,15 +77,14 @@ def _compiled(statement: Select[Any]) -> Statement:
     return Statement(compiled.string, tuple(given))
 
 
-async def fetch(context: Context, statement: Statement, run: Mapping[str, Any]) -> list[Row]:
-    """Read its rows, on a connection of its own."""
-    async with context.connection() as conn:
-        return await fetch_raw(conn, statement.sql, statement.values(run))
+async def fetch(context: Context, statement: Statement, run: Mapping[str, Any]) -> Sequence[Row]:
+    """Read its rows."""
+    return await context.fetch(statement.sql, statement.values(run))
 
 
 async def pages(
     context: Context, selection: Selection, window: PageRange, parents: Sequence[Any]
-) -> list[Row]:
+) -> Sequence[Row]:
     """The rows of the pages of all `parents`, as `page_statement` has them."""
     places = {"after": window.after, "before": window.before}
     after, before = (_place(name, cursor, selection) for name, cursor in places.items())
@@ -100,13 +98,11 @@ async def pages(
     return await fetch(context, statement, run)
 
 
-async def counts(context: Context, selection: Selection, parents: Sequence[Any]) -> list[Row]:
+async def counts(context: Context, selection: Selection, parents: Sequence[Any]) -> Sequence[Row]:
     """The numbers of the lists of all `parents`, as `count_statement` has them."""
-    if selection.parent_column is not None:
-        statement = _compiled(count_statement(selection, list(parents)))
-        return await fetch(context, statement, {})
     identity = ("count", selection.collection.name, selection.identity)
-    return await fetch(context, STATEMENTS.get(identity, lambda: count_statement(selection, [])), {})
+    statement = STATEMENTS.get(identity, lambda: count_statement(selection, _parents(selection)))
+    return await fetch(context, statement, {PARENTS: list(parents)})
 
 
 @dataclass(eq=False)
@@ -115,7 +111,7 @@ class _Asked:
 
     keys: dict[Any, None]
     columns: dict[str, ColumnElement[Any]]
-    rows: asyncio.Future[list[Row]]
+    rows: asyncio.Future[Sequence[Row]]
 
 
 class RowsByKey:
@@ -125,7 +121,7 @@ class RowsByKey:
         self._context = context
         self._asked: dict[tuple[str, str], _Asked] = {}
 
-    async def get(self, collection: Collection, column: Any, keys: Sequence[Any]) -> list[Row]:
+    async def get(self, collection: Collection, column: Any, keys: Sequence[Any]) -> Sequence[Row]:
         """The rows whose `column` is one of `keys`, whatever the collection's `where` says; in no order."""
         identity = (collection.name, str(column))
         asked = self._asked.get(identity)
@@ -138,7 +134,7 @@ class RowsByKey:
         own = set(keys)
         return rows if len(own) == len(asked.keys) else [row for row in rows if row[PARENT] in own]
 
-    async def _read(self, identity: tuple[str, str], collection: Collection, column: Any) -> list[Row]:
+    async def _read(self, identity: tuple[str, str], collection: Collection, column: Any) -> Sequence[Row]:
         await asyncio.sleep(0)  # for those who ask in the same turn of the loop
         asked = self._asked.pop(identity)
         names = sorted(asked.columns)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +50,7 @@ class ResultCost:
 
     def of(self, data: object) -> int:
         """Points of one answer."""
-        return _points(self._counted, data) if isinstance(data, Mapping) else 0
+        return _points(self._counted, [data]) if isinstance(data, Mapping) else 0
 
     def _tree(self, below: _Below, entry: int) -> tuple[_Counted, ...]:
         """What is selected, by the key it has in the answer, whatever fragments it is spread over."""
@@ -94,22 +94,18 @@ class ResultCost:
         deeper.append((node.selection_set, get_named_type(field.type)))
 
 
-def _points(counted: tuple[_Counted, ...], value: Mapping[str, Any]) -> int:
+def _points(counted: tuple[_Counted, ...], objects: Sequence[Mapping[str, Any]]) -> int:
+    """Points below all objects of a level."""
     points = 0
     for one in counted:
-        items = _items(value.get(one.key))
-        points += len(items) * one.each + one.besides
-        if one.within:
-            for item in items:
-                points += _points(one.within, item)
+        key = one.key
+        items = [value for each in objects if (value := each.get(key)) is not None]
+        # Which of both it is, every object of a level has alike: so validation wants it.
+        while items and type(items[0]) is list:
+            items = [item for part in items for item in part if item is not None]
+        if items and type(items[0]) is not dict:
+            items = []
+        points += len(items) * one.each + len(objects) * one.besides
+        if one.within and items:
+            points += _points(one.within, items)
     return points
-
-
-def _items(value: object) -> list[Any]:
-    if type(value) is dict:
-        return [value]
-    if type(value) is list:
-        if value and type(value[0]) is list:
-            return [item for part in value for item in _items(part)]
-        return [item for item in value if item is not None]
-    return []

@@ -12,8 +12,10 @@ import orjson
 from sqlalchemy import Engine, RowMapping, event, text
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.util import greenlet_spawn
 
 from hogsend.settings import Settings
+from hogsend.storage.statement_spans import spanned
 from hogsend.telemetry.counters import take_counts
 
 SUBJECT_LOCK_SPACE = 42
@@ -92,6 +94,23 @@ class Database:
         async with self.engine.connect() as conn:
             yield await conn.execution_options(isolation_level="AUTOCOMMIT")
 
+    async def fetch(self, sql: str, values: Sequence[Any]) -> list[Record]:
+        """Rows of a statement that is SQL text already, by the driver: in no transaction, and a third of the work.
+
+        Whoever listens to statements hears it as any other. Raises the driver's own errors.
+        """
+        engine = self.engine.sync_engine
+        pooled = await greenlet_spawn(engine.raw_connection)
+        try:
+            for listen in engine.dispatch.before_cursor_execute:
+                listen(None, None, sql, values, None, False)
+            driver: Any = pooled.driver_connection
+            with spanned(sql):
+                rows: list[Record] = await driver.fetch(sql, *values)
+            return rows
+        finally:
+            await greenlet_spawn(pooled.close)
+
     async def close(self) -> None:
         for engine in self.engines:
             await engine.dispose()
@@ -146,21 +165,6 @@ def _ping_when_idle(engine: Engine) -> None:
 def _ping(connection: Any) -> None:
     """One round trip. SQLAlchemy's own takes three, and waits for a silent peer as long as for any statement."""
     connection.run_async(lambda raw: raw.execute("SELECT", timeout=PING_SECONDS))
-
-
-async def fetch_raw(conn: AsyncConnection, sql: str, values: Sequence[Any]) -> list[Mapping[str, Any]]:
-    """Rows of a statement that is SQL text already, on the driver: what SQLAlchemy would add is left out.
-
-    In no transaction. Whoever listens to statements hears it as any other.
-    """
-    sync = conn.sync_connection
-    assert sync is not None, "checked out"
-    if sync.dispatch.before_cursor_execute:
-        for listen in sync.dispatch.before_cursor_execute:
-            listen(sync, None, sql, values, None, False)
-    raw: Any = (await conn.get_raw_connection()).driver_connection
-    rows: list[Mapping[str, Any]] = await raw.fetch(sql, *values)
-    return rows
 
 
 async def lock_subjects(conn: AsyncConnection, subjects: Iterable[UUID | str]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
@@ -29,9 +31,7 @@ def watch_statements(engine: Engine) -> None:
         _conn: Connection, _cursor: Any, statement: str, _given: Any, context: Any, _many: bool
     ) -> None:
         if context is not None and traces.current() is not None:
-            told = summary(statement)
-            attributes = {"db.system.name": "postgresql", "db.query.summary": told}
-            context.__dict__[_BEGUN] = traces.begin(told, kind="client", attributes=attributes)
+            context.__dict__[_BEGUN] = _begin(statement)
 
     @event.listens_for(engine, "after_cursor_execute")
     def end(_conn: Connection, _cursor: Any, _statement: str, _given: Any, context: Any, _many: bool) -> None:
@@ -40,6 +40,28 @@ def watch_statements(engine: Engine) -> None:
     @event.listens_for(engine, "handle_error")
     def fail(error: Any) -> None:
         _end(error.execution_context, error.original_exception)
+
+
+@contextmanager
+def spanned(statement: str) -> Iterator[None]:
+    """Span a statement that is executed on the driver in the block, where that is within a span."""
+    if traces.current() is None:
+        yield
+        return
+    begun = _begin(statement)
+    try:
+        yield
+    except BaseException as error:
+        begun.fail(error)
+        raise
+    finally:
+        begun.end()
+
+
+def _begin(statement: str) -> Span:
+    told = summary(statement)
+    attributes = {"db.system.name": "postgresql", "db.query.summary": told}
+    return traces.begin(told, kind="client", attributes=attributes)
 
 
 def _end(context: Any, error: BaseException | None) -> None:
