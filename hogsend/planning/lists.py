@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from itertools import islice
 from typing import Any, Protocol, cast
 
 from hogsend.graphql.connections import ConnectionPage, PageInfo, Paging
@@ -90,13 +91,13 @@ class Lists:
         found = await self._pages()
         flat = [row for page in found for row in page.edges]
         nodes = iter(await self._reader.nodes(field, self._kind, cast(Any, flat)))
-        return [[next(nodes) for _ in page.edges] for page in found]
+        return [list(islice(nodes, len(page.edges))) for page in found]
 
     async def _edges(self, shape: ObjectShape) -> Values:
         found = await self._pages()
         flat: Any = [row for page in found for row in page.edges]
         edges = iter(await assembled(shape, (self._of_edges(one, flat) for one in shape.fields), len(flat)))
-        return [[next(edges) for _ in page.edges] for page in found]
+        return [list(islice(edges, len(page.edges))) for page in found]
 
     def _of_edges(self, field: FieldShape, rows: list[Row]) -> Values | Awaitable[Values]:
         match field.name:

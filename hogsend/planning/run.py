@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any, cast
@@ -21,6 +21,7 @@ from graphql import (
 from graphql.execution import Executor
 from graphql.execution.values import get_argument_values
 from graphql.pyutils import Path
+from orjson import Fragment, loads
 
 from hogsend.graphql.connections import Connection
 from hogsend.graphql.context import Context
@@ -60,14 +61,30 @@ class Run:
         """What is selected of these rows, all of one type."""
         plan = row_plan(shape, kind)
         made = [kind.of(cast(Any, row)) for row in rows] if plan.columns is None else []
-        return await assembled(shape, (self._read(one, rows, made) for one in plan.fields), len(rows))
+        names = rows[0].keys() if rows else ()
+        # Rows of the driver are sequences of their values.
+        held = dict(zip(names, zip(*cast(Any, rows), strict=True), strict=True)) if rows else {}
+        return await assembled(shape, (self._read(one, held, made) for one in plan.fields), len(rows))
 
-    def _read(self, one: RowField, rows: Sequence[Row], made: Values) -> Values | Awaitable[Values]:
-        """The values of a field of rows; `made` are the objects of those rows where a resolver wants them."""
+    def _read(
+        self, one: RowField, held: Mapping[str, Sequence[Any]], made: Values
+    ) -> Values | Awaitable[Values]:
+        """The values of a field by the columns of its rows; `made` are objects of them where a resolver wants those."""
         if not one.columns:
             return self._resolved(one.field, made)
-        columns = [_converted([row[name] for row in rows], convert) for name, convert in one.columns]
-        return self._declared(one.field, one.declared, columns)
+        columns = [list(held.get(name, ())) for name, _ in one.columns]
+        if one.is_json:
+            read = Fragment if self._context.raw_json else loads
+            values = [None if text is None or text == "null" else read(text) for text in columns[0]]
+            return self._completed(one.field.definition.type, one.field, values)
+        if one.words is not None:
+            words = one.words
+            values = [None if value is None else words[value] for value in columns[0]]
+            return present(values) if is_non_null_type(one.field.definition.type) else values
+        converted = [
+            _converted(values, convert) for values, (_, convert) in zip(columns, one.columns, strict=True)
+        ]
+        return self._declared(one.field, one.declared, converted)
 
     def _declared(
         self, field: FieldShape, declared: Any, columns: list[Values]
@@ -222,8 +239,12 @@ class Run:
             return await self._records(field.of(named), kind, rows)
         answers: Values = [None] * len(rows)
         groups: dict[type[Node], list[int]] = {}
+        told = kind.told_by
+        types: dict[Any, type[Node]] = {}
         for index, row in enumerate(rows):
-            groups.setdefault(kind.type_of(cast(Any, row)), []).append(index)
+            by = tuple([row[name] for name in told])
+            concrete = types.get(by) or types.setdefault(by, kind.type_of(cast(Any, row)))
+            groups.setdefault(concrete, []).append(index)
         classes = _classes(self._executor.schema)
 
         async def fill(concrete: type[Node], indexes: list[int]) -> None:
