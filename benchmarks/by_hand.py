@@ -53,15 +53,18 @@ THINGS = {
 }
 LISTED = """
     SELECT s.id, s.template_key, s.subject, s.to_email, s.status, s.sent_at, s.delivered_at, s.opened_at,
-           s.clicked_at, c.id AS person, c.external_id, c.email AS person_email, r.id AS run, r.journey_id AS run_journey,
-           r.status AS run_status, r.current_node AS current_node_id
+           s.clicked_at, c.id AS person, c.external_id, c.email AS person_email,
+           r.id AS run, r.journey_id AS run_journey, r.status AS run_status, r.current_node AS current_node_id
     FROM email_sends s
     LEFT JOIN contacts c ON c.id = s.contact_id AND c.deleted_at IS NULL
     LEFT JOIN journey_states r ON r.id = s.state_id ORDER BY s.created_at DESC, s.id DESC LIMIT $1"""
 OF_A_PERSON = {
-    "events": "name, properties, occurred_at FROM user_events WHERE contact_id = $1 ORDER BY occurred_at DESC, id DESC LIMIT 10",
-    "journeyStates": "journey_id, status, created_at FROM journey_states WHERE contact_id = $1 ORDER BY created_at DESC, id DESC LIMIT 10",
-    "emails": "subject, status, created_at FROM email_sends WHERE contact_id = $1 ORDER BY created_at DESC, id DESC LIMIT 10",
+    "events": "name, properties, occurred_at FROM user_events WHERE contact_id = $1"
+    " ORDER BY occurred_at DESC, id DESC LIMIT 10",
+    "journeyStates": "journey_id, status, created_at FROM journey_states WHERE contact_id = $1"
+    " ORDER BY created_at DESC, id DESC LIMIT 10",
+    "emails": "subject, status, created_at FROM email_sends WHERE contact_id = $1"
+    " ORDER BY created_at DESC, id DESC LIMIT 10",
     "decisions": "kind, reason, at FROM decisions WHERE contact_id = $1 ORDER BY at DESC, id DESC LIMIT 10",
 }
 

@@ -19,6 +19,7 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from hogsend.access.under_way import UnderWay
 from hogsend.boot import Project, load_project, open_runtime
 from hogsend.errors import HogsendError
+from hogsend.garbage import keep_what_started
 from hogsend.health import Uptime
 from hogsend.monitoring import probes
 from hogsend.monitoring.requests import Measured, name_routes
@@ -89,6 +90,7 @@ def create_app(
             under_way = opened.part(UnderWay)
             async with probes.monitored(opened, settings.metrics_port, "HOGSEND_METRICS_PORT"):
                 with _DrainOnSignal(opened):
+                    keep_what_started()
                     yield
             await under_way.drain()
 

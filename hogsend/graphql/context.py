@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -17,7 +17,6 @@ from strawberry.dataloader import DataLoader
 from hogsend.access.caller import Caller
 from hogsend.access.rate_limits import Rate
 from hogsend.runtime import Runtime
-from hogsend.storage.database import Record
 
 CONNECTIONS_A_REQUEST = 4
 LONGEST_PAGE = 100
@@ -62,7 +61,7 @@ class Context:
             await conn.execution_options(isolation_level="AUTOCOMMIT")
             yield conn
 
-    async def fetch(self, sql: str, values: Sequence[Any]) -> Sequence[Record]:
+    async def fetch(self, sql: str, values: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
         """Read the rows of a statement that is SQL text already, as `Database.fetch` does."""
         async with self._slots:
             return await self.runtime.database.fetch(sql, values)

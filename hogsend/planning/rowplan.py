@@ -79,6 +79,8 @@ def _as_columns(one: RowField) -> RowField:
 
 
 def _row_field(field: FieldShape, kind: type[Node]) -> RowField:
+    if cast(Any, kind.of).__func__ is not cast(Any, Node.of).__func__:
+        return RowField(field)  # How its objects are made is its own affair.
     steps = {step.field: step for step in field_plan(cast(Any, kind))}
     metadata = field.metadata
     declared = metadata.get(LINK) or metadata.get(THROUGH) or metadata.get(WORKED_OUT) or metadata.get(ROWS)
@@ -88,7 +90,7 @@ def _row_field(field: FieldShape, kind: type[Node]) -> RowField:
         by = declared.attributes if isinstance(declared, WorkedOut) else (getattr(declared, "by", "key"),)
         columns = tuple((steps[name].name, steps[name].convert) for name in by)
         if isinstance(declared, WorkedOut) and len(columns) == 1 and columns[0][1] is None:
-            return RowField(field, columns, declared, words=_words(field, declared.make))
+            return RowField(field, columns, declared, words=_words(field, declared.make, worked_out=True))
         return RowField(field, columns, declared)
     definition: Any = field.definition.extensions["strawberry-definition"]
     step = steps.get(field.python_name)
@@ -99,12 +101,17 @@ def _row_field(field: FieldShape, kind: type[Node]) -> RowField:
     return RowField(field)
 
 
-def _words(field: FieldShape, make: Convert | None) -> Words | None:
-    """How one column becomes words of the field's enum; None where it is of another type, or a list."""
+def _words(field: FieldShape, make: Convert | None, *, worked_out: bool = False) -> Words | None:
+    """How one column becomes words of the field's enum; None where it is of another type, or a list.
+
+    What is `worked_out` is made of a null, too.
+    """
     kind = field.definition.type.of_type if is_non_null_type(field.definition.type) else field.definition.type
     if not isinstance(kind, GraphQLEnumType) or make is None:
         return None
-    return Words(lambda given: kind.serialize(make(given)))
+    if not worked_out:
+        return Words(lambda given: None if given is None else kind.serialize(make(given)))
+    return Words(lambda given: None if (made := make(given)) is None else kind.serialize(made))
 
 
 def _leaf(field: FieldShape) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -59,11 +60,12 @@ class Run:
 
     async def _records(self, shape: ObjectShape, kind: type[Node], rows: Sequence[Row]) -> Values:
         """What is selected of these rows, all of one type."""
+        if not rows:
+            return []
         plan = row_plan(shape, kind)
         made = [kind.of(cast(Any, row)) for row in rows] if plan.columns is None else []
-        names = rows[0].keys() if rows else ()
         # Rows of the driver are sequences of their values.
-        held = dict(zip(names, zip(*cast(Any, rows), strict=True), strict=True)) if rows else {}
+        held = dict(zip(rows[0].keys(), zip(*cast(Any, rows), strict=True), strict=True))
         return await assembled(shape, (self._read(one, held, made) for one in plan.fields), len(rows))
 
     def _read(
@@ -72,14 +74,14 @@ class Run:
         """The values of a field by the columns of its rows; `made` are objects of them where a resolver wants those."""
         if not one.columns:
             return self._resolved(one.field, made)
-        columns = [list(held.get(name, ())) for name, _ in one.columns]
+        columns = [list(held[name]) for name, _ in one.columns]
         if one.is_json:
             read = Fragment if self._context.raw_json else loads
             values = [None if text is None or text == "null" else read(text) for text in columns[0]]
             return self._completed(one.field.definition.type, one.field, values)
         if one.words is not None:
             words = one.words
-            values = [None if value is None else words[value] for value in columns[0]]
+            values = [words[value] for value in columns[0]]
             return present(values) if is_non_null_type(one.field.definition.type) else values
         converted = [
             _converted(values, convert) for values, (_, convert) in zip(columns, one.columns, strict=True)
@@ -192,13 +194,17 @@ class Run:
         assert kind.collection is not None
         shape = field.of(cast(GraphQLObjectType, field.definition.type))
         hidden = kind.hidden_by
-        collection = narrowed(kind.collection, [row_plan(shape, kind)], kind, *([hidden] if hidden else []))
+        collection = shape.notes.get("narrowed")
+        if collection is None:
+            besides = [hidden] if hidden else []
+            collection = narrowed(kind.collection, [row_plan(shape, kind)], kind, *besides)
+            shape.notes["narrowed"] = collection
         column = kind.collection.key if link.column is None else link.column
         rows = await self._rows.get(collection, column, wanted)
         if hidden is not None:
             rows = [row for row in rows if row[hidden] is None]
         found = await self._records(shape, kind, rows)
-        answers = dict(zip((row[PARENT] for row in rows), found, strict=True))
+        answers = dict(zip([row[PARENT] for row in rows], found, strict=True))
         return [answers.get(key) for key in keys]
 
     async def _through(self, field: FieldShape, declared: Through, keys: Values) -> Values:
@@ -229,7 +235,7 @@ class Run:
             else field.definition.type
         )
         shape = field.of(of_type)
-        level = Lists(self, source, connection.paging, parents)
+        level = Lists(self, source, connection.paging, parents, shape.notes)
         return await assembled(shape, (level.field(one) for one in shape.fields), len(parents))
 
     async def nodes(self, field: FieldShape, kind: type[Node], rows: Sequence[Row]) -> Values:
@@ -239,12 +245,12 @@ class Run:
             return await self._records(field.of(named), kind, rows)
         answers: Values = [None] * len(rows)
         groups: dict[type[Node], list[int]] = {}
-        told = kind.told_by
-        types: dict[Any, type[Node]] = {}
-        for index, row in enumerate(rows):
-            by = tuple([row[name] for name in told])
-            concrete = types.get(by) or types.setdefault(by, kind.type_of(cast(Any, row)))
-            groups.setdefault(concrete, []).append(index)
+        told = [[row[name] for row in rows] for name in kind.told_by]
+        alike: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+        for index, by in enumerate(zip(*told, strict=True)):
+            alike[by].append(index)
+        for indexes in alike.values():
+            groups.setdefault(kind.type_of(cast(Any, rows[indexes[0]])), []).extend(indexes)
         classes = _classes(self._executor.schema)
 
         async def fill(concrete: type[Node], indexes: list[int]) -> None:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ARRAY, BindParameter, ColumnElement, Select, bindparam
-from sqlalchemy.dialects.postgresql import asyncpg
 
 from hogsend.graphql.context import Context
 from hogsend.storage.collections import (
@@ -25,38 +24,27 @@ from hogsend.storage.collections import (
     page_statement,
     rows_statement,
 )
+from hogsend.storage.compiled import CompiledStatement
 from hogsend.storage.cursors import Cursor
 
 REMEMBERED_STATEMENTS = 512
 PARENTS = "parents"
-_DIALECT: Any = asyncpg.dialect()  # type: ignore[no-untyped-call]
 
 Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Statement:
-    """SQL text, and the values of its parameters in order: fixed ones, or the name of what each run gives."""
-
-    sql: str
-    given: tuple[tuple[str, Any], ...]
-
-    def values(self, run: Mapping[str, Any]) -> list[Any]:
-        return [run.get(name, fixed) for name, fixed in self.given]
 
 
 class Statements:
     """Compiled statements by what they are known by; the oldest are forgotten."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[Hashable, Statement] = OrderedDict()
+        self._known: OrderedDict[Hashable, CompiledStatement] = OrderedDict()
 
-    def get(self, identity: Hashable, build: Callable[[], Select[Any]]) -> Statement:
+    def get(self, identity: Hashable, build: Callable[[], Select[Any]]) -> CompiledStatement:
         known = self._known.get(identity)
         if known is not None:
             self._known.move_to_end(identity)
             return known
-        made = self._known[identity] = _compiled(build())
+        made = self._known[identity] = CompiledStatement.of(build())
         if len(self._known) > REMEMBERED_STATEMENTS:
             self._known.popitem(last=False)
         return made
@@ -65,19 +53,7 @@ class Statements:
 STATEMENTS = Statements()
 
 
-def _compiled(statement: Select[Any]) -> Statement:
-    compiled: Any = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
-    processors = compiled._bind_processors
-    given = []
-    for name in compiled.positiontup:
-        value = compiled.params[name]
-        if name in processors and value is not None:
-            value = processors[name](value)
-        given.append((name, value))
-    return Statement(compiled.string, tuple(given))
-
-
-async def fetch(context: Context, statement: Statement, run: Mapping[str, Any]) -> Sequence[Row]:
+async def fetch(context: Context, statement: CompiledStatement, run: Mapping[str, Any]) -> Sequence[Row]:
     """Read its rows."""
     return await context.fetch(statement.sql, statement.values(run))
 

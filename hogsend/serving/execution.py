@@ -40,7 +40,7 @@ from hogsend.planning.execute import PlannedExecutor
 from hogsend.planning.shape import Shapes
 from hogsend.serving.limits import (
     MAX_SOURCE,
-    check_limits,
+    Limited,
     check_shape,
     parse_limited,
     validation_rules,
@@ -88,6 +88,10 @@ class Prepared:
     @cached_property
     def result_cost(self) -> ResultCost:
         return ResultCost(self.schema, self.document, self.operation)
+
+    @cached_property
+    def limited(self) -> Limited:
+        return Limited(self.schema, self.document, self.operation)
 
     @cached_property
     def shapes(self) -> Shapes:
@@ -234,7 +238,7 @@ class Executor:
             raise Refused(denied(InsufficientScope()))
         if limited:
             try:
-                measure = check_limits(self.schema, prepared.document, prepared.operation, variables)
+                measure = prepared.limited.check(variables)
             except GraphQLError as error:
                 raise Refused(error) from None
             context.extensions.setdefault("cost", {})["requested"] = measure.cost

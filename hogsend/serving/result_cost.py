@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 from graphql import (
@@ -50,7 +50,7 @@ class ResultCost:
 
     def of(self, data: object) -> int:
         """Points of one answer."""
-        return _points(self._counted, [data]) if isinstance(data, Mapping) else 0
+        return _points(self._counted, [data]) if isinstance(data, dict) else 0
 
     def _tree(self, below: _Below, entry: int) -> tuple[_Counted, ...]:
         """What is selected, by the key it has in the answer, whatever fragments it is spread over."""
@@ -94,12 +94,11 @@ class ResultCost:
         deeper.append((node.selection_set, get_named_type(field.type)))
 
 
-def _points(counted: tuple[_Counted, ...], objects: Sequence[Mapping[str, Any]]) -> int:
+def _points(counted: tuple[_Counted, ...], objects: list[dict[str, Any]]) -> int:
     """Points below all objects of a level."""
     points = 0
     for one in counted:
-        key = one.key
-        items = [value for each in objects if (value := each.get(key)) is not None]
+        items = [value for value in map(dict.get, objects, repeat(one.key)) if value is not None]
         # Which of both it is, every object of a level has alike: so validation wants it.
         while items and type(items[0]) is list:
             items = [item for part in items for item in part if item is not None]

@@ -62,7 +62,8 @@ class Database:
         """Make the pools; the first connection is made when it is first needed."""
         size = settings.database_pool_size
         return cls(
-            _pool(settings, application, size=size, more=size // 2, wait=POOL_SECONDS),
+            # What is made beyond a pool's size is thrown away after use: a busy process would connect all the time.
+            _pool(settings, application, size=size + size // 2, wait=POOL_SECONDS),
             exports=_pool(settings, f"{application}-exports", size=MOST_EXPORTS, wait=EXPORT_SECONDS),
             health=_pool(settings, f"{application}-health", size=2, wait=EXPORT_SECONDS),
         )
@@ -94,7 +95,7 @@ class Database:
         async with self.engine.connect() as conn:
             yield await conn.execution_options(isolation_level="AUTOCOMMIT")
 
-    async def fetch(self, sql: str, values: Sequence[Any]) -> list[Record]:
+    async def fetch(self, sql: str, values: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
         """Rows of a statement that is SQL text already, by the driver: in no transaction, and a third of the work.
 
         Whoever listens to statements hears it as any other. Raises the driver's own errors.
@@ -106,7 +107,7 @@ class Database:
                 listen(None, None, sql, values, None, False)
             driver: Any = pooled.driver_connection
             with spanned(sql):
-                rows: list[Record] = await driver.fetch(sql, *values)
+                rows: list[Mapping[str, Any]] = await driver.fetch(sql, *values)
             return rows
         finally:
             await greenlet_spawn(pooled.close)
@@ -116,11 +117,11 @@ class Database:
             await engine.dispose()
 
 
-def _pool(settings: Settings, application: str, *, size: int, wait: float, more: int = 0) -> AsyncEngine:
+def _pool(settings: Settings, application: str, *, size: int, wait: float) -> AsyncEngine:
     engine = create_async_engine(
         settings.sqlalchemy_url,
         pool_size=size,
-        max_overflow=more,
+        max_overflow=0,
         pool_timeout=wait,
         # The one that was used last is the one that needs no ping.
         pool_use_lifo=True,

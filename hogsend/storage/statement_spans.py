@@ -52,13 +52,15 @@ def spanned(statement: str) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        begun.fail(error)
+        if begun is not None:
+            begun.fail(error)
         raise
     finally:
-        begun.end()
+        if begun is not None:
+            begun.end()
 
 
-def _begin(statement: str) -> Span:
+def _begin(statement: str) -> Span | None:
     told = summary(statement)
     attributes = {"db.system.name": "postgresql", "db.query.summary": told}
     return traces.begin(told, kind="client", attributes=attributes)
