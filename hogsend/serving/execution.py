@@ -36,7 +36,7 @@ from hogsend.graphql.context import Context
 from hogsend.graphql.errors import denied, present, problem, status_of
 from hogsend.graphql.fields import ANY_KEY, SCOPE
 from hogsend.graphql.mutations import AUDIT_ACTION
-from hogsend.planning.execute import PlannedExecutor
+from hogsend.planning.execute import GRAPHQL_CORE, PlannedExecutor
 from hogsend.planning.shape import Shapes
 from hogsend.serving.limits import (
     MAX_SOURCE,
@@ -46,6 +46,7 @@ from hogsend.serving.limits import (
     validation_rules,
 )
 from hogsend.serving.result_cost import ResultCost
+from hogsend.telemetry.counters import GRAPHQL_ANSWERS
 
 REMEMBERED_DOCUMENTS = 512
 BAD_REQUEST = 400
@@ -266,6 +267,11 @@ class Executor:
         # Without a path, an error is about the request (a variable that does not fit), not about a field.
         refused = result.data is None and bool(errors) and all(error.path is None for error in errors)
         status = status_of(errors[0]) if refused else 200
+        if not refused:
+            tier = context.tier or GRAPHQL_CORE
+            GRAPHQL_ANSWERS.labels(tier).inc()
+            if context.runtime.settings.dev:
+                context.extensions["tier"] = tier
         if limited and not refused:
             context.extensions.setdefault("cost", {})["actual"] = prepared.result_cost.of(result.data)
         return Answer(result.data, errors, context.extensions, status)
