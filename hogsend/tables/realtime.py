@@ -47,7 +47,14 @@ activity = Table(
     Column("journey_id", Text),
     Index("ix_activity_stream", "txid", "seq"),
     Index("ix_activity_kind_stream", "kind", "txid", "seq"),
-    Index("ix_activity_timeline", "contact_id", text("at DESC"), text("seq DESC")),
+    # With what its entries are about, so that pages and counts need not look at rows.
+    Index(
+        "ix_activity_timeline",
+        "contact_id",
+        text("at DESC"),
+        text("seq DESC"),
+        postgresql_include=["kind", "type", "ref_id"],
+    ),
     Index("ix_activity_contact_stream", "contact_id", "txid", "seq"),
     Index("ix_activity_ref", "ref_id"),
     comment="One append-only row for each thing that happened; ordered for streams by (txid, seq)",

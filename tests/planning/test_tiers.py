@@ -70,9 +70,7 @@ def _texts(found: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("path", READS)
-async def test_each_read_of_rest(
-    client: httpx.AsyncClient, paths: dict[str, str], path: str
-) -> None:
+async def test_each_read_of_rest(client: httpx.AsyncClient, paths: dict[str, str], path: str) -> None:
     first = path.split("/")[1]
     asked = re.sub(r"\{(\w+)\}", lambda name: paths[f"{first} {name[1]}"], path)
     planned, core = served(PLANNED), served(GRAPHQL_CORE)
@@ -105,7 +103,9 @@ async def test_each_operation_that_is_shown(
         assert context.tier == PLANNED
 
 
-async def test_a_message_of_a_subscription(runtime: Runtime, executor: Executor, world: dict[str, str]) -> None:
+async def test_a_message_of_a_subscription(
+    runtime: Runtime, executor: Executor, world: dict[str, str]
+) -> None:
     document = f"""subscription {{ contactTimeline(by: {{ id: "{world["contact"]}" }}, after: "") {{
         kind ... on EventReceived {{ event {{ name contact {{ email }} }} }} }} }}"""
     context = Context(runtime, THE_ADMIN_KEY)
