@@ -17,9 +17,8 @@ from starlette.responses import RedirectResponse
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
 from hogsend.access.under_way import UnderWay
-from hogsend.boot import Project, load_project, open_runtime
+from hogsend.boot import Project, keep_what_started, load_project, open_runtime
 from hogsend.errors import HogsendError
-from hogsend.garbage import keep_what_started
 from hogsend.health import Uptime
 from hogsend.monitoring import probes
 from hogsend.monitoring.requests import Measured, name_routes
