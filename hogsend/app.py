@@ -17,7 +17,7 @@ from starlette.responses import RedirectResponse
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
 from hogsend.access.under_way import UnderWay
-from hogsend.boot import Project, load_project, open_runtime
+from hogsend.boot import Project, keep_what_started, load_project, open_runtime
 from hogsend.errors import HogsendError
 from hogsend.health import Uptime
 from hogsend.monitoring import probes
@@ -90,6 +90,7 @@ def create_app(
             under_way = opened.part(UnderWay)
             async with probes.monitored(opened, settings.metrics_port, "HOGSEND_METRICS_PORT"):
                 with _DrainOnSignal(opened):
+                    keep_what_started()
                     yield
             await under_way.drain()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -30,6 +31,8 @@ log = structlog.get_logger(__name__)
 
 Project: TypeAlias = tuple[Templates, Registry]
 """What an author wrote."""
+YOUNG_OBJECTS = 10_000
+"""Objects made before the collector looks at the young ones: an answer of a thousand entries makes as many."""
 
 
 def warn_of_unsent_email(settings: Settings) -> None:
@@ -123,3 +126,10 @@ def _make_engine(runtime: Runtime) -> Engine:
     from hogsend.execution.external_engine import epoch_of
 
     return runtime.part(lambda runtime: HatchetEngine(runtime, epoch_of))
+
+
+def keep_what_started() -> None:
+    """Leave modules, schema and documents out of every later collection of garbage; call it once all are there."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])

@@ -8,8 +8,9 @@ still alive once its own lock is held is still the right one.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
-from typing import Any
+from typing import Any, Literal, cast
 from uuid import UUID
 
 from sqlalchemy import (
@@ -41,17 +42,8 @@ _SEARCHED: ColumnElement[str] = literal_column("(coalesce(email, '') || ' ' || c
 
 async def find(conn: AsyncConnection, ref: str) -> Contact | None:
     """The live contact with this UUID or external id; one that was merged answers as its survivor."""
-    candidates = [
-        select(literal(1).label("rank"), contacts).where(_c.external_id == ref, _c.deleted_at.is_(None))
-    ]
-    candidates.append(_by_alias(literal(2), "external_id", ref))
-    try:
-        contact_id = UUID(ref)
-    except ValueError:
-        pass
-    else:
-        candidates.append(select(literal(0), contacts).where(_c.id == _survivor_of(contact_id)))
-    return await _first(conn, candidates)
+    statement, values = naming(ref=ref)
+    return await one(conn, statement, values)
 
 
 async def find_by(
@@ -62,15 +54,42 @@ async def find_by(
     email: str | None = None,
 ) -> Contact | None:
     """The live contact with this one key. The email is normalised here; a malformed one finds nobody."""
-    if id is not None:
-        return await _first(
-            conn, [select(literal(0).label("rank"), contacts).where(_c.id == _survivor_of(id))]
-        )
-    if external_id is not None:
-        return (await owners(conn, Keys(external_id=external_id))).get("external_id")
+    statement, values = naming(id=id, external_id=external_id, email=email)
+    return await one(conn, statement, values)
+
+
+def naming(
+    *,
+    ref: str | None = None,
+    id: UUID | None = None,
+    external_id: str | None = None,
+    email: str | None = None,
+) -> tuple[Executable, dict[str, Any]]:
+    """The statement that reads the live contact with this one key, and its values; statements are built once."""
+    values: dict[str, Any] = {"ref": ref, "id": id, "external_id": external_id}
     if email is not None:
-        return (await owners(conn, Keys(email=delivery_address(email)))).get("email")
-    return None
+        values["email"] = delivery_address(email)
+    if ref is not None:
+        with suppress(ValueError):
+            values["id"] = UUID(ref)
+        values["external_id"] = ref
+    given = {name: value for name, value in values.items() if value is not None and name != "ref"}
+    return _naming(cast(Any, tuple(given))), given
+
+
+@cache
+def _naming(keys: tuple[KeyKind | Literal["id"], ...]) -> Executable:
+    """An id goes before a key, a key before an alias of another contact."""
+    candidates: list[Select[Any]] = []
+    for key in keys:
+        if key == "id":
+            survivor = _survivor_of(bindparam("id", type_=contacts.c.id.type))
+            candidates.append(select(literal(0).label("rank"), contacts).where(_c.id == survivor))
+        else:
+            own = select(literal(1).label("rank"), contacts)
+            candidates.append(own.where(_c[key] == bindparam(key), _c.deleted_at.is_(None)))
+            candidates.append(_by_alias(literal(2), key, bindparam(key)))
+    return union_all(*candidates).order_by("rank").limit(1)
 
 
 async def lock_contact(conn: AsyncConnection, contact_id: UUID) -> Contact | None:
@@ -136,7 +155,7 @@ def _by_alias(label: Any, kind: KeyKind, value: Any) -> Select[Any]:
     )
 
 
-def _survivor_of(contact_id: UUID) -> Any:
+def _survivor_of(contact_id: Any) -> Any:
     """The id itself where it is alive, else of the one that it was merged into. Chains are one step long."""
     return (
         select(case((_c.deleted_at.is_(None), _c.id), else_=_c.merged_into))
@@ -144,10 +163,6 @@ def _survivor_of(contact_id: UUID) -> Any:
         .correlate(None)
         .scalar_subquery()
     )
-
-
-async def _first(conn: AsyncConnection, candidates: list[Select[Any]]) -> Contact | None:
-    return await one(conn, union_all(*candidates).order_by("rank").limit(1))
 
 
 def alive(contact_id: UUID) -> Select[Any]:

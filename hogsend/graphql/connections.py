@@ -135,10 +135,13 @@ class Paging:
             offset=self.offset or 0,
         )
 
-    def page(self, rows: Sequence[Any], edge: Callable[[Any], Edge[Any]]) -> ConnectionPage:
-        """The page that `rows` make: one more than asked for where there is more, backward ones reversed."""
+    def page(self, rows: Sequence[Any], edge: Callable[[Any], Edge[Any]] | None = None) -> ConnectionPage:
+        """The page that `rows` make: one more than asked for where there is more, backward ones reversed.
+
+        Without `edge` the rows stand for themselves.
+        """
         more = len(rows) > self.size
-        edges = [edge(row) for row in rows[: self.size]]
+        edges = list(rows[: self.size]) if edge is None else [edge(row) for row in rows[: self.size]]
         if self.last is not None:
             return ConnectionPage(edges[::-1], has_next=self.before is not None, has_previous=more)
         behind = self.after is not None or bool(self.offset)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import strawberry
 from sqlalchemy import Executable, RowMapping
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from strawberry.dataloader import DataLoader
 
 from hogsend.access.caller import Caller
@@ -34,7 +34,8 @@ class Context:
     `extensions` end up in the response's `extensions`. A subscription is `streaming` and reads with the streams' share
     of connections; `resume` stands instead of its argument `after`; `begun` says that it can be followed, `position` is
     where it has come to, and `caught_up` that nothing before that is left to tell. `entry` is the row of the activity
-    log that its message is made of, None where it tells a state.
+    log that its message is made of, None where it tells a state. With `raw_json`
+    the answer is only for JSON bytes: JSON columns may stand in it as `orjson.Fragment`.
     """
 
     runtime: Runtime
@@ -50,6 +51,7 @@ class Context:
     caught_up: asyncio.Event = field(default_factory=asyncio.Event)
     longest_page: int = LONGEST_PAGE
     tier: str | None = None
+    raw_json: bool = False
     extensions: dict[str, Any] = field(default_factory=dict)
     _loaders: dict[Hashable, DataLoader[Any, Any]] = field(default_factory=dict, repr=False)
     _slots: asyncio.Semaphore = field(
@@ -62,9 +64,17 @@ class Context:
 
         No transaction is opened, which saves round trips; it must not be given a write.
         """
-        share = self.runtime.database.streams if self.streaming else None
-        async with self._slots, self.runtime.database.each_alone(share) as conn:
+        async with self._slots, self.runtime.database.each_alone(self._share) as conn:
             yield conn
+
+    @property
+    def _share(self) -> AsyncEngine | None:
+        return self.runtime.database.streams if self.streaming else None
+
+    async def fetch(self, sql: str, values: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
+        """Read the rows of a statement that is SQL text already, as `Database.fetch` does."""
+        async with self._slots:
+            return await self.runtime.database.fetch(sql, values, self._share)
 
     async def rows(self, statement: Executable) -> Sequence[RowMapping]:
         """Read one statement's rows, on a connection of its own."""

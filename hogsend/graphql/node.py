@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self, TypeVar
 from uuid import UUID
 
 import strawberry
-from sqlalchemy import Column, RowMapping
+from sqlalchemy import Column
 
 from hogsend.access.caller import Scope
 from hogsend.graphql import ids
@@ -14,6 +14,7 @@ from hogsend.graphql.context import Context
 from hogsend.graphql.links import row_by_key
 from hogsend.graphql.mapping import FieldMap, from_row
 from hogsend.storage.collections import Collection
+from hogsend.storage.database import Record
 
 N = TypeVar("N", bound="Node")
 
@@ -60,7 +61,7 @@ class Node:
 
     @strawberry.field(  # type: ignore[untyped-decorator]
         description="Global id, `<type>_<key>`, such as `contact_550e8400-…`. Treat it as opaque.",
-        metadata={KEY: lambda kind: lambda key: ids.encode(kind.prefix, key)},
+        metadata={KEY: lambda kind: ids.encode(kind.prefix, "{}").format},
     )
     def id(self) -> strawberry.ID:
         return strawberry.ID(ids.encode(self.prefix, self.key))
@@ -71,12 +72,12 @@ class Node:
         return self.hidden_by is None or getattr(self, self.hidden_by) is None
 
     @classmethod
-    def type_of(cls, row: RowMapping) -> type[Node]:
+    def type_of(cls, row: Record) -> type[Node]:
         """Of which type a row is: this one, where it is no interface."""
         return cls
 
     @classmethod
-    def of(cls, row: RowMapping) -> Self:
+    def of(cls, row: Record) -> Self:
         """Make one from a row of its collection."""
         return from_row(cls.type_of(row), row)  # type: ignore[return-value]
 

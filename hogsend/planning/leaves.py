@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
+from types import NoneType
 from typing import Any
 
 from graphql import (
@@ -52,23 +53,38 @@ def _each(inner: Finish, value: Any) -> list[Any] | None:
 
 
 def _finish_leaf(kind: GraphQLLeafType) -> Finish:
-    serialize = _fast(kind)
-    return lambda values: [None if value is None else serialize(value) for value in values]
-
-
-def _fast(kind: GraphQLLeafType) -> Callable[[Any], Any]:
     serialize = kind.serialize
+
+    def each(values: list[Any]) -> list[Any]:
+        return [None if value is None else serialize(value) for value in values]
+
+    if kind.name == "JSON":
+        return lambda values: values
     if kind.name == "DateTime":
-        return _instant
-    if kind.name in ("String", "ID"):
-        return lambda value: value if type(value) is str else serialize(value)
+        return _instants
+    plain = _PLAIN.get(kind.name)
+    if plain is not None:
+        # Looking at all types at once takes a tenth of a call for each value.
+        return lambda values: values if plain.issuperset(map(type, values)) else each(values)
     if isinstance(kind, GraphQLEnumType):
-        return cache(serialize)
-    return serialize
+        serialize = cache(serialize)
+    return each
 
 
-def _instant(value: datetime) -> str:
-    """As `scalars.instant_text`, in a third of its time."""
-    if value.tzinfo is not UTC:
-        value = value.astimezone(UTC)
-    return value.isoformat(timespec="milliseconds")[:-6] + "Z"
+_PLAIN = {
+    "String": frozenset((str, NoneType)),
+    "ID": frozenset((str, NoneType)),
+    "Boolean": frozenset((bool, NoneType)),
+}
+"""What goes out as it is."""
+
+
+def _instants(values: list[datetime | None]) -> list[Any]:
+    """As `instant_text`, in a third of its time."""
+    return [
+        None
+        if value is None
+        else (value if value.tzinfo is UTC else value.astimezone(UTC)).isoformat(timespec="milliseconds")[:-6]
+        + "Z"
+        for value in values
+    ]

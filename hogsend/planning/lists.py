@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from itertools import islice
 from typing import Any, Protocol, cast
 
 from hogsend.graphql.connections import ConnectionPage, PageInfo, Paging
@@ -27,16 +28,22 @@ class Reader(Protocol):
 
 
 class Lists:
-    """The same list of many parents: their pages are read in one statement, their counts in another."""
+    """The same list of many parents: their pages are read in one statement, their counts in another.
 
-    def __init__(self, reader: Reader, source: Selection, paging: Paging, parents: Values) -> None:
+    `notes` are those of the connection's shape.
+    """
+
+    def __init__(
+        self, reader: Reader, source: Selection, paging: Paging, parents: Values, notes: dict[str, Any]
+    ) -> None:
+        self._notes = notes
         self._reader = reader
         self._source = source
         self._paging = paging
         self._parents = parents
         self._kind = TYPES[source.collection.node]
         self._wanted: list[FieldShape] = []
-        self._reading: asyncio.Future[list[list[Row]]] | None = None
+        self._reading: asyncio.Future[list[Sequence[Row]]] | None = None
 
     def field(self, field: FieldShape) -> Awaitable[Values]:
         """The values of one field of the connections."""
@@ -59,15 +66,18 @@ class Lists:
         if self._reading is None:
             self._reading = asyncio.ensure_future(self._read())
         grouped = await self._reading
-        return [self._paging.page(rows, cast(Any, lambda row: row)) for rows in grouped]
+        return [self._paging.page(rows) for rows in grouped]
 
-    async def _read(self) -> list[list[Row]]:
+    async def _read(self) -> list[Sequence[Row]]:
         source, paging = self._source, self._paging
         if paging.size == 0:
             return [[] for _ in self._parents]
-        plans = [plan for field in self._wanted for plan in self._reader.plans(field, self._kind)]
-        sort = source.collection.sorts[source.sort].column.key
-        pruned = narrowed(source.collection, plans, self._kind, str(sort), str(source.collection.key.key))
+        pruned = self._notes.get(f"narrowed {source.order}")
+        if pruned is None:
+            plans = [plan for field in self._wanted for plan in self._reader.plans(field, self._kind)]
+            sort = source.collection.sorts[source.sort].column.key
+            pruned = narrowed(source.collection, plans, self._kind, str(sort), str(source.collection.key.key))
+            self._notes[f"narrowed {source.order}"] = pruned
         selection = Selection(
             pruned, source.sort, source.descending, source.filters, source.parent_column, source.parent
         )
@@ -90,13 +100,13 @@ class Lists:
         found = await self._pages()
         flat = [row for page in found for row in page.edges]
         nodes = iter(await self._reader.nodes(field, self._kind, cast(Any, flat)))
-        return [[next(nodes) for _ in page.edges] for page in found]
+        return [list(islice(nodes, len(page.edges))) for page in found]
 
     async def _edges(self, shape: ObjectShape) -> Values:
         found = await self._pages()
         flat: Any = [row for page in found for row in page.edges]
         edges = iter(await assembled(shape, (self._of_edges(one, flat) for one in shape.fields), len(flat)))
-        return [[next(edges) for _ in page.edges] for page in found]
+        return [list(islice(edges, len(page.edges))) for page in found]
 
     def _of_edges(self, field: FieldShape, rows: list[Row]) -> Values | Awaitable[Values]:
         match field.name:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any, cast
@@ -21,6 +22,7 @@ from graphql import (
 from graphql.execution import Executor
 from graphql.execution.values import get_argument_values
 from graphql.pyutils import Path
+from orjson import Fragment, loads
 
 from hogsend.graphql.connections import Connection
 from hogsend.graphql.context import Context
@@ -58,16 +60,33 @@ class Run:
 
     async def _records(self, shape: ObjectShape, kind: type[Node], rows: Sequence[Row]) -> Values:
         """What is selected of these rows, all of one type."""
+        if not rows:
+            return []
         plan = row_plan(shape, kind)
         made = [kind.of(cast(Any, row)) for row in rows] if plan.columns is None else []
-        return await assembled(shape, (self._read(one, rows, made) for one in plan.fields), len(rows))
+        # Rows of the driver are sequences of their values.
+        held = dict(zip(rows[0].keys(), zip(*cast(Any, rows), strict=True), strict=True))
+        return await assembled(shape, (self._read(one, held, made) for one in plan.fields), len(rows))
 
-    def _read(self, one: RowField, rows: Sequence[Row], made: Values) -> Values | Awaitable[Values]:
-        """The values of a field of rows; `made` are the objects of those rows where a resolver wants them."""
+    def _read(
+        self, one: RowField, held: Mapping[str, Sequence[Any]], made: Values
+    ) -> Values | Awaitable[Values]:
+        """The values of a field by the columns of its rows; `made` are objects of them where a resolver wants those."""
         if not one.columns:
             return self._resolved(one.field, made)
-        columns = [_converted([row[name] for row in rows], convert) for name, convert in one.columns]
-        return self._declared(one.field, one.declared, columns)
+        columns = [list(held[name]) for name, _ in one.columns]
+        if one.is_json:
+            read = Fragment if self._context.raw_json else loads
+            values = [None if text is None or text == "null" else read(text) for text in columns[0]]
+            return self._completed(one.field.definition.type, one.field, values)
+        if one.words is not None:
+            words = one.words
+            values = [words[value] for value in columns[0]]
+            return present(values) if is_non_null_type(one.field.definition.type) else values
+        converted = [
+            _converted(values, convert) for values, (_, convert) in zip(columns, one.columns, strict=True)
+        ]
+        return self._declared(one.field, one.declared, converted)
 
     def _declared(
         self, field: FieldShape, declared: Any, columns: list[Values]
@@ -175,13 +194,17 @@ class Run:
         assert kind.collection is not None
         shape = field.of(cast(GraphQLObjectType, field.definition.type))
         hidden = kind.hidden_by
-        collection = narrowed(kind.collection, [row_plan(shape, kind)], kind, *([hidden] if hidden else []))
+        collection = shape.notes.get("narrowed")
+        if collection is None:
+            besides = [hidden] if hidden else []
+            collection = narrowed(kind.collection, [row_plan(shape, kind)], kind, *besides)
+            shape.notes["narrowed"] = collection
         column = kind.collection.key if link.column is None else link.column
         rows = await self._rows.get(collection, column, wanted)
         if hidden is not None:
             rows = [row for row in rows if row[hidden] is None]
         found = await self._records(shape, kind, rows)
-        answers = dict(zip((row[PARENT] for row in rows), found, strict=True))
+        answers = dict(zip([row[PARENT] for row in rows], found, strict=True))
         return [answers.get(key) for key in keys]
 
     async def _through(self, field: FieldShape, declared: Through, keys: Values) -> Values:
@@ -212,7 +235,7 @@ class Run:
             else field.definition.type
         )
         shape = field.of(of_type)
-        level = Lists(self, source, connection.paging, parents)
+        level = Lists(self, source, connection.paging, parents, shape.notes)
         return await assembled(shape, (level.field(one) for one in shape.fields), len(parents))
 
     async def nodes(self, field: FieldShape, kind: type[Node], rows: Sequence[Row]) -> Values:
@@ -222,8 +245,12 @@ class Run:
             return await self._records(field.of(named), kind, rows)
         answers: Values = [None] * len(rows)
         groups: dict[type[Node], list[int]] = {}
-        for index, row in enumerate(rows):
-            groups.setdefault(kind.type_of(cast(Any, row)), []).append(index)
+        told = [[row[name] for row in rows] for name in kind.told_by]
+        alike: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+        for index, by in enumerate(zip(*told, strict=True)):
+            alike[by].append(index)
+        for indexes in alike.values():
+            groups.setdefault(kind.type_of(cast(Any, rows[indexes[0]])), []).extend(indexes)
         classes = _classes(self._executor.schema)
 
         async def fill(concrete: type[Node], indexes: list[int]) -> None:

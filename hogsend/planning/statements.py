@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ARRAY, BindParameter, ColumnElement, Select, bindparam
-from sqlalchemy.dialects.postgresql import asyncpg
 
 from hogsend.graphql.context import Context
 from hogsend.storage.collections import (
@@ -25,39 +24,27 @@ from hogsend.storage.collections import (
     page_statement,
     rows_statement,
 )
+from hogsend.storage.compiled import CompiledStatement
 from hogsend.storage.cursors import Cursor
-from hogsend.storage.database import fetch_raw
 
 REMEMBERED_STATEMENTS = 512
 PARENTS = "parents"
-_DIALECT: Any = asyncpg.dialect()  # type: ignore[no-untyped-call]
 
 Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Statement:
-    """SQL text, and the values of its parameters in order: fixed ones, or the name of what each run gives."""
-
-    sql: str
-    given: tuple[tuple[str, Any], ...]
-
-    def values(self, run: Mapping[str, Any]) -> list[Any]:
-        return [run.get(name, fixed) for name, fixed in self.given]
 
 
 class Statements:
     """Compiled statements by what they are known by; the oldest are forgotten."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[Hashable, Statement] = OrderedDict()
+        self._known: OrderedDict[Hashable, CompiledStatement] = OrderedDict()
 
-    def get(self, identity: Hashable, build: Callable[[], Select[Any]]) -> Statement:
+    def get(self, identity: Hashable, build: Callable[[], Select[Any]]) -> CompiledStatement:
         known = self._known.get(identity)
         if known is not None:
             self._known.move_to_end(identity)
             return known
-        made = self._known[identity] = _compiled(build())
+        made = self._known[identity] = CompiledStatement.of(build())
         if len(self._known) > REMEMBERED_STATEMENTS:
             self._known.popitem(last=False)
         return made
@@ -66,27 +53,14 @@ class Statements:
 STATEMENTS = Statements()
 
 
-def _compiled(statement: Select[Any]) -> Statement:
-    compiled: Any = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
-    processors = compiled._bind_processors
-    given = []
-    for name in compiled.positiontup:
-        value = compiled.params[name]
-        if name in processors and value is not None:
-            value = processors[name](value)
-        given.append((name, value))
-    return Statement(compiled.string, tuple(given))
-
-
-async def fetch(context: Context, statement: Statement, run: Mapping[str, Any]) -> list[Row]:
-    """Read its rows, on a connection of its own."""
-    async with context.connection() as conn:
-        return await fetch_raw(conn, statement.sql, statement.values(run))
+async def fetch(context: Context, statement: CompiledStatement, run: Mapping[str, Any]) -> Sequence[Row]:
+    """Read its rows."""
+    return await context.fetch(statement.sql, statement.values(run))
 
 
 async def pages(
     context: Context, selection: Selection, window: PageRange, parents: Sequence[Any]
-) -> list[Row]:
+) -> Sequence[Row]:
     """The rows of the pages of all `parents`, as `page_statement` has them."""
     places = {"after": window.after, "before": window.before}
     after, before = (_place(name, cursor, selection) for name, cursor in places.items())
@@ -100,13 +74,11 @@ async def pages(
     return await fetch(context, statement, run)
 
 
-async def counts(context: Context, selection: Selection, parents: Sequence[Any]) -> list[Row]:
+async def counts(context: Context, selection: Selection, parents: Sequence[Any]) -> Sequence[Row]:
     """The numbers of the lists of all `parents`, as `count_statement` has them."""
-    if selection.parent_column is not None:
-        statement = _compiled(count_statement(selection, list(parents)))
-        return await fetch(context, statement, {})
     identity = ("count", selection.collection.name, selection.identity)
-    return await fetch(context, STATEMENTS.get(identity, lambda: count_statement(selection, [])), {})
+    statement = STATEMENTS.get(identity, lambda: count_statement(selection, _parents(selection)))
+    return await fetch(context, statement, {PARENTS: list(parents)})
 
 
 @dataclass(eq=False)
@@ -115,7 +87,7 @@ class _Asked:
 
     keys: dict[Any, None]
     columns: dict[str, ColumnElement[Any]]
-    rows: asyncio.Future[list[Row]]
+    rows: asyncio.Future[Sequence[Row]]
 
 
 class RowsByKey:
@@ -125,7 +97,7 @@ class RowsByKey:
         self._context = context
         self._asked: dict[tuple[str, str], _Asked] = {}
 
-    async def get(self, collection: Collection, column: Any, keys: Sequence[Any]) -> list[Row]:
+    async def get(self, collection: Collection, column: Any, keys: Sequence[Any]) -> Sequence[Row]:
         """The rows whose `column` is one of `keys`, whatever the collection's `where` says; in no order."""
         identity = (collection.name, str(column))
         asked = self._asked.get(identity)
@@ -138,7 +110,7 @@ class RowsByKey:
         own = set(keys)
         return rows if len(own) == len(asked.keys) else [row for row in rows if row[PARENT] in own]
 
-    async def _read(self, identity: tuple[str, str], collection: Collection, column: Any) -> list[Row]:
+    async def _read(self, identity: tuple[str, str], collection: Collection, column: Any) -> Sequence[Row]:
         await asyncio.sleep(0)  # for those who ask in the same turn of the loop
         asked = self._asked.pop(identity)
         names = sorted(asked.columns)

@@ -36,16 +36,17 @@ from hogsend.graphql.context import Context
 from hogsend.graphql.errors import denied, present, problem, status_of
 from hogsend.graphql.fields import ANY_KEY, SCOPE
 from hogsend.graphql.mutations import AUDIT_ACTION
-from hogsend.planning.execute import PlannedExecutor
+from hogsend.planning.execute import GRAPHQL_CORE, PlannedExecutor
 from hogsend.planning.shape import Shapes
 from hogsend.serving.limits import (
     MAX_SOURCE,
-    check_limits,
+    Limited,
     check_shape,
     parse_limited,
     validation_rules,
 )
 from hogsend.serving.result_cost import ResultCost
+from hogsend.telemetry.counters import GRAPHQL_ANSWERS
 
 REMEMBERED_DOCUMENTS = 512
 BAD_REQUEST = 400
@@ -88,6 +89,10 @@ class Prepared:
     @cached_property
     def result_cost(self) -> ResultCost:
         return ResultCost(self.schema, self.document, self.operation)
+
+    @cached_property
+    def limited(self) -> Limited:
+        return Limited(self.schema, self.document, self.operation)
 
     @cached_property
     def shapes(self) -> Shapes:
@@ -238,7 +243,7 @@ class Executor:
             raise Refused(denied(InsufficientScope()))
         if limited:
             try:
-                measure = check_limits(self.schema, prepared.document, prepared.operation, variables)
+                measure = prepared.limited.check(variables)
             except GraphQLError as error:
                 raise Refused(error) from None
             context.extensions.setdefault("cost", {})["requested"] = measure.cost
@@ -266,6 +271,11 @@ class Executor:
         # Without a path, an error is about the request (a variable that does not fit), not about a field.
         refused = result.data is None and bool(errors) and all(error.path is None for error in errors)
         status = status_of(errors[0]) if refused else 200
+        if not refused:
+            tier = context.tier or GRAPHQL_CORE
+            GRAPHQL_ANSWERS.labels(tier).inc()
+            if context.runtime.settings.dev:
+                context.extensions["tier"] = tier
         if limited and not refused:
             context.extensions.setdefault("cost", {})["actual"] = prepared.result_cost.of(result.data)
         return Answer(result.data, errors, context.extensions, status)

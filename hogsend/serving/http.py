@@ -85,6 +85,7 @@ async def _respond(request: Request, server: GraphQLServer) -> Response:
     )
     if media_type == EVENTS:
         return await _stream(request, server, prepared, params, context, admitted)
+    context.raw_json = True
     execution = server.executor.execute(prepared, params.variables, context)
     # What changes something is finished even where nobody waits for the answer any more.
     reads = prepared.kind is OperationType.QUERY

@@ -8,11 +8,12 @@ declared cost stands instead of its one point, or, for a connection, instead of 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 from graphql import (
+    ArgumentNode,
     DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
@@ -27,6 +28,8 @@ from graphql import (
     OperationDefinitionNode,
     SelectionSetNode,
     StringValueNode,
+    Undefined,
+    VariableNode,
     Visitor,
     get_named_type,
     is_list_type,
@@ -58,6 +61,8 @@ MOST_INTROSPECTIONS = 2
 DEFAULT_PAGE = 50
 LONGEST_PAGE = 100
 LIST_LENGTH = 10
+MOST_MEASURES = 64
+SIZES = ("first", "last", "ids")
 FREE_FIELDS = frozenset({"pageInfo", "userErrors"})
 
 
@@ -143,6 +148,54 @@ def validation_rules(*, introspection: bool) -> tuple[type[ASTValidationRule], .
     """The specified rules, a bound on nested introspection, and no introspection at all where it is off."""
     more = (MaxIntrospectionDepthRule,) if introspection else (NoSchemaIntrospectionCustomRule,)
     return (*(rule for rule in specified_rules if rule not in more), *more)
+
+
+class Limited:
+    """One operation of a validated document, and how it measured for the pages that were asked for so far."""
+
+    def __init__(
+        self, schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode
+    ) -> None:
+        self._given = (schema, document, operation)
+        sizes = _Sizes()
+        visit(document, sizes)
+        self._names = sorted(sizes.variables)
+        self._known: dict[Hashable, DocumentMeasure] = {}
+
+    def check(self, variables: Mapping[str, Any]) -> DocumentMeasure:
+        """Raises `LimitExceeded` for the first limit it breaks."""
+        sizes = [variables.get(name, Undefined) for name in self._names]
+        if not all(one is Undefined or one is None or type(one) is int for one in sizes):
+            return check_limits(*self._given, variables)
+        known = self._known.get(tuple(sizes))
+        if known is None:
+            known = check_limits(*self._given, variables)
+            if len(self._known) < MOST_MEASURES:
+                self._known[tuple(sizes)] = known
+        return known
+
+
+class _Sizes(Visitor):
+    """The variables that say how much there may be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.variables: set[str] = set()
+
+    def enter_argument(self, node: ArgumentNode, *_: object) -> None:
+        if node.name.value in SIZES:
+            found = _Variables()
+            visit(node.value, found)
+            self.variables |= found.names
+
+
+class _Variables(Visitor):
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def enter_variable(self, node: VariableNode, *_: object) -> None:
+        self.names.add(node.name.value)
 
 
 def check_limits(

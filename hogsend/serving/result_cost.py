@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 from graphql import (
@@ -50,7 +50,7 @@ class ResultCost:
 
     def of(self, data: object) -> int:
         """Points of one answer."""
-        return _points(self._counted, data) if isinstance(data, Mapping) else 0
+        return _points(self._counted, [data]) if isinstance(data, dict) else 0
 
     def _tree(self, below: _Below, entry: int) -> tuple[_Counted, ...]:
         """What is selected, by the key it has in the answer, whatever fragments it is spread over."""
@@ -94,22 +94,17 @@ class ResultCost:
         deeper.append((node.selection_set, get_named_type(field.type)))
 
 
-def _points(counted: tuple[_Counted, ...], value: Mapping[str, Any]) -> int:
+def _points(counted: tuple[_Counted, ...], objects: list[dict[str, Any]]) -> int:
+    """Points below all objects of a level."""
     points = 0
     for one in counted:
-        items = _items(value.get(one.key))
-        points += len(items) * one.each + one.besides
-        if one.within:
-            for item in items:
-                points += _points(one.within, item)
+        items = [value for value in map(dict.get, objects, repeat(one.key)) if value is not None]
+        # Which of both it is, every object of a level has alike: so validation wants it.
+        while items and type(items[0]) is list:
+            items = [item for part in items for item in part if item is not None]
+        if items and type(items[0]) is not dict:
+            items = []
+        points += len(items) * one.each + len(objects) * one.besides
+        if one.within and items:
+            points += _points(one.within, items)
     return points
-
-
-def _items(value: object) -> list[Any]:
-    if type(value) is dict:
-        return [value]
-    if type(value) is list:
-        if value and type(value[0]) is list:
-            return [item for part in value for item in _items(part)]
-        return [item for item in value if item is not None]
-    return []

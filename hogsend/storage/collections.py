@@ -196,7 +196,7 @@ def page_statement(selection: Selection, window: PageRange, parents: Parents) ->
     )
 
 
-def count_statement(selection: Selection, parents: Sequence[Any]) -> Select[Any]:
+def count_statement(selection: Selection, parents: Parents) -> Select[Any]:
     """How many the matching rows stand for: one number, or (parent, number) for each parent that has any."""
     column = selection.parent_column
     counted = selection.collection.counted
@@ -208,13 +208,16 @@ def count_statement(selection: Selection, parents: Sequence[Any]) -> Select[Any]
     )
     if column is None:
         return rows
-    return rows.add_columns(column.label(PARENT)).where(column.in_(parents)).group_by(column)
+    return rows.add_columns(column.label(PARENT)).where(_among(column, parents)).group_by(column)
 
 
 def rows_statement(collection: Collection, column: ColumnElement[Any], keys: Parents) -> Select[Any]:
     """Every row whose `column` is one of `keys`, whatever `where` says: for links to things that must show."""
-    among = column == any_(keys) if isinstance(keys, BindParameter) else column.in_(keys)
-    return select(column.label(PARENT), *collection.columns).where(among)
+    return select(column.label(PARENT), *collection.columns).where(_among(column, keys))
+
+
+def _among(column: ColumnElement[Any], keys: Parents) -> Condition:
+    return column == any_(keys) if isinstance(keys, BindParameter) else column.in_(keys)
 
 
 def _page(

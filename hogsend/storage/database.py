@@ -12,9 +12,10 @@ import orjson
 from sqlalchemy import Engine, RowMapping, event, text
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.util import greenlet_spawn
 
 from hogsend.settings import Settings
-from hogsend.storage.statement_spans import statement_span
+from hogsend.storage.statement_spans import spanned
 from hogsend.telemetry.counters import take_counts
 
 SUBJECT_LOCK_SPACE = 42
@@ -65,7 +66,8 @@ class Database:
         """Make the pools; the first connection is made when it is first needed."""
         size = settings.database_pool_size
         return cls(
-            _pool(settings, application, size=size, more=size // 2, wait=POOL_SECONDS),
+            # What is made beyond a pool's size is thrown away after use: a busy process would connect all the time.
+            _pool(settings, application, size=size + size // 2, wait=POOL_SECONDS),
             exports=_pool(settings, f"{application}-exports", size=MOST_EXPORTS, wait=EXPORT_SECONDS),
             health=_pool(settings, f"{application}-health", size=2, wait=EXPORT_SECONDS),
             # One more for the tailer, which keeps its own.
@@ -102,16 +104,36 @@ class Database:
         async with (share or self.engine).connect() as conn:
             yield await conn.execution_options(isolation_level="AUTOCOMMIT")
 
+    async def fetch(
+        self, sql: str, values: Sequence[Any], share: AsyncEngine | None = None
+    ) -> Sequence[Mapping[str, Any]]:
+        """Rows of a statement that is SQL text already, by the driver: in no transaction, and a third of the work.
+
+        Of the requests' share, unless told. Whoever listens to statements hears it as any other. Raises the driver's
+        own errors.
+        """
+        engine = (share or self.engine).sync_engine
+        pooled = await greenlet_spawn(engine.raw_connection)
+        try:
+            for listen in engine.dispatch.before_cursor_execute:
+                listen(None, None, sql, values, None, False)
+            driver: Any = pooled.driver_connection
+            with spanned(sql):
+                rows: list[Mapping[str, Any]] = await driver.fetch(sql, *values)
+            return rows
+        finally:
+            await greenlet_spawn(pooled.close)
+
     async def close(self) -> None:
         for engine in self.engines:
             await engine.dispose()
 
 
-def _pool(settings: Settings, application: str, *, size: int, wait: float, more: int = 0) -> AsyncEngine:
+def _pool(settings: Settings, application: str, *, size: int, wait: float) -> AsyncEngine:
     engine = create_async_engine(
         settings.sqlalchemy_url,
         pool_size=size,
-        max_overflow=more,
+        max_overflow=0,
         pool_timeout=wait,
         # The one that was used last is the one that needs no ping.
         pool_use_lifo=True,
@@ -156,22 +178,6 @@ def _ping_when_idle(engine: Engine) -> None:
 def _ping(connection: Any) -> None:
     """One round trip. SQLAlchemy's own takes three, and waits for a silent peer as long as for any statement."""
     connection.run_async(lambda raw: raw.execute("SELECT", timeout=PING_SECONDS))
-
-
-async def fetch_raw(conn: AsyncConnection, sql: str, values: Sequence[Any]) -> list[Mapping[str, Any]]:
-    """Rows of a statement that is SQL text already, on the driver: what SQLAlchemy would add is left out.
-
-    In no transaction. Whoever listens to statements hears it as any other.
-    """
-    sync = conn.sync_connection
-    assert sync is not None, "checked out"
-    if sync.dispatch.before_cursor_execute:
-        for listen in sync.dispatch.before_cursor_execute:
-            listen(sync, None, sql, values, None, False)
-    raw: Any = (await conn.get_raw_connection()).driver_connection
-    with statement_span(sql):
-        rows: list[Mapping[str, Any]] = await raw.fetch(sql, *values)
-    return rows
 
 
 async def lock_subjects(conn: AsyncConnection, subjects: Iterable[UUID | str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 
@@ -23,27 +23,6 @@ def summary(statement: str) -> str:
     return f"{operation} {table[1]}" if table else operation
 
 
-class _Told(NamedTuple):
-    name: str
-    attributes: dict[str, str]
-
-
-def _told(statement: str) -> _Told:
-    name = summary(statement)
-    return _Told(name, {"db.system.name": "postgresql", "db.query.summary": name})
-
-
-@contextmanager
-def statement_span(statement: str) -> Iterator[None]:
-    """The span of a statement that goes to the driver without SQLAlchemy, around the block."""
-    if traces.current() is None:
-        yield
-        return
-    told = _told(statement)
-    with traces.span(told.name, kind="client", attributes=told.attributes):
-        yield
-
-
 def watch_statements(engine: Engine) -> None:
     """Span each statement of `engine` that is executed within a span."""
 
@@ -52,8 +31,7 @@ def watch_statements(engine: Engine) -> None:
         _conn: Connection, _cursor: Any, statement: str, _given: Any, context: Any, _many: bool
     ) -> None:
         if context is not None and traces.current() is not None:
-            told = _told(statement)
-            context.__dict__[_BEGUN] = traces.begin(told.name, kind="client", attributes=told.attributes)
+            context.__dict__[_BEGUN] = _begin(statement)
 
     @event.listens_for(engine, "after_cursor_execute")
     def end(_conn: Connection, _cursor: Any, _statement: str, _given: Any, context: Any, _many: bool) -> None:
@@ -62,6 +40,30 @@ def watch_statements(engine: Engine) -> None:
     @event.listens_for(engine, "handle_error")
     def fail(error: Any) -> None:
         _end(error.execution_context, error.original_exception)
+
+
+@contextmanager
+def spanned(statement: str) -> Iterator[None]:
+    """Span a statement that is executed on the driver in the block, where that is within a span."""
+    if traces.current() is None:
+        yield
+        return
+    begun = _begin(statement)
+    try:
+        yield
+    except BaseException as error:
+        if begun is not None:
+            begun.fail(error)
+        raise
+    finally:
+        if begun is not None:
+            begun.end()
+
+
+def _begin(statement: str) -> Span | None:
+    told = summary(statement)
+    attributes = {"db.system.name": "postgresql", "db.query.summary": told}
+    return traces.begin(told, kind="client", attributes=attributes)
 
 
 def _end(context: Any, error: BaseException | None) -> None:

@@ -57,7 +57,14 @@ activity = Table(
     Column("journey_id", Text),
     uuid("merged_by", comment="the decision that made it this contact's; it was another's before"),
     Index("ix_activity_stream", "txid", "seq"),
-    Index("ix_activity_timeline", "contact_id", text("at DESC"), text("seq DESC")),
+    # With what its entries are about, so that pages and counts need not look at rows.
+    Index(
+        "ix_activity_timeline",
+        "contact_id",
+        text("at DESC"),
+        text("seq DESC"),
+        postgresql_include=["kind", "type", "ref_id"],
+    ),
     Index("ix_activity_ref", "ref_id"),
     Index("ix_activity_merged", "merged_by", "seq", postgresql_where=text("merged_by IS NOT NULL")),
     comment="One append-only row for each thing that happened; streams follow the order in activity_order",

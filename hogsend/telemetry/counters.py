@@ -29,6 +29,11 @@ GRAPHQL_OPERATIONS = Counter(
     "GraphQL operations that were to be run, over any transport; `name` of trusted documents only",
     ["kind", "name"],
 )
+GRAPHQL_ANSWERS = Counter(
+    "hogsend_graphql_answers_total",
+    "GraphQL operations and messages of subscriptions that were executed, REST's too, by the executor that answered",
+    ["tier"],
+)
 RATE_LIMITED = Counter(
     "hogsend_rate_limited_total", "Requests over a limit, by the limit that was full", ["limit"]
 )

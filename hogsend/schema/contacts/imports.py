@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 
 import strawberry
-from sqlalchemy import RowMapping
 from strawberry.scalars import JSON
 
 from hogsend.contacts.imports import Preview
@@ -17,6 +16,7 @@ from hogsend.graphql.mapping import from_object
 from hogsend.graphql.node import Node, bare_uuid
 from hogsend.graphql.rows import by_id, rows
 from hogsend.schema.contacts.collections import IMPORT_ERRORS, IMPORT_JOBS
+from hogsend.storage.database import Record
 from hogsend.tables.contacts import import_errors
 
 
@@ -43,7 +43,7 @@ class ImportRowError(Node, collection=IMPORT_ERRORS):
     error: str = attribute("Why it was rejected.")
 
     @classmethod
-    def of(cls, row: RowMapping) -> ImportRowError:
+    def of(cls, row: Record) -> ImportRowError:
         return cls(key=f"{row['job_id']}.{row['row']}", row=row["row"], error=row["error"])
 
     @classmethod

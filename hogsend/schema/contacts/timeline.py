@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 import strawberry
-from sqlalchemy import RowMapping
 
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context
@@ -21,6 +20,7 @@ from hogsend.realtime.cursor import StreamCursor
 from hogsend.realtime.streams import ActivityEntry
 from hogsend.schema.contacts.collections import TIMELINE
 from hogsend.schema.emails.enums import EmailFact
+from hogsend.storage.database import Record
 from hogsend.tables.realtime import ActivityKind, activity
 
 
@@ -62,7 +62,7 @@ class TimelineEntry(
     told_by = ("kind",)
 
     @classmethod
-    def type_of(cls, row: RowMapping) -> Any:
+    def type_of(cls, row: Record) -> Any:
         return _TYPES[row["kind"]]
 
     @classmethod

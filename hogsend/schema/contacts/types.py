@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cache
 from typing import Annotated, Any
 from uuid import UUID
 
 import strawberry
-from sqlalchemy import RowMapping
 from strawberry.scalars import JSON
 
 from hogsend.access.caller import Scope
-from hogsend.contacts.lookup import find, find_by
+from hogsend.contacts.lookup import naming
 from hogsend.graphql import ids
 from hogsend.graphql.context import Context, Info
 from hogsend.graphql.enums import WireEnum, wire_enum
@@ -27,6 +27,8 @@ from hogsend.schema.emails.collections import EMAILS
 from hogsend.schema.events.collections import EVENTS
 from hogsend.schema.journeys.collections import STATES
 from hogsend.schema.journeys.enums import STATUS_ARGUMENT
+from hogsend.storage.compiled import CompiledStatement
+from hogsend.storage.database import Record
 from hogsend.tables.contacts import contact_preferences
 from hogsend.tables.decisions import decisions
 from hogsend.tables.emails import email_sends
@@ -43,20 +45,26 @@ class ContactBy:
     ref: strawberry.Maybe[str] = attribute("UUID or externalId, as REST paths take it.")
 
 
-async def find_contact(context: Context, by: ContactBy) -> RowMapping | None:
+async def find_contact(context: Context, by: ContactBy) -> Record | None:
     """The row of the live contact that `by` names; one that was merged answers as its survivor."""
-    async with context.connection() as conn:
-        if by.ref is not None:
-            found: Any = await find(conn, by.ref.value)
-        elif by.id is not None:
-            key = ids.uuid_of(by.id.value, Contact.prefix)
-            found = None if key is None else await find_by(conn, id=key)
-        elif by.external_id is not None:
-            found = await find_by(conn, external_id=by.external_id.value)
-        else:
-            assert by.email is not None, "@oneOf: exactly one is given"
-            found = await find_by(conn, email=by.email.value)
-    return found  # type: ignore[no-any-return]
+    if by.ref is not None:
+        named = naming(ref=by.ref.value)
+    elif by.id is not None:
+        key = ids.uuid_of(by.id.value, Contact.prefix)
+        if key is None:
+            return None
+        named = naming(id=key)
+    elif by.external_id is not None:
+        named = naming(external_id=by.external_id.value)
+    else:
+        assert by.email is not None, "@oneOf: exactly one is given"
+        named = naming(email=by.email.value)
+    statement = _compiled(named[0])
+    found = await context.fetch(statement.sql, statement.values(named[1]))
+    return found[0] if found else None
+
+
+_compiled = cache(CompiledStatement.of)
 
 
 async def user_id(context: Context, contact_id: UUID | None) -> str | None:
