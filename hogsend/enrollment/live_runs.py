@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, any_, column, delete, literal, select, text
-from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.dialects.postgresql import UUID as PG_UUID
+from sqlalchemy import Row, delete, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.decisions.ledger import NewDecision, record_decisions
@@ -33,10 +31,11 @@ _states = journey_states.c
 _waits = journey_waits.c
 _Run = Row[*tuple[Any, ...]]
 
-_RUNS_OF = text(
-    "SELECT id FROM journey_states WHERE contact_id = ANY(CAST(:contacts AS uuid[]))"
-    " AND journey_id = ANY(CAST(:journeys AS text[])) AND status = ANY(CAST(:live AS text[]))"
-).columns(column("id", PG_UUID(as_uuid=True)))
+_LOCK_RUNS = text(
+    "SELECT id, status, contact_id, journey_id, generation FROM journey_states"
+    " WHERE id = ANY(CAST(:waiting AS uuid[])) OR (contact_id = ANY(CAST(:contacts AS uuid[]))"
+    " AND journey_id = ANY(CAST(:journeys AS text[])) AND status = ANY(CAST(:live AS text[]))) ORDER BY id FOR UPDATE"
+).columns(_states.id, _states.status, _states.contact_id, _states.journey_id, _states.generation)
 _WAITING_FOR = text(
     "SELECT w.state_id, w.step_key, w.contact_id, w.event, w.conditions, w.since_seq, w.deadline"
     " FROM unnest(CAST(:contacts AS uuid[]), CAST(:events AS text[])) AS heard(contact_id, event)"
@@ -90,25 +89,13 @@ async def meet_live_runs(
     is fenced. A replayed event satisfies no waits: they are for what happens after they were armed.
     """
     heard = await _satisfied(conn, arrivals)
-    runs = await _locked(conn, {*heard, *await _listening(conn, runtime, arrivals)})
+    runs = await _lock(conn, runtime, arrivals, heard)
     exits = [await _exits(conn, runtime, arrival, runs) for arrival in arrivals]
     ended = await _end(conn, runtime, arrivals, exits)
     live = {run.id: run for run in runs if run.id in heard and run.id not in ended}
     if live:
         await _close_waits(conn, runtime, heard, live)
     return exits
-
-
-async def _listening(conn: AsyncConnection, runtime: Runtime, arrivals: Sequence[Arrival]) -> list[UUID]:
-    """The live runs that one of these events may end, and maybe others of the same people."""
-    journeys = runtime.registry.all()
-    ending = {name: [j.id for j in journeys if j.exits_on(name)] for name in {a.event.name for a in arrivals}}
-    listening = sorted({journey_id for ids in ending.values() for journey_id in ids})
-    if not listening:
-        return []
-    people = list({a.contact["id"] for a in arrivals if ending[a.event.name]})
-    given = {"contacts": people, "journeys": listening, "live": list(LIVE_STATUSES)}
-    return list((await conn.execute(_RUNS_OF, given)).scalars())
 
 
 async def _satisfied(conn: AsyncConnection, arrivals: Sequence[Arrival]) -> dict[UUID, _Heard]:
@@ -139,18 +126,24 @@ def _satisfies(arrival: Arrival, wait: _Run) -> bool:
     )
 
 
-async def _locked(conn: AsyncConnection, run_ids: Iterable[UUID]) -> list[_Run]:
-    """Those that are live, under their rows' locks, which are taken by id, as everywhere."""
-    ids = list(run_ids)
-    if not ids:
+async def _lock(
+    conn: AsyncConnection, runtime: Runtime, arrivals: Sequence[Arrival], waiting: Iterable[UUID]
+) -> list[_Run]:
+    """The live runs that one of these events may end or wake, and maybe others of the same people.
+
+    Under their rows' locks, which are taken by id, as everywhere.
+    """
+    journeys = runtime.registry.all()
+    ending = {name: [j.id for j in journeys if j.exits_on(name)] for name in {a.event.name for a in arrivals}}
+    given = {
+        "waiting": list(waiting),
+        "contacts": list({a.contact["id"] for a in arrivals if ending[a.event.name]}),
+        "journeys": sorted({journey_id for ids in ending.values() for journey_id in ids}),
+        "live": list(LIVE_STATUSES),
+    }
+    if not (given["waiting"] or given["contacts"]):
         return []
-    rows = await conn.execute(
-        select(_states.id, _states.status, _states.contact_id, _states.journey_id, _states.generation)
-        .where(_states.id == any_(literal(ids, ARRAY(PG_UUID(as_uuid=True)))))
-        .order_by(_states.id)
-        .with_for_update()
-    )
-    return [run for run in rows.all() if run.status in LIVE_STATUSES]
+    return [run for run in (await conn.execute(_LOCK_RUNS, given)).all() if run.status in LIVE_STATUSES]
 
 
 async def _exits(

@@ -6,6 +6,7 @@ that one alone is told so, and nothing of it is stored.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import TypeAlias
 from uuid import UUID
@@ -22,6 +23,9 @@ from hogsend.storage.unreachable import unreachable
 log = structlog.get_logger(__name__)
 
 MOST_EVENTS = 1_000
+NOT_TAKEN_IN = "The event could not be taken in; try it again"
+# So many, and others have their turn.
+_CHECKED_AT_ONCE = 100
 
 Answer: TypeAlias = IngestResult | Exception
 """What became of one event. Where it is an error, nothing of the event is stored."""
@@ -37,6 +41,8 @@ async def ingest_batch(runtime: Runtime, events: Sequence[NewEvent | InvalidInpu
     waiting: list[Incoming] = []
     places: dict[UUID, int] = {}
     for place, event in enumerate(events):
+        if place % _CHECKED_AT_ONCE == 0:
+            await asyncio.sleep(0)
         refused = event if isinstance(event, InvalidInput) else wrong_with(runtime, event)
         answers.append(refused)
         if refused is None and isinstance(event, NewEvent):

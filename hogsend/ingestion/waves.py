@@ -12,14 +12,16 @@ from hogsend.contacts.identity_keys import Keys, key_subject
 from hogsend.ingestion.pipeline import Incoming
 from hogsend.journeys.registry import Registry
 
-MOST_IN_A_WAVE = 500
+MOST_IN_A_WAVE = 200
+# How far ahead a wave looks for what joins it.
+_LOOKS_AT = 2 * MOST_IN_A_WAVE
 
 
 def next_wave(registry: Registry, waiting: Sequence[Incoming]) -> tuple[list[Incoming], list[Incoming]]:
     """The events that go now, and those that are put off, both in order. The first one always goes."""
     wave = _Wave(registry)
-    put_off = [one for one in waiting if not wave.joins(one)]
-    return wave.events, put_off
+    put_off = [one for one in waiting[:_LOOKS_AT] if not wave.joins(one)]
+    return wave.events, [*put_off, *waiting[_LOOKS_AT:]]
 
 
 class _Wave:

@@ -26,7 +26,7 @@ class BulkInsert:
         taken = ", ".join(_taken(column) for column in self._columns)
         names = ", ".join(f'"{name}"' for name in columns)
         self.statement: TextClause = text(
-            f'INSERT INTO "{table.name}" ({names}) SELECT {taken} FROM unnest({arrays}) AS given ({names}) {then}'
+            f"INSERT INTO {table.name} ({names}) SELECT {taken} FROM unnest({arrays}) AS given ({names}) {then}"
         )
 
     def given(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
