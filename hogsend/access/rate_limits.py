@@ -53,8 +53,9 @@ class Rate:
         return {"X-RateLimit-Limit": str(self.limit), "X-RateLimit-Remaining": str(self.remaining)}
 
 
-# Counts several at once or none of them. Answers {allowed, requests in the window, the oldest one's time}. Instants further ahead than the window are
-# dropped: they come from a process whose clock is wrong, and would lock the key out until then.
+# Counts all that it is given, or none. Answers {allowed, requests in the window, the oldest one's time}. Instants
+# further ahead than the window are dropped: they come from a process whose clock is wrong, and would lock the key out
+# until then.
 _SLIDE = """
 local key, now, window, limit = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local more = tonumber(ARGV[5])

@@ -150,7 +150,8 @@ _QUERIES = {
     "decisions": "SELECT at, kind, reason, detail, contact_id, journey_id, state_id, event_id"
     f" FROM decisions WHERE {_OF}",
     "runs": "SELECT id, contact_id, email, status, epoch, wake_at, current_node, input, context, entry_key,"
-    f" entry_count, ended_reason, completed_at, exited_at, {_EVENT_AT.format('cursor_seq')} FROM journey_states s WHERE {_OF}",
+    f" entry_count, ended_reason, completed_at, exited_at, {_EVENT_AT.format('cursor_seq')}"
+    f" FROM journey_states s WHERE {_OF}",
     "steps": "SELECT state_id, key, st.seq, st.status, result - 'seq', deadline, opened_at, closed_at"
     f" FROM journey_steps st JOIN journey_states s ON s.id = st.state_id WHERE {_OF}",
     "waits": f"SELECT state_id, step_key, contact_id, event, conditions, deadline, {_EVENT_AT.format('since_seq')}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any
 
-from pydantic import Field, WithJsonSchema
+from pydantic import Field, WrapValidator
 from starlette.requests import Request
 
 from hogsend.access.rate_limits import Plane
@@ -15,7 +15,7 @@ from hogsend.events.event import NewEvent
 from hogsend.ingestion.batch import MOST_EVENTS, NOT_TAKEN_IN, Answer, ingest_batch
 from hogsend.ingestion.ingest import ingest
 from hogsend.ingestion.pipeline import IngestResult
-from hogsend.rest.body import json_object
+from hogsend.rest.body import check_storable, items_apart, json_object
 from hogsend.rest.components import ID, TEXT, YES, array_of, object_of
 from hogsend.rest.data_plane.route import PERSON, DataRoute
 from hogsend.rest.models import Body, Instant, Properties, parsed
@@ -38,12 +38,14 @@ class EventIn(Body):
     )
 
 
+# As it came: what is wrong with one is said in its own answer.
+_UnreadEvent = Annotated[EventIn, WrapValidator(lambda value, _read: value)]
+
+
 class EventBatchIn(Body):
     """Many events."""
 
-    events: Annotated[
-        list[Any], WithJsonSchema({"type": "array", "items": {"$ref": "#/components/schemas/EventIn"}})
-    ] = Field(
+    events: list[_UnreadEvent] = Field(
         description="Taken in in this order; each as `POST /v1/events` takes it, with its own idempotency key",
         min_length=1,
         max_length=MOST_EVENTS,
@@ -59,7 +61,7 @@ async def take_event(runtime: Runtime, request: Request) -> Mapping[str, Any]:
 
 async def take_batch(runtime: Runtime, request: Request) -> Mapping[str, Any]:
     """One that is wrong does not spoil the others. For the rate each event counts as a request."""
-    body = parsed(EventBatchIn, await json_object(request))
+    body = parsed(EventBatchIn, await items_apart(request))
     if "idempotency-key" in request.headers:
         raise InvalidInput(
             "Idempotency-Key",
@@ -87,6 +89,7 @@ def _read(value: Any) -> NewEvent | InvalidInput:
     if not isinstance(value, dict):
         return InvalidInput("", "An event must be an object")
     try:
+        check_storable(value)
         return _event(parsed(EventIn, value))
     except InvalidInput as error:
         return error
