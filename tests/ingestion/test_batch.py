@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import text
 
 from hogsend.events.event import NewEvent
 from hogsend.ingestion.batch import MOST_EVENTS, ingest_batch
@@ -21,27 +19,6 @@ ROUTE = "/v1/events/batch"
 INGEST = """mutation ($events: [EventIngestInput!]!) { eventsIngest(input: {events: $events}) {
   stored results { stored event { name userId } exits { journeyId } error { field message retry } }
   userErrors { field message code } } }"""
-
-
-@pytest.fixture
-async def poisoned(runtime: Runtime) -> AsyncIterator[None]:
-    """Postgres refuses whatever says `poison`."""
-    async with runtime.database.transaction() as conn:
-        await conn.execute(
-            text(
-                "CREATE OR REPLACE FUNCTION refuse_poison() RETURNS trigger LANGUAGE plpgsql AS $$"
-                " BEGIN RAISE EXCEPTION 'poison'; END $$"
-            )
-        )
-        await conn.execute(
-            text(
-                "CREATE OR REPLACE TRIGGER poison BEFORE INSERT ON user_events FOR EACH ROW"
-                " WHEN (NEW.properties ? 'poison') EXECUTE FUNCTION refuse_poison()"
-            )
-        )
-    yield
-    async with runtime.database.transaction() as conn:
-        await conn.execute(text("DROP FUNCTION refuse_poison() CASCADE"))
 
 
 async def test_each_event_has_its_own_answer_in_order(client: httpx.AsyncClient, runtime: Runtime) -> None:
