@@ -78,7 +78,7 @@ async def resolve_plain(conn: AsyncConnection, clock: Clock, said: Sequence[Said
     """
     names = {key_subject(kind, value) for one in said for kind, value in one.keys}
     busy = set(await busy_subjects(conn, names))
-    known = await _owners(conn, said)
+    known = await _owners(conn, [one.keys for one in said])
     plain = _Plain()
     for one in said:
         plain.add(one, [owner for key in one.keys for owner in known.get(key, ())], busy)
@@ -122,9 +122,18 @@ class _Plain:
         self.places.append(place)
 
 
-async def _owners(conn: AsyncConnection, said: Sequence[Said]) -> dict[tuple[KeyKind, str], list[Contact]]:
+async def known_together(conn: AsyncConnection, keys: Sequence[Keys]) -> list[set[str]]:
+    """For each contact, the subjects of those of these keys that lead to it. Takes no locks."""
+    known: dict[UUID, set[str]] = {}
+    for (kind, value), owners in (await _owners(conn, keys)).items():
+        for owner in owners:
+            known.setdefault(owner["id"], set()).add(key_subject(kind, value))
+    return list(known.values())
+
+
+async def _owners(conn: AsyncConnection, asked: Sequence[Keys]) -> dict[tuple[KeyKind, str], list[Contact]]:
     """The live contacts to which each key leads, by itself or as an alias. One statement."""
-    keys = list({key: None for one in said for key in one.keys})
+    keys = list({key: None for one in asked for key in one})
     given: dict[str, list[str]] = {kind: [value for of, value in keys if of == kind] for kind in KINDS}
     given |= {"kinds": [kind for kind, _ in keys], "values": [value for _, value in keys]}
     found: dict[tuple[KeyKind, str], list[Contact]] = {}

@@ -13,10 +13,11 @@ from uuid import UUID
 
 import structlog
 
+from hogsend.contacts.resolve_many import known_together
 from hogsend.errors import InvalidInput
 from hogsend.events.event import NewEvent, check_event
 from hogsend.ingestion.pipeline import Incoming, IngestResult, take_one, take_wave
-from hogsend.ingestion.waves import next_wave
+from hogsend.ingestion.waves import People, next_wave
 from hogsend.runtime import Runtime
 from hogsend.storage.unreachable import unreachable
 
@@ -48,13 +49,22 @@ async def ingest_batch(runtime: Runtime, events: Sequence[NewEvent | InvalidInpu
         if refused is None and isinstance(event, NewEvent):
             waiting.append(one := Incoming(event))
             places[one.id] = place
+    people = await _people(runtime, waiting)
     while waiting:
-        wave, waiting = next_wave(runtime.registry, waiting)
+        wave, waiting = next_wave(runtime.registry, waiting, people)
         done = await settle_wave(runtime, wave)
         for one in wave:
             # What links, merges or has to wait, in its order, before whatever depends on it.
             answers[places[one.id]] = done[one.id] if one.id in done else await settle_alone(runtime, one)
     return [answer for answer in answers if answer is not None]
+
+
+async def _people(runtime: Runtime, waiting: Sequence[Incoming]) -> People:
+    """Whose events these are, where they are several: with a look at who is known under more than one of the keys."""
+    if len(waiting) < 2:
+        return People(waiting)
+    async with runtime.database.read() as conn:
+        return People(waiting, await known_together(conn, [one.keys for one in waiting]))
 
 
 def wrong_with(runtime: Runtime, event: NewEvent) -> InvalidInput | None:

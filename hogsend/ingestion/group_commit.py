@@ -15,7 +15,7 @@ from typing import Any
 from hogsend.events.event import NewEvent
 from hogsend.ingestion.batch import Answer, settle_alone, settle_wave
 from hogsend.ingestion.pipeline import Incoming, IngestResult
-from hogsend.ingestion.waves import next_wave
+from hogsend.ingestion.waves import People, next_wave
 from hogsend.runtime import Runtime
 from hogsend.telemetry import traces
 
@@ -80,7 +80,8 @@ class GroupCommit:
 
     def _next(self) -> list[_Waiting]:
         queue = {one.incoming.id: one for one in self._queue if not one.answer.done()}
-        wave, put_off = next_wave(self._runtime.registry, [one.incoming for one in queue.values()])
+        waiting = [one.incoming for one in queue.values()]
+        wave, put_off = next_wave(self._runtime.registry, waiting, People(waiting))
         self._queue = [queue[one.id] for one in put_off]
         return [queue[one.id] for one in wave]
 

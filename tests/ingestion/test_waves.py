@@ -7,7 +7,7 @@ import pytest
 from hogsend import Context, User, journey
 from hogsend.events.event import NewEvent
 from hogsend.ingestion.pipeline import Incoming
-from hogsend.ingestion.waves import MOST_IN_A_WAVE, next_wave
+from hogsend.ingestion.waves import MOST_IN_A_WAVE, People, next_wave
 from hogsend.journeys.registry import Registry
 
 
@@ -43,16 +43,23 @@ EMAIL = NewEvent("seen", email="ada@example.com")
 )
 def test_a_wave_holds_what_does_not_depend_on_another(events: list[NewEvent], first_wave: list[int]) -> None:
     waiting = [Incoming(one) for one in events]
-    wave, put_off = next_wave(Registry([greets]), waiting)
+    wave, put_off = next_wave(Registry([greets]), waiting, People(waiting))
     assert [waiting.index(one) for one in wave] == first_wave
     assert put_off == [one for one in waiting if one not in wave]
 
 
+def test_who_is_known_under_two_keys_is_one_person() -> None:
+    waiting = [Incoming(one) for one in (of("start"), EMAIL, of("seen"), NewEvent("seen", anonymous_id="d"))]
+    known = [{"external:ada", "email:ada@example.com"}]
+    wave, _ = next_wave(Registry([greets]), waiting, People(waiting, known))
+    assert [waiting.index(one) for one in wave] == [0, 3]
+
+
 def test_a_wave_is_bounded_and_nothing_is_lost() -> None:
     waiting = [Incoming(of("seen", f"u{number}")) for number in range(3 * MOST_IN_A_WAVE + 7)]
-    taken, left = [], waiting
+    taken, left, people = [], waiting, People(waiting)
     while left:
-        wave, left = next_wave(Registry([greets]), left)
+        wave, left = next_wave(Registry([greets]), left, people)
         assert len(wave) <= MOST_IN_A_WAVE
         taken += wave
     assert taken == waiting
