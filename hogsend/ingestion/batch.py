@@ -36,7 +36,7 @@ async def ingest_batch(runtime: Runtime, events: Sequence[NewEvent | InvalidInpu
     """Take events in, in their order; an answer each, in the same order. What an answer says is committed.
 
     One that is an error already keeps its place. An answer is `InvalidInput` for what the sender got wrong, and any
-    other error where the same event may be sent again. Raises nothing but what ends a process.
+    other error where the same event may be sent again. Raises where Postgres is away and nothing was taken in.
     """
     answers: list[Answer | None] = []
     waiting: list[Incoming] = []
@@ -55,8 +55,19 @@ async def ingest_batch(runtime: Runtime, events: Sequence[NewEvent | InvalidInpu
         done = await settle_wave(runtime, wave)
         for one in wave:
             # What links, merges or has to wait, in its order, before whatever depends on it.
-            answers[places[one.id]] = done[one.id] if one.id in done else await settle_alone(runtime, one)
+            answer = done[one.id] if one.id in done else await settle_alone(runtime, one)
+            answers[places[one.id]] = answer
+            if isinstance(answer, Exception) and unreachable(answer):
+                _give_up(answers, answer)
+                waiting = []
     return [answer for answer in answers if answer is not None]
+
+
+def _give_up(answers: list[Answer | None], away: Exception) -> None:
+    """Postgres is away: whoever has no answer yet hears it now. Raises it where nothing was taken in."""
+    if not any(isinstance(answer, IngestResult) for answer in answers):
+        raise away
+    answers[:] = [away if answer is None else answer for answer in answers]
 
 
 async def _people(runtime: Runtime, waiting: Sequence[Incoming]) -> People:
@@ -103,6 +114,8 @@ async def settle_alone(runtime: Runtime, one: Incoming) -> Answer:
         async with runtime.database.transaction() as conn:
             result = await take_one(conn, runtime, one)
     except Exception as error:
+        if not isinstance(error, InvalidInput):
+            log.warning("event_failed", name=one.event.name, error=type(error).__name__)
         return error
     runtime.fault_point("after_ingest_commit")
     return result

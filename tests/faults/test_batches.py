@@ -12,6 +12,8 @@ from hogsend.events.event import NewEvent
 from hogsend.ingestion.batch import ingest_batch
 from hogsend.ingestion.ingest import ingest
 from hogsend.ingestion.pipeline import IngestResult
+from hogsend.settings import Settings
+from hogsend.storage.unreachable import unreachable
 from tests.driving import Crashed, crash_once_at, drive, rows
 from tests.fixtures.journeys import RunningWith
 
@@ -95,3 +97,30 @@ async def test_ten_thousand_events_in_a_burst_of_batches_are_all_there(running: 
             " (SELECT count(*) FROM outbox WHERE topic = 'run.start') AS starts",
         )
         assert tuple(counts) == (10_000,) * 4
+
+
+async def test_a_batch_is_refused_as_a_whole_while_postgres_is_away(
+    running: RunningWith, settings: Settings
+) -> None:
+    settings.database_url = "postgresql://nobody:nothing@127.0.0.1:1/none"
+    async with running(hello) as runtime:
+        with pytest.raises(OSError) as caught:
+            await ingest_batch(runtime, signups(3))
+        assert unreachable(caught.value)
+
+
+async def test_events_behind_an_outage_say_so_and_those_before_it_are_kept(running: RunningWith) -> None:
+    async with running(hello) as runtime:
+
+        def outage(point: str) -> None:
+            if point == "ingest_after_event" and committed:
+                raise ConnectionResetError
+            if point == "after_ingest_commit":
+                committed.append(point)
+
+        committed: list[str] = []
+        runtime.fault_point = outage
+        answers = await ingest_batch(runtime, [*signups(3), NewEvent("signup", email="p1@example.com")])
+        stored = [one.stored if isinstance(one, IngestResult) else type(one) for one in answers]
+        assert stored == [True, True, True, ConnectionResetError]
+        assert len(await rows(runtime, "SELECT 1 FROM user_events")) == 3
