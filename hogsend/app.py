@@ -39,7 +39,11 @@ from hogsend.settings import Settings
 
 MEBIBYTE = 2**20
 BODY_LIMIT = MEBIBYTE
-BODY_LIMITS = (("/v1/admin/contacts/import", 64 * MEBIBYTE), ("/graphql", 16 * MEBIBYTE))
+BODY_LIMITS = (
+    ("/v1/admin/contacts/import", 64 * MEBIBYTE),
+    ("/graphql", 16 * MEBIBYTE),
+    ("/v1/events/batch", 8 * MEBIBYTE),
+)
 
 
 def routes(settings: Settings) -> Sequence[BaseRoute]:

@@ -63,7 +63,10 @@ class Settings(BaseSettings):
     )
     rate_limit: int = Field(100, alias="HOGSEND_RATE_LIMIT", ge=1, description="Requests a minute a key")
     ingest_rate_limit: int = Field(
-        60_000, alias="HOGSEND_INGEST_RATE_LIMIT", ge=1, description="Data plane requests a minute a key"
+        60_000,
+        alias="HOGSEND_INGEST_RATE_LIMIT",
+        ge=1,
+        description="Data plane requests and events a minute a key",
     )
     failed_auth_limit: int = Field(
         60, alias="HOGSEND_FAILED_AUTH_LIMIT", ge=1, description="Failed authentications a minute an address"

@@ -19,7 +19,8 @@ from hogsend.emails.sending.request import EmailRequest
 from hogsend.events.event import NewEvent
 from hogsend.execution.advance import Advanced, advance
 from hogsend.execution.due_runs import due_runs
-from hogsend.ingestion.ingest import IngestResult, ingest
+from hogsend.ingestion.ingest import ingest
+from hogsend.ingestion.pipeline import IngestResult
 from hogsend.runtime import Runtime
 from hogsend.storage.database import Database
 from hogsend.tables.journeys import DRIVEN_STATUSES, journey_states, journey_steps

@@ -11,12 +11,17 @@ from hogsend.access.rate_limits import Plane, Rate, RateLimiter
 from hogsend.runtime import Runtime
 
 
-@dataclass(frozen=True)
+@dataclass
 class Admitted:
     """A caller whose request was counted. `rate.headers` belong on every response from here on."""
 
     caller: Caller
     rate: Rate
+
+    async def count_more(self, runtime: Runtime, plane: Plane, more: int) -> None:
+        """Count what the request is worth besides itself: all of it or nothing. Raises `RateLimited`."""
+        if more > 0:
+            self.rate = await runtime.part(RateLimiter).count(self.caller, plane, more)
 
     def require(self, scope: Scope | None) -> None:
         """Raise `InsufficientScope` unless the key opens `scope`; None is open to any key."""

@@ -53,18 +53,22 @@ class Rate:
         return {"X-RateLimit-Limit": str(self.limit), "X-RateLimit-Remaining": str(self.remaining)}
 
 
-# Answers {allowed, requests in the window, the oldest one's time}. Instants further ahead than the window are
-# dropped: they come from a process whose clock is wrong, and would lock the key out until then.
+# Counts all that it is given, or none. Answers {allowed, requests in the window, the oldest one's time}. Instants
+# further ahead than the window are dropped: they come from a process whose clock is wrong, and would lock the key out
+# until then.
 _SLIDE = """
 local key, now, window, limit = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local more = tonumber(ARGV[5])
 redis.call('ZREMRANGEBYSCORE', key, '-inf', now - window)
 redis.call('ZREMRANGEBYSCORE', key, '(' .. (now + window), '+inf')
 local used = redis.call('ZCARD', key)
 local allowed = 0
-if used < limit then
-    redis.call('ZADD', key, now, ARGV[4])
+if used + more <= limit then
+    for number = 1, more do
+        redis.call('ZADD', key, now, ARGV[4] .. ':' .. number)
+    end
     redis.call('PEXPIRE', key, math.ceil(window * 1000))
-    used = used + 1
+    used = used + more
     allowed = 1
 end
 local oldest = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
@@ -82,13 +86,13 @@ class SharedWindows:
         self._process = uuid4().hex[:12]
         self._numbers = count()
 
-    async def count(self, key: str, now: datetime, limit: int) -> Window | None:
-        """Count one request at `now`, where the window has room for it."""
+    async def count(self, key: str, now: datetime, limit: int, more: int = 1) -> Window | None:
+        """Count `more` requests at `now`, where the window has room for all of them."""
 
         async def slide() -> Window:
             allowed, used, oldest = await self._slide(
                 keys=[_name(key)],
-                args=[repr(now.timestamp()), WINDOW, limit, f"{self._process}:{next(self._numbers)}"],
+                args=[repr(now.timestamp()), WINDOW, limit, f"{self._process}:{next(self._numbers)}", more],
             )
             return bool(allowed), int(used), float(oldest)
 
@@ -137,15 +141,18 @@ class RateLimiter:
         self._runtime = runtime
         self._local = LocalWindows()
 
-    async def count(self, caller: Caller, plane: Plane = Plane.ADMIN) -> Rate:
-        """Count one request of `caller`. Raises `RateLimited` where the window is full."""
+    async def count(self, caller: Caller, plane: Plane = Plane.ADMIN, more: int = 1) -> Rate:
+        """Count a request of `caller`, or as many as one is worth: all of them or none.
+
+        Raises `RateLimited` where the window has no room.
+        """
         settings = self._runtime.settings
         limit = settings.rate_limit if plane is Plane.ADMIN else settings.ingest_rate_limit
         key = f"{plane}:{caller.rate_key}"
         now = self._runtime.clock.wall()
         # Counted here too, so that the window is not empty at the moment Redis goes away.
-        local = self._local.count(key, now.timestamp(), limit)
-        allowed, used, oldest = await self._runtime.part(SharedWindows).count(key, now, limit) or local
+        local = self._local.count(key, now.timestamp(), limit, more)
+        allowed, used, oldest = await self._runtime.part(SharedWindows).count(key, now, limit, more) or local
         if not allowed:
             RATE_LIMITED.labels(plane.value).inc()
             raise RateLimited(limit, seconds_left(oldest, now))
@@ -172,16 +179,16 @@ class LocalWindows:
         _slide(window, now)
         return len(window) < limit, len(window), window[0] if window else now
 
-    def count(self, key: str, now: float, limit: int) -> Window:
-        """Count one request at `now`, where the window has room for it."""
+    def count(self, key: str, now: float, limit: int, more: int = 1) -> Window:
+        """Count `more` requests at `now`, where the window has room for all of them."""
         window = self._windows.setdefault(key, deque())
         self._windows.move_to_end(key)
         if len(self._windows) > MOST_KEYS:
             self._windows.popitem(last=False)
         _slide(window, now)
-        allowed = len(window) < limit
+        allowed = len(window) + more <= limit
         if allowed:
-            window.append(now)
+            window.extend([now] * more)
         return allowed, len(window), window[0] if window else now
 
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import LargeBinary, Text, bindparam, func, insert, literal, select
+from sqlalchemy import LargeBinary, Text, bindparam, func, insert, literal, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -116,6 +116,18 @@ async def words_about(conn: AsyncConnection, address: str) -> dict[str, Word]:
     return {
         row.scope: Word(row.scope, row.allowed, row.source, row.evidence, row.at, row.seq) for row in rows
     }
+
+
+_SPOKEN_OF = text(
+    "SELECT address FROM unnest(CAST(:addresses AS text[])) AS address"
+    " WHERE EXISTS (SELECT FROM consent_ledger WHERE address_hash = consent_hash(address))"
+)
+
+
+async def spoken_of(conn: AsyncConnection, addresses: Iterable[str]) -> list[str]:
+    """Those of these addresses, each as it is delivered to, about which there is any word at all. One statement."""
+    found = await conn.execute(_SPOKEN_OF, {"addresses": list(addresses)})
+    return list(found.scalars())
 
 
 async def record_words(

@@ -8,17 +8,31 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.decisions.reasons import DecisionKind, Reason
 from hogsend.realtime import activity
+from hogsend.storage.bulk import BulkInsert
 from hogsend.storage.metadata import new_id
 from hogsend.tables.decisions import decisions
 from hogsend.tables.realtime import ActivityKind
 from hogsend.telemetry.counters import DECISIONS, count_when_committed
 
-_APPEND = insert(decisions)
+_APPEND = BulkInsert(
+    decisions,
+    (
+        "id",
+        "at",
+        "kind",
+        "reason",
+        "detail",
+        "contact_id",
+        "journey_id",
+        "state_id",
+        "event_id",
+        "email_id",
+    ),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +63,8 @@ async def record_decisions(conn: AsyncConnection, at: datetime, new: Sequence[Ne
     if not new:
         return []
     named = [(new_id(), decision) for decision in new]
-    await conn.execute(_APPEND, [_row(row_id, at, decision) for row_id, decision in named])
+    rows = [_row(row_id, at, decision) for row_id, decision in named]
+    await conn.execute(_APPEND.statement, _APPEND.given(rows))
     lines = [line for row_id, decision in named for line in _lines(row_id, at, decision)]
     await activity.record_all(conn, lines)
     for decision in new:

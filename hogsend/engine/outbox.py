@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.clock import Clock
+from hogsend.storage.bulk import BulkInsert
 from hogsend.storage.metadata import new_id
 from hogsend.tables.engine import jobs, outbox
 from hogsend.telemetry import traces
@@ -22,7 +23,11 @@ RUN_CANCEL = "run.cancel"
 JOB = "job"
 CAPTURE = "analytics.capture"
 
-_APPEND = insert(outbox).on_conflict_do_nothing(index_elements=["dedupe_key"])
+_APPEND = BulkInsert(
+    outbox,
+    ("topic", "payload", "dedupe_key", "created_at", "available_at"),
+    "ON CONFLICT (dedupe_key) DO NOTHING",
+)
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ async def publish_all(conn: AsyncConnection, clock: Clock, messages: Sequence[Ou
         for message in messages
     ]
     if rows:
-        await conn.execute(_APPEND, rows)
+        await conn.execute(_APPEND.statement, _APPEND.given(rows))
 
 
 async def enqueue_job(

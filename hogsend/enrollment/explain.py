@@ -77,8 +77,8 @@ async def explain_enrollment(
         event_properties=event.properties if event else {},
         contact_properties=contact["properties"],
     )
-    known = await entry_histories(conn, contact_id, [journey])
-    asked = await check_entry(journey, contact, known[journey.id], facts)
+    known = await entry_histories(conn, [(contact_id, journey.id)])
+    asked = await check_entry(journey, contact, known[contact_id, journey.id], facts)
     return Explanation(
         False,
         runtime.clock.now(),

@@ -18,7 +18,7 @@ from hogsend.events.event import NewEvent
 from hogsend.execution import lookups as questions
 from hogsend.execution.claimed_run import RUN_LEASE, ClaimedRun
 from hogsend.execution.send_step import send
-from hogsend.ingestion.ingest import ingest_in
+from hogsend.ingestion.pipeline import ingest_in
 from hogsend.journeys.conditions.builders import Condition, matches_properties
 from hogsend.journeys.steps.interrupts import Suspend
 from hogsend.journeys.steps.journal import Step, plain

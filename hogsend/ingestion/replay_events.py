@@ -15,7 +15,7 @@ from hogsend.access.audit import audit
 from hogsend.access.idempotency import Claim
 from hogsend.contacts.lookup import find
 from hogsend.errors import InvalidInput
-from hogsend.ingestion.ingest import replay_in
+from hogsend.ingestion.replay import replay_in
 from hogsend.runtime import Runtime
 from hogsend.tables.events import user_events
 

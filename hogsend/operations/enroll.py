@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hogsend.decisions.reasons import DecisionKind
 from hogsend.errors import InvalidInput
 from hogsend.events.event import NewEvent, check_event
-from hogsend.ingestion.ingest import IngestResult, ingest_in
+from hogsend.ingestion.pipeline import IngestResult, ingest_in
 from hogsend.journeys.definition import Journey
 from hogsend.operations.switch import find_journey
 from hogsend.runtime import Runtime

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hogsend.storage.bulk import BulkInsert
 from hogsend.tables.realtime import ActivityKind, activity
 
-_APPEND = insert(activity)
+_APPEND = BulkInsert(activity, ("at", "kind", "type", "ref_id", "contact_id", "journey_id"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,4 +48,4 @@ async def record(
 async def record_all(conn: AsyncConnection, lines: Sequence[Line]) -> None:
     """Append several in this order, with one statement."""
     if lines:
-        await conn.execute(_APPEND, [vars(line) for line in lines])
+        await conn.execute(_APPEND.statement, _APPEND.given([vars(line) for line in lines]))

@@ -30,6 +30,20 @@ async def bounded(request: Request) -> bytes:
 
 def parse_object(body: bytes) -> dict[str, Any]:
     """Raises `InvalidInput` for what is not JSON, not an object, nested too deeply, or not storable as text."""
+    value = _loaded(body)
+    check_storable(value)
+    return value
+
+
+async def items_apart(request: Request) -> dict[str, Any]:
+    """The body as a JSON object whose strings and depth nobody has looked at yet: `check_storable` does, item by item.
+
+    Raises `InvalidInput` for what is not JSON, or not an object.
+    """
+    return _loaded(await bounded(request))
+
+
+def _loaded(body: bytes) -> dict[str, Any]:
     if not body.strip():
         return {}
     try:
@@ -38,14 +52,13 @@ def parse_object(body: bytes) -> dict[str, Any]:
         raise InvalidInput("body", f"The body must be valid JSON in UTF-8: {_reason(error)}") from None
     if not isinstance(value, dict):
         raise InvalidInput("body", "The body must be a JSON object")
-    _check(value)
     return value
 
 
-def _check(root: dict[str, Any]) -> None:
+def check_storable(root: dict[str, Any]) -> None:
     """Every string, keys too, without NUL, which Postgres cannot store; surrogates orjson has refused.
 
-    Depth is bounded, so that whoever walks the value later may recurse.
+    Raises `InvalidInput`. Depth is bounded, so that whoever walks the value later may recurse.
     """
     waiting: list[tuple[str, Any, int]] = [("", root, 1)]
     while waiting:

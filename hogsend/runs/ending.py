@@ -33,15 +33,16 @@ async def end_runs(
     reason: Reason,
     detail: Mapping[str, Any] | None = None,
     error: str | None = None,
-    event_id: UUID | None = None,
+    event_ids: Mapping[UUID, UUID] | None = None,
     epoch: int | None = None,
     changed_seq: int | None = None,
 ) -> list[UUID]:
     """Make live runs take the transition `ending`, drop their waits, and record why. In the caller's transaction.
 
     With `epoch`, only where a run still has it: its driver's own end. Without, whoever drives one is fenced at its
-    next touch; whoever ends several holds their rows' locks. Returns those that were live; of the others nothing is
-    written. A dead letter that a blocked run left is discarded when it exits: there is nothing more to retry.
+    next touch; whoever ends several holds their rows' locks. `event_ids` names, by run, the event that ended it.
+    Returns those that were live; of the others nothing is written. A dead letter that a blocked run left is discarded
+    when it exits: there is nothing more to retry.
     """
     ended = (
         await _move(conn, clock, state_ids, ending, reason, error, epoch, changed_seq) if state_ids else []
@@ -63,7 +64,7 @@ async def end_runs(
             contact_id=run.contact_id,
             journey_id=run.journey_id,
             state_id=run.id,
-            event_id=event_id,
+            event_id=(event_ids or {}).get(run.id),
             moved=TRANSITIONS[ending].target,
         )
         for run in ended
@@ -124,7 +125,8 @@ async def _move(
     if status in ("completed", "exited"):
         values[f"{status}_at"] = now
     moved = await conn.execute(transition(ending).where(*live).values(values).returning(*_RETURNED))
-    return sorted(moved.all(), key=lambda run: state_ids.index(run.id))
+    place = {state_id: number for number, state_id in enumerate(state_ids)}
+    return sorted(moved.all(), key=lambda run: place[run.id])
 
 
 def _cancel(run: Row[Any]) -> OutboxMessage:

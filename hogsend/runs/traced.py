@@ -8,21 +8,18 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
-from sqlalchemy import ColumnElement, RowMapping, func, literal
+from sqlalchemy import RowMapping
 
-from hogsend.tables.journeys import journey_states
 from hogsend.telemetry import traces
 from hogsend.telemetry.traces import Span
 
 _CONTEXT_LENGTH = 55
-_trace = journey_states.c.trace
 
-
-def woken_by(event: str | None) -> ColumnElement[str]:
-    """The column where an event ended a wait: what it held, and the event's context."""
-    if event is None:
-        return _trace
-    return func.concat(func.left(_trace, _CONTEXT_LENGTH), literal(f" {event}"))
+# The column where an event ended a wait: what it held, and the event's context where it has one.
+WITH_EVENTS_TRACE = (
+    "CASE WHEN event_trace IS NULL THEN trace"
+    f" ELSE concat(left(trace, {_CONTEXT_LENGTH}), ' ', event_trace) END"
+)
 
 
 def slice_span(run: RowMapping) -> AbstractContextManager[Span]:

@@ -38,6 +38,7 @@ from hogsend.schema.emails.mutations import EmailMutation
 from hogsend.schema.emails.subscriptions import EmailSubscription
 from hogsend.schema.emails.templates import TemplateQuery
 from hogsend.schema.emails.types import EmailQuery
+from hogsend.schema.events.batch import EventBatchMutation
 from hogsend.schema.events.mutations import EventMutation
 from hogsend.schema.events.subscriptions import EventSubscription
 from hogsend.schema.events.types import EventQuery
@@ -83,6 +84,7 @@ class Mutation(
     ContactMutation,
     ImportMutation,
     EventMutation,
+    EventBatchMutation,
     EnrollMutation,
     SwitchMutation,
     RunMutation,

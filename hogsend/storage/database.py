@@ -193,7 +193,13 @@ async def lock_subjects(conn: AsyncConnection, subjects: Iterable[UUID | str]) -
 
 async def try_lock_subjects(conn: AsyncConnection, subjects: Iterable[UUID | str]) -> str | None:
     """The same without waiting: None where all are now held, else one of those that someone else holds."""
+    return next(iter(await busy_subjects(conn, subjects)), None)
+
+
+async def busy_subjects(conn: AsyncConnection, subjects: Iterable[UUID | str]) -> list[str]:
+    """Lock, for the rest of this transaction, those that nobody holds; the names of the others, without waiting."""
     names = sorted({str(subject) for subject in subjects})
+    if not names:
+        return []
     missed = await conn.execute(_TRY_LOCK_SUBJECTS, {"subjects": names, "space": SUBJECT_LOCK_SPACE})
-    name: str | None = missed.scalars().first()
-    return name
+    return list(missed.scalars())

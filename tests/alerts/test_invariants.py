@@ -13,7 +13,7 @@ from hogsend.alerts import invariants
 from hogsend.alerts.invariants import check_invariants
 from hogsend.clock import ManualClock
 from hogsend.emails.sending.reopen import reopen_one
-from hogsend.ingestion.ingest import replay
+from hogsend.ingestion.replay import replay
 from hogsend.operations.versions import keep_versions
 from hogsend.runtime import Runtime
 from tests.alerts.evaluating import MINUTE, a_rule, history, minutes

@@ -106,6 +106,7 @@ PROMISES: tuple[Promise, ...] = (
     _write("DELETE", "/dlq/{id}", Action.DISCARD, Resource.DLQ, LETTER),
     _read("/audit-logs", "logs"),
     _data("POST", "/v1/events"),
+    _data("POST", "/v1/events/batch"),
     _data("PUT", "/v1/contacts"),
     _data("GET", "/v1/contacts/find"),
     _data("DELETE", "/v1/contacts"),

@@ -14,7 +14,8 @@ from hogsend.engine.embedded import EmbeddedEngine
 from hogsend.engine.publisher import Publisher
 from hogsend.errors import InvalidInput
 from hogsend.events.event import NewEvent
-from hogsend.ingestion.ingest import ingest, replay
+from hogsend.ingestion.ingest import ingest
+from hogsend.ingestion.replay import replay
 from tests.driving import ADA, Crashed, crash_once_at, drive, rows, send_event, statuses
 from tests.fixtures.journeys import RunningWith
 

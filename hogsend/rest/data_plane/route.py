@@ -44,6 +44,7 @@ class DataRoute(RestRoute):
         runtime: Runtime = request.app.state.runtime
         admitted = await admit(runtime, request.headers.get("authorization"), address_of(request), Plane.DATA)
         admitted.require(Scope.INGEST)
+        request.state.admitted = admitted
         try:
             response: Response = JSONResponse(await self.handler(runtime, request), self.status)
         except HogsendError as error:

@@ -19,7 +19,7 @@ from hogsend.graphql.fields import attribute, optional
 from hogsend.graphql.mutations import Answer, idempotency_key, mutation, part, payload, sample_of
 from hogsend.graphql.node import by_key
 from hogsend.graphql.rows import to_one
-from hogsend.ingestion.ingest import ingest_in
+from hogsend.ingestion.pipeline import ingest_in
 from hogsend.ingestion.replay_events import (
     MOST_AT_ONCE,
     EventChoice,
