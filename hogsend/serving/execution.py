@@ -33,7 +33,7 @@ from hogsend.access.caller import Scope
 from hogsend.access.errors import InsufficientScope
 from hogsend.access.under_way import UnderWay
 from hogsend.graphql.context import Context
-from hogsend.graphql.errors import denied, present, problem, status_of
+from hogsend.graphql.errors import Code, denied, present, problem, status_of
 from hogsend.graphql.fields import ANY_KEY, SCOPE
 from hogsend.graphql.mutations import AUDIT_ACTION
 from hogsend.planning.execute import PlannedExecutor
@@ -45,6 +45,7 @@ from hogsend.serving.limits import (
     parse_limited,
     validation_rules,
 )
+from hogsend.serving.reach import first_reach
 from hogsend.serving.result_cost import ResultCost
 
 REMEMBERED_DOCUMENTS = 512
@@ -78,12 +79,16 @@ class Answer:
 
 @dataclass(frozen=True)
 class Prepared:
-    """One operation of a valid document, and the scopes that its root fields want. Made once, whoever asks."""
+    """One operation of a valid document, and the scopes that its root fields want. Made once, whoever asks.
+
+    `reaches` is a field that leads beyond what the root fields hold themselves, for which `read` is wanted as well.
+    """
 
     schema: GraphQLSchema
     document: DocumentNode
     operation: OperationDefinitionNode
     scopes: frozenset[Scope]
+    reaches: str | None
 
     @cached_property
     def result_cost(self) -> ResultCost:
@@ -143,7 +148,10 @@ class Executor:
         if operation is None:
             named = f"no operation {operation_name!r}" if operation_name else "more than one operation"
             raise Refused(problem(f"The document has {named}: name one of its operations in operationName"))
-        return Prepared(self.schema, document, operation, self._scopes(document, operation))
+        scopes = self._scopes(document, operation)
+        return Prepared(
+            self.schema, document, operation, scopes, first_reach(self.schema, document, operation)
+        )
 
     async def execute(
         self, prepared: Prepared, variables: Mapping[str, Any], context: Context, *, limited: bool = True
@@ -236,6 +244,8 @@ class Executor:
     ) -> None:
         if not all(context.caller.may(scope) for scope in prepared.scopes):
             raise Refused(denied(InsufficientScope()))
+        if prepared.reaches is not None and not context.caller.may(Scope.READ):
+            raise Refused(problem(f"Insufficient scope: {prepared.reaches} takes `read`", Code.FORBIDDEN))
         if limited:
             try:
                 measure = check_limits(self.schema, prepared.document, prepared.operation, variables)

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from graphql import get_named_type, is_composite_type
 from sqlalchemy import select
 
 from hogsend.access.caller import Scope
