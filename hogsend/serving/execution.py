@@ -46,6 +46,7 @@ from hogsend.serving.limits import (
     validation_rules,
 )
 from hogsend.serving.reach import first_reach
+from hogsend.serving.refusals import on_record
 from hogsend.serving.result_cost import ResultCost
 
 REMEMBERED_DOCUMENTS = 512
@@ -160,7 +161,7 @@ class Executor:
         try:
             self._check(prepared, variables, context, limited=limited)
         except Refused as refused:
-            await self._note_refusal(prepared, context, refused.errors)
+            await self._note_refusal(prepared, variables, context, refused.errors)
             return refused.answer()
         result = execute(
             self.schema,
@@ -170,9 +171,10 @@ class Executor:
             operation_name=_name(prepared.operation),
             **self._how(prepared),
         )
-        answer = self._answer(await result if isawaitable(result) else result, prepared, context, limited)
+        result = await result if isawaitable(result) else result
+        answer = self._answer(result, prepared, context, limited)
         if answer.refused:
-            await self._note_refusal(prepared, context, answer.errors)
+            await self._note_refusal(prepared, variables, context, result.errors or ())
         return answer
 
     def check(self, prepared: Prepared, variables: Mapping[str, Any], context: Context) -> None:
@@ -254,13 +256,18 @@ class Executor:
             context.extensions.setdefault("cost", {})["requested"] = measure.cost
 
     async def _note_refusal(
-        self, prepared: Prepared, context: Context, errors: Sequence[GraphQLError]
+        self,
+        prepared: Prepared,
+        variables: Mapping[str, Any],
+        context: Context,
+        errors: Sequence[GraphQLError],
     ) -> None:
         """A mutation that was not even begun leaves its row in the audit log too, whoever still listens."""
         if prepared.kind is OperationType.MUTATION:
-            await context.runtime.part(UnderWay).whole(self._note(prepared, context, errors))
+            told = on_record(errors, self.schema, prepared.operation, variables)
+            await context.runtime.part(UnderWay).whole(self._note(prepared, context, told))
 
-    async def _note(self, prepared: Prepared, context: Context, errors: Sequence[GraphQLError]) -> None:
+    async def _note(self, prepared: Prepared, context: Context, errors: Sequence[Mapping[str, Any]]) -> None:
         mutations = self.schema.mutation_type
         assert mutations is not None
         origin = Origin(context.caller, context.ip_address, context.request_id)
@@ -269,7 +276,7 @@ class Executor:
             if field is not None:
                 audit_action = field.extensions["strawberry-definition"].metadata[AUDIT_ACTION]
                 async with audited(context.runtime, origin, audit_action, name) as trail:
-                    trail.refuse([{"message": error.message} for error in errors])
+                    trail.refuse(errors)
 
     def _answer(self, result: ExecutionResult, prepared: Prepared, context: Context, limited: bool) -> Answer:
         errors = tuple(present(error, context) for error in result.errors or ())
