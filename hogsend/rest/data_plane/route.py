@@ -17,6 +17,7 @@ from hogsend.access.rate_limits import Plane
 from hogsend.errors import HogsendError
 from hogsend.rest.errors import JSONResponse, on_hogsend_error
 from hogsend.rest.models import Body
+from hogsend.rest.params import check_names
 from hogsend.rest.route import RestRoute
 from hogsend.runtime import Runtime
 
@@ -45,6 +46,7 @@ class DataRoute(RestRoute):
         admitted = await admit(runtime, request.headers.get("authorization"), address_of(request), Plane.DATA)
         admitted.require(Scope.INGEST)
         try:
+            check_names(self.query, request.query_params)
             response: Response = JSONResponse(await self.handler(runtime, request), self.status)
         except HogsendError as error:
             response = on_hogsend_error(request, error)
