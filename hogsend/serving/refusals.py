@@ -52,9 +52,9 @@ def _unfit(
                 yield (name,)
             continue
         found: list[tuple[str, ...]] = []
-        validate_input_value(
-            variables[name],
-            kind,
-            lambda _error, path, name=name, found=found: found.append((name, *map(str, path))),
-        )
+
+        def note(_error: GraphQLError, path: list[str | int], name: str = name, found: Any = found) -> None:
+            found.append((name, *map(str, path)))
+
+        validate_input_value(variables[name], kind, note)
         yield from found
