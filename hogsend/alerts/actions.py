@@ -3,7 +3,6 @@ transaction."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,7 +15,8 @@ from hogsend.access.audit import audit
 from hogsend.alerts.channel_config import check_config, check_target, masked_config, unmasked
 from hogsend.alerts.channels import new_secret
 from hogsend.alerts.history import Resolution, resolve
-from hogsend.alerts.rule_types import RULE_WORDS
+from hogsend.alerts.measures import SendRate
+from hogsend.alerts.rule_types import RULE_WORDS, of_type
 from hogsend.alerts.ssrf import Policy
 from hogsend.clock import instant_text
 from hogsend.errors import InvalidInput, NotFound
@@ -27,6 +27,7 @@ from hogsend.tables.alerts import CHANNELS, alert_rules
 from hogsend.validation import check_text
 
 LONGEST_NAME = 200
+HIGHEST_THRESHOLD = 10**12
 LONGEST_COOLDOWN = 60 * 24 * 365
 LONGEST_MUTE = timedelta(days=365)
 DEFAULTS: Mapping[str, Any] = {"cooldown_minutes": 60, "enabled": True}
@@ -50,6 +51,7 @@ async def create_rule(runtime: Runtime, given: Mapping[str, Any]) -> RowMapping:
     Raises `InvalidInput`.
     """
     rule = _checked({**DEFAULTS, **given}, {})
+    _check_rate(rule)
     await _check_target(runtime, rule)
     now = runtime.clock.now()
     values = {"id": new_id(), "created_at": now, "updated_at": now, "signing_secret": new_secret(), **rule}
@@ -71,6 +73,8 @@ async def update_rule(runtime: Runtime, rule_id: UUID, changes: Mapping[str, Any
     async with runtime.database.transaction() as conn:
         before = await _live(conn, rule_id)
         rule = _checked({**{name: before[name] for name in FIELDS}, **changes}, before["channel_config"])
+        if changes.keys() & {"type", "threshold"}:  # one of before may still be renamed and disabled
+            _check_rate(rule)
         if (ends := _ends(before, rule)) is not None:
             await resolve(conn, runtime, before, ends)
         row = await _set(conn, runtime, rule_id, **rule, **_begins_anew(before, rule))
@@ -168,8 +172,8 @@ def _checked(rule: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, An
     threshold = rule["threshold"]
     if isinstance(threshold, bool) or not isinstance(threshold, int | float):
         raise InvalidInput("threshold", "threshold must be a number")
-    if not 0 <= threshold <= 1e12 or not math.isfinite(threshold):
-        raise InvalidInput("threshold", "threshold must be 0 or more")
+    if not 0 <= threshold <= HIGHEST_THRESHOLD:  # nor is NaN
+        raise InvalidInput("threshold", f"threshold must be a number from 0 to {HIGHEST_THRESHOLD:,}")
     cooldown = rule["cooldown_minutes"]
     if isinstance(cooldown, bool) or not isinstance(cooldown, int) or not 0 <= cooldown <= LONGEST_COOLDOWN:
         raise InvalidInput("cooldownMinutes", f"cooldownMinutes must be 0 to {LONGEST_COOLDOWN}")
@@ -177,6 +181,14 @@ def _checked(rule: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, An
         raise InvalidInput("enabled", "enabled must be true or false")
     config = check_config(rule["channel"], unmasked(rule["channel_config"], stored))
     return {**{name: rule[name] for name in FIELDS}, "threshold": float(threshold), "channel_config": config}
+
+
+def _check_rate(rule: Mapping[str, Any]) -> None:
+    """A rate is never above 1: a rule with such a threshold would never fire, or always."""
+    if isinstance(of_type(rule["type"]).measure, SendRate) and rule["threshold"] > 1:
+        raise InvalidInput(
+            "threshold", f"threshold of {rule['type']} must be a rate from 0 to 1: 0.05 is 5 %, 1 is 100 %"
+        )
 
 
 def _check_one_of(field: str, value: object, words: tuple[str, ...]) -> None:

@@ -2,14 +2,15 @@
 
 A word is about an address as it is delivered to, whoever holds it: it outlives the contact, merges, deletion and a
 change of address. Addresses are kept as a keyed hash, so that an erased person stays protected. The last word of each
-scope counts. Whoever needs an answer to hold until a commit has the lock of the address (`address_lock`).
+scope counts, by when it was said, not by when it was heard; of two that were said at once, the refusal. Whoever needs
+an answer to hold until a commit has the lock of the address (`address_lock`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -33,6 +34,8 @@ SUPPRESSIONS: Mapping[str, Reason] = {
 }
 
 _l = consent_ledger.c
+_LATEST = (_l.at.desc(), _l.allowed, _l.seq.desc())
+_NEXT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,11 @@ class Word:
     def to_json(self) -> dict[str, Any]:
         """As decisions and `explain` show it."""
         return {"ledger": self.seq, "scope": self.scope, "source": self.source, "at": self.at.isoformat()}
+
+    @property
+    def order(self) -> tuple[datetime, bool, int]:
+        """Later words are greater."""
+        return self.at, not self.allowed, self.seq
 
 
 Words = Mapping[str, Word]
@@ -71,7 +79,7 @@ def category_scope(name: str) -> str:
 def last_word(words: Words, scope: str) -> Word | None:
     """The last word of a scope, in whatever spelling of its category."""
     spoken = [word for word in words.values() if same_category(word.scope, scope)]
-    return max(spoken, key=lambda word: word.seq, default=None)
+    return max(spoken, key=lambda word: word.order, default=None)
 
 
 def same_category(one: str, other: str) -> bool:
@@ -106,7 +114,7 @@ _WORDS = (
     select(_l.scope, _l.allowed, _l.source, _l.evidence, _l.at, _l.seq)
     .ext(distinct_on(_l.scope))
     .where(_l.address_hash == func.consent_hash(bindparam("address", type_=Text)))
-    .order_by(_l.scope, _l.seq.desc())
+    .order_by(_l.scope, *_LATEST)
 )
 
 
@@ -130,6 +138,16 @@ async def spoken_of(conn: AsyncConnection, addresses: Iterable[str]) -> list[str
     return list(found.scalars())
 
 
+async def refusers_of(conn: AsyncConnection, address: str) -> dict[str, set[str]]:
+    """By scope, the sources of all refusals since the last agreement: not of the last one alone."""
+    said = select(_l.scope, _l.allowed, _l.source, _l.at).where(_l.address_hash == _hash(address))
+    rows = (await conn.execute(said.order_by(_l.at, _l.allowed.desc()))).all()
+    sources: dict[str, set[str]] = {}
+    for row in rows:
+        sources[row.scope] = set() if row.allowed else sources.get(row.scope, set()) | {row.source}
+    return sources
+
+
 async def record_words(
     conn: AsyncConnection,
     at: datetime,
@@ -138,25 +156,45 @@ async def record_words(
     *,
     source: str,
     evidence: Mapping[str, Any] | None = None,
+    reported: bool = False,
+    repeats: bool = False,
 ) -> dict[str, bool]:
     """Append what was said about an address, by scope, where it is not what the ledger says already.
 
-    Returns what was new. In the caller's transaction; take `address_lock` before, where two may speak at once.
+    `reported`: it was said at `at`, and is heard of now: what was said later stands. Otherwise it is said now, and is
+    the last word, whatever the clocks of those before it showed. `repeats`: what was said once more is kept as well,
+    so that a word from between the two is known to be the older one.
+    Returns what holds now and did not before. In the caller's transaction; take `address_lock` before, where two may
+    speak at once.
     """
     known = await words_about(conn, address)
-    new = {
-        scope: allowed
-        for scope, allowed in said.items()
-        if ((word := last_word(known, scope)) is None or word.allowed) != allowed
-    }
-    if new:
-        digest = _hash(address)
-        rows = [
-            {"scope": scope, "allowed": allowed, "source": source, "evidence": dict(evidence or {}), "at": at}
-            for scope, allowed in new.items()
-        ]
-        await conn.execute(insert(consent_ledger).values([{**row, "address_hash": digest} for row in rows]))
+    new: dict[str, bool] = {}
+    rows: list[dict[str, Any]] = []
+    for scope, allowed in said.items():
+        word = last_word(known, scope)
+        instant = at if reported or word is None else max(at, word.at + _NEXT)
+        changes = _changes(word, allowed, instant)
+        if changes:
+            new[scope] = allowed
+        if changes or (repeats and _is_repeat(word, allowed, instant, source, reported)):
+            rows.append({"scope": scope, "allowed": allowed, "source": source, "at": instant})
+    if rows:
+        same = {"address_hash": _hash(address), "evidence": dict(evidence or {})}
+        await conn.execute(insert(consent_ledger).values([{**row, **same} for row in rows]))
     return new
+
+
+def _changes(word: Word | None, allowed: bool, at: datetime) -> bool:
+    if word is None or word.allowed == allowed:
+        return word is None and not allowed
+    return at > word.at or (at == word.at and not allowed)
+
+
+def _is_repeat(word: Word | None, allowed: bool, at: datetime, source: str, reported: bool) -> bool:
+    """Whether it is worth a row beside the last word, which says the same."""
+    if allowed:
+        return reported and (word is None or (word.allowed and at > word.at))
+    return word is not None and not word.allowed and (source != word.source or at > word.at)
 
 
 def refusing(words: Words, category: str | None, *, transactional: bool) -> tuple[Reason, Word] | None:
@@ -184,7 +222,7 @@ async def refused_among(conn: AsyncConnection, addresses: Sequence[str]) -> set[
         select(spoken.c.address, _l.scope, _l.allowed)
         .ext(distinct_on(spoken.c.address, _l.scope))
         .join_from(spoken, consent_ledger, _l.address_hash == func.consent_hash(spoken.c.address))
-        .order_by(spoken.c.address, _l.scope, _l.seq.desc())
+        .order_by(spoken.c.address, _l.scope, *_LATEST)
         .subquery("last")
     )
     rows = await conn.execute(

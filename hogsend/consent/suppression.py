@@ -106,15 +106,24 @@ async def suppress(
     email_id: UUID | None = None,
     detail: str | None = None,
     source: str = "operator",
+    said_at: datetime | None = None,
 ) -> bool:
-    """Write to this address no more. False where it was suppressed for this before.
+    """Write to this address no more. False where it was suppressed for this before, or was let go after `said_at`.
 
     Takes the lock of the address and of whoever has it; call it before locking any row.
     """
     email = delivery_address(email)
     owner, _ = await lock_reader(conn, None, email)
     return await suppress_at(
-        conn, clock.now(), email, type, contact_id=owner, email_id=email_id, detail=detail, source=source
+        conn,
+        said_at or clock.now(),
+        email,
+        type,
+        contact_id=owner,
+        email_id=email_id,
+        detail=detail,
+        source=source,
+        reported=said_at is not None,
     )
 
 
@@ -128,13 +137,28 @@ async def suppress_at(
     email_id: UUID | None = None,
     detail: str | None = None,
     source: str = "provider",
+    reported: bool = True,
 ) -> bool:
     """`suppress` for who has the locks of the address and of `contact_id` already, and knows when it happened.
+
+    False as well where a later word than `at` lets the address be written to; not so where it is said just now, and
+    not `reported`.
 
     The contact's own flag is set only where the address is still theirs: a new address is not to blame. The ledger's
     evidence names the email, not what the provider said of it: that may hold the address.
     """
-    new = await record_words(conn, at, email, {type: False}, source=source, evidence=of_email(email_id))
+    new = await record_words(
+        conn,
+        at,
+        email,
+        {type: False},
+        source=source,
+        evidence=of_email(email_id),
+        reported=reported,
+        repeats=True,
+    )
+    if (await words_about(conn, email))[type].allowed:
+        return False
     written = await conn.execute(
         insert(suppressions)
         .values(id=new_id(), email=email, type=type, detail=detail, email_id=email_id, created_at=at)
@@ -166,18 +190,30 @@ async def lift(
     *,
     source: str = "operator",
     types: Collection[Type] = TYPES,
+    said_at: datetime | None = None,
 ) -> bool:
-    """Let an address be written to again, whatever of `types` forbade it. False where nothing did.
+    """Let an address be written to again, whatever of `types` forbade it. False where nothing did before `said_at`.
 
     Takes the lock of the address and of who has it.
     """
     email = delivery_address(email)
     owner, _ = await lock_reader(conn, None, email)
     now = clock.now()
-    said = await record_words(conn, now, email, dict.fromkeys(types, True), source=source)
+    reported = said_at is not None
+    said = await record_words(
+        conn,
+        said_at or now,
+        email,
+        dict.fromkeys(types, True),
+        source=source,
+        reported=reported,
+        repeats=reported,
+    )
+    words = await words_about(conn, email)
+    free = [scope for scope in types if scope not in words or words[scope].allowed]
     removed = await conn.execute(
         delete(suppressions)
-        .where(suppressions.c.email == email, suppressions.c.type.in_(types))
+        .where(suppressions.c.email == email, suppressions.c.type.in_(free))
         .returning(suppressions.c.type)
     )
     lifted = sorted({*removed.scalars(), *said})
@@ -215,12 +251,18 @@ async def unsubscribe(
     category: str | None = None,
     source: str,
     email_id: UUID | None = None,
+    said_at: datetime | None = None,
 ) -> bool:
-    """No more email of `category`, or none at all. False where that was so. Takes the contact's locks."""
+    """No more email of `category`, or none at all. False where that was so. Takes the contact's locks.
+
+    `said_at` is when somebody else heard it; whoever knows a later word about the address does not call this.
+    """
     change: dict[str, Any] = (
         {"unsubscribed_all": True} if category is None else {"categories": {category: False}}
     )
-    return await change_preferences(conn, clock, contact_id, **change, source=source, email_id=email_id)
+    return await change_preferences(
+        conn, clock, contact_id, **change, source=source, email_id=email_id, said_at=said_at
+    )
 
 
 async def resubscribe(
@@ -242,6 +284,7 @@ async def change_preferences(
     categories: Mapping[str, bool] | None = None,
     source: str,
     email_id: UUID | None = None,
+    said_at: datetime | None = None,
 ) -> bool:
     """Write what a person agreed to, with a decision for each answer that changed. False where none did.
 
@@ -257,7 +300,15 @@ async def change_preferences(
     address = own or before["email"]
     said = spoken(unsubscribed_all, named)
     new = (
-        await record_words(conn, now, address, said, source=source, evidence=of_email(email_id))
+        await record_words(
+            conn,
+            said_at or now,
+            address,
+            said,
+            source=source,
+            evidence=of_email(email_id),
+            reported=said_at is not None,
+        )
         if address
         else {}
     )

@@ -49,7 +49,8 @@ def _loaded(body: bytes) -> dict[str, Any]:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise InvalidInput("body", f"The body must be valid JSON in UTF-8: {_reason(error)}") from None
+        place = f"line {error.lineno}, column {error.colno}"
+        raise InvalidInput("body", f"The body must be valid JSON in UTF-8; it is not at {place}") from None
     if not isinstance(value, dict):
         raise InvalidInput("body", "The body must be a JSON object")
     return value
@@ -77,7 +78,3 @@ def check_storable(root: dict[str, Any]) -> None:
             else:
                 items = enumerate(value)
             waiting += [(f"{path}.{key}" if path else str(key), item, depth + 1) for key, item in items]
-
-
-def _reason(error: orjson.JSONDecodeError) -> str:
-    return f"{error.msg} (line {error.lineno}, column {error.colno})"

@@ -19,6 +19,7 @@ from hogsend.access.gate import Admitted, admit
 from hogsend.contacts.export import MEDIA_TYPES, MOST, Format, exported
 from hogsend.errors import HogsendError, InvalidInput
 from hogsend.rest.errors import on_hogsend_error
+from hogsend.rest.params import check_names
 from hogsend.runtime import Runtime
 
 PATH = "/v1/admin/contacts/export"
@@ -77,6 +78,7 @@ async def _export(runtime: Runtime, request: Request, admitted: Admitted) -> Res
 
 def _asked(request: Request) -> tuple[Format, str | None, int]:
     query = request.query_params
+    check_names(("format", "search", "limit"), query)
     form = query.get("format", "json")
     if form not in MEDIA_TYPES:
         raise InvalidInput("format", "format must be csv or json")

@@ -119,8 +119,10 @@ def operations() -> tuple[list[Operation], dict[str, Schema]]:
 
 def _of_admin_route(route: table.AdminRoute, documents: Executor, components: dict[str, Schema]) -> Operation:
     prepared = table.prepare(route, documents)
-    refusals = {400} if route.query or route.body is not None else set()
-    refusals |= {413, 400} if route.body is not None else set()
+    refusals = {
+        400
+    }  # for a parameter of the query that is not known, wherever there is no other mistake to make
+    refusals |= {413} if route.body is not None else set()
     refusals |= {404} if route.not_found is not None else set()
     refusals |= {409} if prepared.may_conflict else set()
     return Operation(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from starlette.datastructures import QueryParams
+
 from hogsend.graphql.scalars import parse_instant
-from hogsend.rest.models import InvalidBody
+from hogsend.rest.models import MOST_DETAILS, InvalidBody, not_taken
 
 HIGHEST = 2**31 - 1
 LONGEST_TEXT = 1_000
@@ -115,10 +118,24 @@ FROM = Param("from", Instant(), "Only what happened then or later")
 TO = Param("to", Instant(), "Only what happened then or earlier")
 
 
-def read(params: Sequence[Param], given: Mapping[str, str]) -> dict[str, Any]:
+def unexpected(names: Sequence[str], given: QueryParams) -> list[tuple[str, str]]:
+    """What is wrong with the names in a query: those that are not taken, those that are there twice. Path, sentence."""
+    counted = Counter(name for name, _ in given.multi_items())
+    unknown = [not_taken(name, names, what="the query") for name in counted if name not in names]
+    twice = [(name, f"{name} must be given once") for name, times in counted.items() if times > 1]
+    return [*unknown, *(one for one in twice if one[0] in names)][:MOST_DETAILS]
+
+
+def check_names(names: Sequence[str], given: QueryParams) -> None:
+    """Raises `InvalidBody` for parameters of a query that are not taken, or are there twice."""
+    if wrong := unexpected(names, given):
+        raise InvalidBody(wrong)
+
+
+def read(params: Sequence[Param], given: QueryParams) -> dict[str, Any]:
     """Every parameter's value: its default, or None, where it was left out or is empty. Raises `InvalidBody`."""
     values: dict[str, Any] = {}
-    wrong: list[tuple[str, str]] = []
+    wrong = unexpected([param.name for param in params], given)
     for param in params:
         text = given.get(param.name, "")
         if not text:

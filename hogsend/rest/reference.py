@@ -28,6 +28,11 @@ is at `/openapi.json`, and as a page to try it on at `/docs`. What a route can d
 - Every response carries `X-Request-Id`; every authenticated one `X-RateLimit-Limit` and `X-RateLimit-Remaining`.
 - The data plane (scope `ingest`) counts its requests apart from the admin plane: `HOGSEND_INGEST_RATE_LIMIT` and
   `HOGSEND_RATE_LIMIT`, both a minute and a key.
+- What is not known is refused: a field of a body, or a parameter of a query, that the route does not take is a 400
+  that names it, what is taken, and the nearest name; so is a parameter that is there twice. On the data plane too: a
+  misspelt `eventProperties` that was accepted in silence would lose what it holds, and nobody would hear of it; a
+  client that sends what this page shows never notices. `properties`, `props` and the like take any names inside them.
+  The webhooks and the readers' pages take what others send, and look at what they know.
 - `?` after a name: it may be left out. `?` after a type: it may be null.
 """
 

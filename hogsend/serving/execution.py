@@ -33,7 +33,7 @@ from hogsend.access.caller import Scope
 from hogsend.access.errors import InsufficientScope
 from hogsend.access.under_way import UnderWay
 from hogsend.graphql.context import Context
-from hogsend.graphql.errors import denied, present, problem, status_of
+from hogsend.graphql.errors import Code, denied, present, problem, status_of
 from hogsend.graphql.fields import ANY_KEY, SCOPE
 from hogsend.graphql.mutations import AUDIT_ACTION
 from hogsend.planning.execute import GRAPHQL_CORE, PlannedExecutor
@@ -45,6 +45,8 @@ from hogsend.serving.limits import (
     parse_limited,
     validation_rules,
 )
+from hogsend.serving.reach import first_reach
+from hogsend.serving.refusals import on_record
 from hogsend.serving.result_cost import ResultCost
 from hogsend.telemetry.counters import GRAPHQL_ANSWERS
 
@@ -79,12 +81,16 @@ class Answer:
 
 @dataclass(frozen=True)
 class Prepared:
-    """One operation of a valid document, and the scopes that its root fields want. Made once, whoever asks."""
+    """One operation of a valid document, and the scopes that its root fields want. Made once, whoever asks.
+
+    `reaches` is a field that leads beyond what the root fields hold themselves, for which `read` is wanted as well.
+    """
 
     schema: GraphQLSchema
     document: DocumentNode
     operation: OperationDefinitionNode
     scopes: frozenset[Scope]
+    reaches: str | None
 
     @cached_property
     def result_cost(self) -> ResultCost:
@@ -148,7 +154,10 @@ class Executor:
         if operation is None:
             named = f"no operation {operation_name!r}" if operation_name else "more than one operation"
             raise Refused(problem(f"The document has {named}: name one of its operations in operationName"))
-        return Prepared(self.schema, document, operation, self._scopes(document, operation))
+        scopes = self._scopes(document, operation)
+        return Prepared(
+            self.schema, document, operation, scopes, first_reach(self.schema, document, operation)
+        )
 
     async def execute(
         self, prepared: Prepared, variables: Mapping[str, Any], context: Context, *, limited: bool = True
@@ -157,7 +166,7 @@ class Executor:
         try:
             self._check(prepared, variables, context, limited=limited)
         except Refused as refused:
-            await self._note_refusal(prepared, context, refused.errors)
+            await self._note_refusal(prepared, variables, context, refused.errors)
             return refused.answer()
         result = execute(
             self.schema,
@@ -167,9 +176,10 @@ class Executor:
             operation_name=_name(prepared.operation),
             **self._how(prepared),
         )
-        answer = self._answer(await result if isawaitable(result) else result, prepared, context, limited)
+        result = await result if isawaitable(result) else result
+        answer = self._answer(result, prepared, context, limited)
         if answer.refused:
-            await self._note_refusal(prepared, context, answer.errors)
+            await self._note_refusal(prepared, variables, context, result.errors or ())
         return answer
 
     def check(self, prepared: Prepared, variables: Mapping[str, Any], context: Context) -> None:
@@ -241,6 +251,8 @@ class Executor:
     ) -> None:
         if not all(context.caller.may(scope) for scope in prepared.scopes):
             raise Refused(denied(InsufficientScope()))
+        if prepared.reaches is not None and not context.caller.may(Scope.READ):
+            raise Refused(problem(f"Insufficient scope: {prepared.reaches} takes `read`", Code.FORBIDDEN))
         if limited:
             try:
                 measure = prepared.limited.check(variables)
@@ -249,13 +261,18 @@ class Executor:
             context.extensions.setdefault("cost", {})["requested"] = measure.cost
 
     async def _note_refusal(
-        self, prepared: Prepared, context: Context, errors: Sequence[GraphQLError]
+        self,
+        prepared: Prepared,
+        variables: Mapping[str, Any],
+        context: Context,
+        errors: Sequence[GraphQLError],
     ) -> None:
         """A mutation that was not even begun leaves its row in the audit log too, whoever still listens."""
         if prepared.kind is OperationType.MUTATION:
-            await context.runtime.part(UnderWay).whole(self._note(prepared, context, errors))
+            told = on_record(errors, self.schema, prepared.operation, variables)
+            await context.runtime.part(UnderWay).whole(self._note(prepared, context, told))
 
-    async def _note(self, prepared: Prepared, context: Context, errors: Sequence[GraphQLError]) -> None:
+    async def _note(self, prepared: Prepared, context: Context, errors: Sequence[Mapping[str, Any]]) -> None:
         mutations = self.schema.mutation_type
         assert mutations is not None
         origin = Origin(context.caller, context.ip_address, context.request_id)
@@ -264,7 +281,7 @@ class Executor:
             if field is not None:
                 audit_action = field.extensions["strawberry-definition"].metadata[AUDIT_ACTION]
                 async with audited(context.runtime, origin, audit_action, name) as trail:
-                    trail.refuse([{"message": error.message} for error in errors])
+                    trail.refuse(errors)
 
     def _answer(self, result: ExecutionResult, prepared: Prepared, context: Context, limited: bool) -> Answer:
         errors = tuple(present(error, context) for error in result.errors or ())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
-from graphql import get_named_type, is_leaf_type
+from graphql import get_named_type, is_composite_type
 from sqlalchemy import select
 
 from hogsend.access.caller import Scope
@@ -220,7 +221,7 @@ async def test_every_root_field_opens_to_its_scope_and_no_other(
             query = (
                 f"{kind} {f'({arguments})' if arguments else ''} {{ {name}{f'({given})' if given else ''} "
             )
-            query += "}" if is_leaf_type(get_named_type(field.type)) else "{ __typename } }"
+            query += "{ __typename } }" if is_composite_type(get_named_type(field.type)) else "}"
             answer = await ask(client, query, key)
             codes = [error["extensions"]["code"] for error in answer.get("errors", ())]
             allowed = declared == ANY_KEY or Scope(declared) in OPENS[held]
@@ -242,7 +243,58 @@ async def test_a_mutation_that_a_scope_or_a_variable_refuses_leaves_its_row(
         ("legacy", "revoke", "api-key", "refused", None),
         ("legacy", "revoke", "api-key", "refused", "550e8400-e29b-41d4-a716-446655440000"),
     ]
-    assert rows[0].detail["errors"] == [{"message": "Insufficient scope"}]
+    assert rows[0].detail["errors"] == [{"code": "FORBIDDEN", "message": "Insufficient scope"}]
+    unfit = {"code": "BAD_REQUEST", "field": ["input"], "message": "The value does not fit its type"}
+    assert rows[1].detail["errors"] == [unfit]
+
+
+SECRET = "hooks-s3cret"
+MISSPELT: dict[str, Any] = {
+    "name": "Bounces",
+    "type": "BOUNCE_RATE_EXCEEDED",
+    "treshold": 0.05,
+    "channel": "WEBHOOK",
+    "channelConfig": {"url": f"https://1.1.1.1/{SECRET}"},
+}
+
+
+def literal(value: Any) -> str:
+    """A value as a GraphQL document writes it; words of enums are upper-case."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{name}: {literal(one)}' for name, one in value.items())}}}"
+    return value if isinstance(value, str) and value.isupper() else json.dumps(value)
+
+
+@pytest.mark.parametrize("way", ["variables", "inline", "a secret for a number", "REST"])
+@pytest.mark.parametrize("name", ["Create", "Update"])
+async def test_what_does_not_fit_is_not_quoted_in_the_audit_log(
+    client: httpx.AsyncClient, runtime: Runtime, caplog: pytest.LogCaptureFixture, way: str, name: str
+) -> None:
+    rule = "550e8400-e29b-41d4-a716-446655440000"
+    given: dict[str, Any] = MISSPELT | ({"id": rule} if name == "Update" else {})
+    if way == "a secret for a number":
+        given = {**given, "threshold": SECRET}
+    if way == "REST":
+        given = {key: value for key, value in given.items() if key != "id"}
+        given |= {"type": "bounce_rate_exceeded", "channel": "webhook"}
+        path = f"{ADMIN}/alerts/rules" + (f"/{rule}" if name == "Update" else "")
+        answer = await client.request("PATCH" if name == "Update" else "POST", path, json=given)
+        assert answer.status_code == 400
+        assert "threshold" in answer.json()["error"]
+    else:
+        argument = literal(given) if way == "inline" else "$input"
+        declared = "" if way == "inline" else f"($input: AlertRule{name}Input!)"
+        answer = await ask(
+            client,
+            f"mutation {declared} {{ alertRule{name}(input: {argument}) {{ userErrors {{ message }} }} }}",
+            input=given,
+        )
+        assert answer["errors"][0]["extensions"]["code"] == "BAD_REQUEST"
+    async with runtime.database.read() as conn:
+        rows = (await conn.execute(select(audit_logs))).all()
+    assert [row.outcome for row in rows] == ([] if way == "inline" else ["refused"])
+    assert SECRET not in str(rows)
+    assert SECRET not in caplog.text
 
 
 async def test_what_breaks_leaves_a_row_too_and_no_effect(

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import httpx
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from hogsend.alerts.notice import look_at
 from hogsend.clock import ManualClock
@@ -17,7 +17,7 @@ from hogsend.runtime import Runtime
 from hogsend.settings import Settings
 from hogsend.storage.metadata import new_id
 from hogsend.tables.access import audit_logs
-from hogsend.tables.alerts import alerts
+from hogsend.tables.alerts import alert_rules, alerts
 from tests.alerts.evaluating import is_signed, minutes, trouble, work
 from tests.driving import statements
 from tests.standins.http import Answer
@@ -54,6 +54,40 @@ async def make(client: httpx.AsyncClient, **changes: Any) -> dict[str, Any]:
     assert response.status_code == 201, response.text
     rule: dict[str, Any] = response.json()["rule"]
     return rule
+
+
+RATES = ("bounce_rate_exceeded", "delivery_issue", "high_complaint_rate")
+
+
+@pytest.mark.parametrize("watched", RATES)
+async def test_a_rate_above_1_is_refused_in_words(client: httpx.AsyncClient, watched: str) -> None:
+    rule = await make(client, type=watched, threshold=1)
+    counted = await make(client, type="dlq_growth", threshold=5)
+    for answer in (
+        await client.post(RULES, json={**RULE, "type": watched, "threshold": 5}),
+        await client.patch(f"{RULES}/{rule['id']}", json={"threshold": 5}),
+        await client.patch(f"{RULES}/{counted['id']}", json={"type": watched}),
+    ):
+        assert answer.status_code == 400
+        says = f"threshold of {watched} must be a rate from 0 to 1: 0.05 is 5 %, 1 is 100 %"
+        assert answer.json()["details"] == [{"path": "threshold", "message": says}]
+
+
+async def test_a_rule_of_before_with_a_rate_above_1_is_still_renamed_and_disabled(
+    client: httpx.AsyncClient, runtime: Runtime
+) -> None:
+    rule = await make(client)
+    async with runtime.database.transaction() as conn:
+        await conn.execute(update(alert_rules).values(threshold=5))
+    changed = await client.patch(f"{RULES}/{rule['id']}", json={"name": "Old", "enabled": False})
+    assert (
+        changed.json()["rule"] | {"name": "Old", "threshold": 5, "enabled": False} == changed.json()["rule"]
+    )
+
+
+async def test_a_threshold_beyond_all_numbers_hears_the_highest(client: httpx.AsyncClient) -> None:
+    answer = await client.post(RULES, json={**RULE, "type": "dlq_growth", "threshold": 1e13})
+    assert answer.json()["error"] == "threshold must be a number from 0 to 1,000,000,000,000"
 
 
 async def test_a_rule_from_its_making_to_its_end(client: httpx.AsyncClient, clock: ManualClock) -> None:

@@ -35,6 +35,8 @@ RULE: dict[str, Any] = {
         ({"threshold": float("nan")}, "threshold"),
         ({"threshold": float("inf")}, "threshold"),
         ({"threshold": True}, "threshold"),
+        ({"threshold": 1.5}, "threshold"),
+        ({"threshold": 10**13, "type": "dlq_growth"}, "threshold"),
         ({"channel": "pigeon"}, "channel"),
         ({"cooldown_minutes": -1}, "cooldownMinutes"),
         ({"cooldown_minutes": 10**9}, "cooldownMinutes"),

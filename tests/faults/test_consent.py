@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ import httpx
 import pytest
 from sqlalchemy import select, text, update
 
+from hogsend.clock import ManualClock
 from hogsend.consent.ledger import address_lock, refused_among, words_about
 from hogsend.consent.suppression import suppress
 from hogsend.emails.providers.memory import MemoryProvider
@@ -268,6 +270,83 @@ async def test_resend_does_not_lift_what_an_operator_suppressed(
         await suppress(conn, runtime.clock, BOB, "manual")
     await take_resend_event(runtime, "event", {"type": "suppression.removed", "data": {"email": BOB}})
     assert (await send(client, to=BOB))["status"] == "suppressed"
+
+
+NOON = datetime(2026, 1, 15, 9, tzinfo=UTC)
+LATER, LATEST = NOON + timedelta(minutes=5), NOON + timedelta(minutes=10)
+ADDED, REMOVED = "suppression.added", "suppression.removed"
+OF_BOUNCE, OF_COMPLAINT, OPTED_OUT = {"origin": "bounce"}, {"origin": "complaint"}, {"unsubscribed": True}
+
+
+@pytest.mark.parametrize(
+    ("heard", "status"),
+    [
+        # In whatever order they arrive, the last one that was said counts; of two at once the refusal.
+        ([(ADDED, OF_BOUNCE, NOON), (REMOVED, {}, LATER)], "queued"),
+        ([(REMOVED, {}, LATER), (ADDED, OF_BOUNCE, NOON)], "queued"),
+        ([(ADDED, OF_BOUNCE, LATER), (REMOVED, {}, NOON)], "suppressed"),
+        ([(REMOVED, {}, NOON), (ADDED, OF_BOUNCE, LATER)], "suppressed"),
+        ([(ADDED, OF_COMPLAINT, LATER), (REMOVED, {}, NOON)], "suppressed"),
+        ([(ADDED, OF_BOUNCE, NOON), (REMOVED, {}, NOON)], "suppressed"),
+        ([(REMOVED, {}, NOON), (ADDED, OF_BOUNCE, NOON)], "suppressed"),
+        # What was said twice was said the second time, too.
+        ([(ADDED, OF_BOUNCE, NOON), (ADDED, OF_BOUNCE, LATEST), (REMOVED, {}, LATER)], "suppressed"),
+        ([(ADDED, OF_BOUNCE, LATEST), (ADDED, OF_BOUNCE, NOON), (REMOVED, {}, LATER)], "suppressed"),
+        ([(REMOVED, {}, NOON), (REMOVED, {}, LATEST), (ADDED, OF_BOUNCE, LATER)], "queued"),
+        # A removal is no opt-in.
+        ([("contact.updated", OPTED_OUT, NOON), (REMOVED, {}, LATER)], "unsubscribed"),
+    ],
+)
+@pytest.mark.parametrize("known", [True, False])
+async def test_the_last_word_is_the_one_that_was_said_last(
+    client: httpx.AsyncClient,
+    runtime: Runtime,
+    heard: list[tuple[str, dict[str, Any], datetime]],
+    status: str,
+    known: bool,
+) -> None:
+    if known:
+        await put(client, "bob", BOB)
+    for number, (what, data, at) in enumerate(heard):
+        body = {"type": what, "created_at": at.isoformat(), "data": {"email": BOB, **data}}
+        await take_resend_event(runtime, f"event-{number}", body)
+    assert (await send(client, to=BOB))["status"] == status
+    if known:
+        said = await client.get("/v1/admin/contacts/bob/preferences")
+        held = said.json().get("preferences", {})
+        assert bool(held.get("suppressed")) is (status == "suppressed")
+        assert bool(held.get("unsubscribedAll")) is (status == "unsubscribed")
+
+
+@pytest.mark.parametrize("list_first", [True, False])
+async def test_a_readers_complaint_is_not_lifted_with_the_providers_list(
+    client: httpx.AsyncClient, runtime: Runtime, list_first: bool
+) -> None:
+    sent = await send(client, to=BOB)
+    tags = {"email_id": sent["emailSendId"]}
+    complained = ("email.complained", NOON, {"to": [BOB], "tags": tags})
+    added = (ADDED, NOON + timedelta(seconds=1), {"email": BOB, **OF_COMPLAINT})
+    removed = (REMOVED, LATER, {"email": BOB})
+    for what, at, data in (*([added, complained] if list_first else [complained, added]), removed):
+        await take_resend_event(
+            runtime, f"event-{what}", {"type": what, "created_at": at.isoformat(), "data": data}
+        )
+    assert (await send(client, to=BOB))["status"] == "suppressed"
+
+
+async def test_an_old_opt_out_of_the_provider_does_not_undo_what_the_reader_said_since(
+    client: httpx.AsyncClient, runtime: Runtime, clock: ManualClock
+) -> None:
+    await put(client, "bob", BOB)
+    preferences = "/v1/admin/contacts/bob/preferences"
+    await client.put(preferences, json={"unsubscribedAll": True})
+    await client.put(preferences, json={"unsubscribedAll": False})
+    body = {"type": "contact.updated", "data": {"email": BOB, **OPTED_OUT}}
+    await take_resend_event(runtime, "old", body | {"created_at": NOON.isoformat()})
+    assert (await send(client, to=BOB))["status"] == "queued"
+    clock.advance(timedelta(minutes=1))
+    await take_resend_event(runtime, "new", body | {"created_at": clock.wall().isoformat()})
+    assert (await send(client, to=BOB))["status"] == "unsubscribed"
 
 
 @pytest.mark.parametrize("address", ADDRESSES_THAT_NO_PROVIDER_TAKES)

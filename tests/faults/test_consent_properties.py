@@ -1,14 +1,17 @@
 """Whatever is said and done in whatever order, nothing reaches an address against its last word.
 
-The oracle knows addresses and consent, and no contacts: the last word of each scope about each address. It is the
-provider, and judges at the instant at which a message reaches it.
+The oracle knows addresses and consent, and no contacts: the last word of each scope about each address, by when it was
+said. It is the provider, and judges at the instant at which a message reaches it. What it says of an address itself, it
+says late and in any order.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -35,6 +38,7 @@ from hogsend.emails.providers.message import Message
 from hogsend.emails.sending.direct import request_of_test, resend_in, send_in
 from hogsend.emails.sending.request import EmailRequest
 from hogsend.emails.tracking.delivery_events import record_fact
+from hogsend.emails.tracking.webhook_events import take_resend_event
 from hogsend.engine.jobs import due_jobs, run_job
 from hogsend.errors import Conflict, InvalidInput, NotFound
 from hogsend.events.event import NewEvent
@@ -52,6 +56,9 @@ SPELLINGS = {
     "c@münchen.de": "C@xn--mnchen-3ya.de",
 }
 USERS = ("ada", "bob", "cyd")
+# How old a webhook of the provider's is when it comes.
+AGES = {"ada": timedelta(0), "bob": timedelta(minutes=10), "cyd": timedelta(minutes=25)}
+TICK = timedelta(microseconds=1)
 CATEGORIES = (None, "news")
 
 
@@ -64,21 +71,29 @@ async def mails(user: User, ctx: Context) -> None:
 class Oracle(MemoryProvider):
     """The world outside: it knows the last words, and takes no message against them."""
 
-    words: dict[tuple[str, str], bool] = field(default_factory=dict)
+    words: dict[tuple[str, str], tuple[datetime, bool]] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         super().__init__()
 
-    def hear(self, address: str, scope: str, allowed: bool) -> None:
-        self.words[address, scope] = allowed
+    def hear(self, address: str, scope: str, allowed: bool, now: datetime) -> None:
+        """What is said now is the last word."""
+        before, _ = self.words.get((address, scope), (now - TICK, True))
+        self.words[address, scope] = max(now, before + TICK), allowed
+
+    def report(self, address: str, scope: str, allowed: bool, at: datetime) -> None:
+        """What was said some time ago is the last word only where nothing was said since; a refusal wins a tie."""
+        word = (at, allowed)
+        held = self.words.get((address, scope), word)
+        self.words[address, scope] = max(held, word, key=lambda one: (one[0], not one[1]))
 
     async def send(self, message: Message, *, idempotency_key: str) -> str:
         category = message.tags.get("category")
         scopes = ["complaint", "bounce", "manual"]
         if category != TRANSACTIONAL:
             scopes += ["all", f"category:{category}"]
-        against = [scope for scope in scopes if not self.words.get((message.to, scope), True)]
+        against = [scope for scope in scopes if not self.words.get((message.to, scope), (None, True))[1]]
         if against:  # raised, it would be taken for a provider that does not answer
             self.violations.append(f"{category} reached {message.to} against {against}")
         return await super().send(message, idempotency_key=idempotency_key)
@@ -94,6 +109,12 @@ ACTS = st.tuples(
             "operator",
             "complaint",
             "lift",
+            "wait",
+            "late bounce",
+            "late bounce",
+            "late removal",
+            "late removal",
+            "late opt-out",
             "delete",
             "move",
             "import",
@@ -119,11 +140,12 @@ class World:
         self.runtime = runtime
         self.clock = runtime.clock
         self.oracle = oracle
+        self.webhooks = 0
 
     async def do(self, act: Act) -> None:
         what, address, user, category, yes = act
         try:
-            await getattr(self, f"_{what.replace(' ', '_')}")(address, user, category, yes)
+            await getattr(self, f"_{re.sub('[ -]', '_', what)}")(address, user, category, yes)
         except (Conflict, NotFound, InvalidInput):
             return
 
@@ -144,15 +166,15 @@ class World:
         token = ReaderToken(address, contact_id if own else None, None, category)
         if category is None and yes:
             await preference_centre.choose(self.runtime, token, known=(), wanted=(), resubscribe=True)
-            self.oracle.hear(address, "all", True)
+            self.oracle.hear(address, "all", True, self.clock.now())
         elif category is not None and yes:
             await preference_centre.choose(
                 self.runtime, token, known=[category], wanted=[category], resubscribe=False
             )
-            self.oracle.hear(address, f"category:{category}", True)
+            self.oracle.hear(address, f"category:{category}", True, self.clock.now())
         else:
             await preference_centre.unsubscribe(self.runtime, token, category=category, source="one-click")
-            self.oracle.hear(address, f"category:{category}" if category else "all", False)
+            self.oracle.hear(address, f"category:{category}" if category else "all", False, self.clock.now())
 
     async def _operator(self, _address: str, user: str, category: str | None, yes: bool) -> None:
         async with self.runtime.database.transaction() as conn:
@@ -165,18 +187,43 @@ class World:
                 else PreferencesUpdate(categories={category: yes})
             )
             await update_preferences(conn, self.clock, contact["id"], change)
-        self.oracle.hear(contact["email"], f"category:{category}" if category else "all", yes)
+        self.oracle.hear(
+            contact["email"], f"category:{category}" if category else "all", yes, self.clock.now()
+        )
 
     async def _complaint(self, address: str, *_: Any) -> None:
         async with self.runtime.database.transaction() as conn:
             await suppress(conn, self.clock, SPELLINGS[address], "complaint", source="provider")
-        self.oracle.hear(address, "complaint", False)
+        self.oracle.hear(address, "complaint", False, self.clock.now())
 
     async def _lift(self, address: str, *_: Any) -> None:
         async with self.runtime.database.transaction() as conn:
             await lift(conn, self.clock, SPELLINGS[address])
         for scope in ("complaint", "bounce", "manual"):
-            self.oracle.hear(address, scope, True)
+            self.oracle.hear(address, scope, True, self.clock.now())
+
+    async def _wait(self, *_: Any) -> None:
+        assert isinstance(self.clock, ManualClock)
+        self.clock.advance(timedelta(minutes=10))
+
+    async def _late_bounce(self, address: str, user: str, *_: Any) -> None:
+        await self._resend("suppression.added", address, user, {"origin": "bounce"}, "bounce", allowed=False)
+
+    async def _late_removal(self, address: str, user: str, *_: Any) -> None:
+        await self._resend("suppression.removed", address, user, {}, "bounce", allowed=True)
+
+    async def _late_opt_out(self, address: str, user: str, *_: Any) -> None:
+        await self._resend("contact.updated", address, user, {"unsubscribed": True}, "all", allowed=False)
+
+    async def _resend(
+        self, type: str, address: str, user: str, about: dict[str, Any], scope: str, *, allowed: bool
+    ) -> None:
+        """A webhook of Resend's, on its way for so long."""
+        at = self.clock.wall() - AGES[user]
+        body = {"type": type, "created_at": at.isoformat(), "data": {"email": SPELLINGS[address], **about}}
+        self.webhooks += 1
+        await take_resend_event(self.runtime, f"event-{self.webhooks}", body)
+        self.oracle.report(address, scope, allowed, self.clock.now() - AGES[user])
 
     async def _delete(self, _address: str, user: str, *_: Any) -> None:
         await self._with_contact(user, lambda conn, contact_id: delete_contact(conn, self.clock, contact_id))

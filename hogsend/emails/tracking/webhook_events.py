@@ -50,7 +50,8 @@ async def take_resend_event(runtime: Runtime, event_id: str, body: Mapping[str, 
     message_id = data.get("email_id") if isinstance(data.get("email_id"), str) else None
     async with runtime.database.transaction() as conn:
         known = await _keep(conn, runtime.clock, event_id, str(body.get("type")), message_id, fact, body)
-        heard = not known and await hear_resend(conn, runtime.clock, str(body.get("type")), data)
+        said_at = _instant(runtime.clock, body.get("created_at"))
+        heard = not known and await hear_resend(conn, runtime.clock, str(body.get("type")), data, said_at)
     outcome: Taken
     if known:
         outcome = "known"
@@ -178,12 +179,17 @@ def _text(value: object) -> str | None:
 
 
 def _product_instant(clock: Clock, value: object) -> datetime:
-    """When it happened, on the clock that journeys run on, and never later than now."""
+    """When it happened; now where the provider does not say."""
+    return _instant(clock, value) or clock.now()
+
+
+def _instant(clock: Clock, value: object) -> datetime | None:
+    """An instant of the provider's, on the clock that journeys run on, and never later than now; None for none."""
     now = clock.now()
     try:
         real = datetime.fromisoformat(str(value))
     except ValueError:
-        return now
+        return None
     if real.tzinfo is None:
-        return now
+        return None
     return min(now, now - clock.product(clock.wall() - real))

@@ -131,6 +131,7 @@ ROUTES = (
         200,
         object_of({"deleted": {"const": True}}),
         body=PersonIn,
+        query=("email", "userId"),
         not_found="Contact not found",
     ),
 )

@@ -17,6 +17,7 @@ from hogsend.access.rate_limits import Plane
 from hogsend.errors import HogsendError
 from hogsend.rest.errors import JSONResponse, on_hogsend_error
 from hogsend.rest.models import Body
+from hogsend.rest.params import check_names
 from hogsend.rest.route import RestRoute
 from hogsend.runtime import Runtime
 
@@ -46,6 +47,7 @@ class DataRoute(RestRoute):
         admitted.require(Scope.INGEST)
         request.state.admitted = admitted
         try:
+            check_names(self.query, request.query_params)
             response: Response = JSONResponse(await self.handler(runtime, request), self.status)
         except HogsendError as error:
             response = on_hogsend_error(request, error)
