@@ -67,7 +67,7 @@ class Preview:
 
 
 async def read_file(format: Format, data: str, name: str | None = None) -> ImportFile:
-    """Raises `InvalidInput` for an unusable header, unusable JSON, too much of either, or a name that cannot be kept."""
+    """Raises `InvalidInput` for an unusable header, unusable JSON, too much of it, or a name that cannot be kept."""
     if format not in ("csv", "json"):
         raise InvalidInput("format", "format must be csv or json")
     if name is not None and (len(name) > MAX_FILE_NAME or "\x00" in name):

@@ -27,7 +27,6 @@ from hogsend.tables.contacts import contacts, import_batches, import_errors
 from hogsend.tables.realtime import activity
 from hogsend.validation import NOBODYS
 
-
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
