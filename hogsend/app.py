@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -39,7 +40,12 @@ from hogsend.settings import Settings
 
 MEBIBYTE = 2**20
 BODY_LIMIT = MEBIBYTE
-BODY_LIMITS = (("/v1/admin/contacts/import", 64 * MEBIBYTE), ("/graphql", 16 * MEBIBYTE))
+BODY_LIMITS = (
+    ("/v1/admin/contacts/import", 64 * MEBIBYTE),
+    ("/graphql", 16 * MEBIBYTE),
+    # It reads the beginning alone, and counts a click whatever comes with it.
+    ("/v1/email/unsubscribe", sys.maxsize),
+)
 
 
 def routes(settings: Settings) -> Sequence[BaseRoute]:

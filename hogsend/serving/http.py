@@ -89,7 +89,16 @@ async def _respond(request: Request, server: GraphQLServer) -> Response:
     # What changes something is finished even where nobody waits for the answer any more.
     reads = prepared.kind is OperationType.QUERY
     answer = await (_unless_gone(request, execution) if reads else execution)
-    return _json(_for_the_document(answer, params, media_type), admitted.rate.headers, media_type)
+    headers = admitted.rate.headers | _again_after(answer)
+    return _json(_for_the_document(answer, params, media_type), headers, media_type)
+
+
+def _again_after(answer: Answer) -> dict[str, str]:
+    """`Retry-After` of an answer that was refused for now."""
+    later = (
+        (answer.errors[0].extensions or {}).get("retryAfter") if answer.refused and answer.errors else None
+    )
+    return {} if later is None else {"Retry-After": str(later)}
 
 
 def _is_visit(request: Request) -> bool:
@@ -194,12 +203,11 @@ async def _stream(
     if prepared.kind is not OperationType.SUBSCRIPTION:
         answer = await server.executor.execute(prepared, params.variables, context)
         if answer.refused:
-            return _json(answer, headers)
+            return _json(answer, headers | _again_after(answer))
         body = event("next", answer.to_json()) + event("complete")
         return Response(body, headers=headers, media_type=EVENTS)
     asked = server.stream(prepared, params, context, request.headers.get("last-event-id"))
     stream = EventStream(server, asked, request.headers.get("authorization"), headers)
     if (refused := await stream.begin()) is not None:
-        later = (refused.errors[0].extensions or {}).get("retryAfter")
-        return _json(refused, headers | ({} if later is None else {"Retry-After": str(later)}))
+        return _json(refused, headers | _again_after(refused))
     return stream

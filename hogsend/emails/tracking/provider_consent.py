@@ -32,12 +32,17 @@ async def hear_resend(conn: AsyncConnection, clock: Clock, type: str, data: Mapp
                 told = await suppression.suppress(conn, clock, address, _origin(data), source=SOURCE)
             case "suppression.removed":
                 told = await _lift(conn, clock, address)
-            case "contact.updated" | "contact.created" if data.get("unsubscribed") is True:
+            case "contact.updated" | "contact.created" if _is_yes(data.get("unsubscribed")):
                 told = await _opt_out(conn, clock, address)
             case _:
                 return False
         heard = told or heard
     return heard
+
+
+def _is_yes(value: object) -> bool:
+    """An opt-out, however it is written: better heard once too often than lost."""
+    return str(value).strip().lower() in ("true", "1", "yes")
 
 
 async def _lift(conn: AsyncConnection, clock: Clock, address: str) -> bool:
