@@ -13,7 +13,8 @@ from functools import lru_cache
 LONGEST = 320
 # What RFC 5322 has in no word of a name that is not quoted.
 _SPECIAL = re.compile(r"""[][()<>:;@\\,."]""")
-_SIGMA = re.compile("[σς]")
+_CAPITAL, _SMALL = "\N{GREEK CAPITAL LETTER SIGMA}", "\N{GREEK SMALL LETTER SIGMA}"
+_FINAL = "\N{GREEK SMALL LETTER FINAL SIGMA}"
 _NAMED = re.compile(r"(?P<name>[^<>]*)<(?P<address>[^<>]*)>")
 
 
@@ -38,11 +39,11 @@ def sigma_spellings(value: str) -> list[str]:
     """
     spelled = delivery_address(value)
     local, at, domain = spelled.rpartition("@")
-    if not _SIGMA.search(local):
+    if _SMALL not in local and _FINAL not in local:
         return [spelled]
-    places = local.replace("ς", "σ")
-    in_place = places.replace("σ", "Σ").lower()
-    return list(dict.fromkeys([spelled, *(f"{each}{at}{domain}" for each in (places, in_place))]))
+    plain = local.replace(_FINAL, _SMALL)
+    in_place = plain.replace(_SMALL, _CAPITAL).lower()
+    return list(dict.fromkeys([spelled, *(f"{each}{at}{domain}" for each in (plain, in_place))]))
 
 
 def checked_address(value: str) -> str:

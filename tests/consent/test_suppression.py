@@ -91,7 +91,7 @@ async def test_a_category_has_one_unicode_form(
     assert await why(runtime, None, sent) is Reason.UNSUBSCRIBED_FROM_CATEGORY
 
 
-SIGMAS = ("ΑΣ@example.com", "ας@example.com", "ασ@example.com")
+SIGMAS = tuple(f"mega{sigma}@example.com" for sigma in "\u03a3\u03c2\u03c3")
 
 
 @pytest.mark.parametrize("refused", SIGMAS)
@@ -99,7 +99,7 @@ async def test_an_address_in_capitals_is_refused_with_either_sigma(runtime: Runt
     await change(runtime, suppression.suppress, refused, "manual")
     for each in SIGMAS:
         assert await why(runtime, None, email=each) is Reason.SUPPRESSED_BY_OPERATOR
-    assert await why(runtime, None, email="ατ@example.com") is None
+    assert await why(runtime, None, email="megat@example.com") is None
     async with runtime.database.read() as conn:
         spelled = [delivery_address(each) for each in SIGMAS]
         assert await refused_among(conn, [*spelled, "b@example.com"]) == set(spelled)
