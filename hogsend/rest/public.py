@@ -12,7 +12,7 @@ from uuid import UUID
 
 import structlog
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from sqlalchemy import select
+from sqlalchemy import Row, select
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import FormData
 from starlette.requests import Request
@@ -28,6 +28,7 @@ from hogsend.emails.tracking.visits import Visit
 from hogsend.rest.errors import NOT_FOUND, error_response
 from hogsend.rest.visit_limit import WINDOW_SECONDS, VisitLimit
 from hogsend.runtime import Runtime
+from hogsend.storage.bounded_wait import at_most
 from hogsend.storage.unreachable import retry_seconds, unreachable
 from hogsend.tables.emails import email_links
 from hogsend.telemetry.counters import VISITS_UNCOUNTED
@@ -74,9 +75,7 @@ async def click(request: Request) -> Response:
     link_id = _uuid(request.path_params["id"])
     runtime: Runtime = request.app.state.runtime
     try:
-        async with asyncio.timeout(LONGEST_WAIT), runtime.database.read() as conn:
-            found = await conn.execute(select(email_links).where(email_links.c.id == link_id))
-            link = found.one_or_none()
+        link = await at_most(LONGEST_WAIT, _find_link(runtime, link_id))
     except Exception as error:
         if not unreachable(error):
             raise
@@ -88,6 +87,11 @@ async def click(request: Request) -> Response:
         visit = replace(_visit(request), link_id=link.id, url=link.url)
         await _record(request, link.email_id, "clicked", visit)
     return RedirectResponse(link.url, 302, headers=_NO_STORE)
+
+
+async def _find_link(runtime: Runtime, link_id: UUID | None) -> Row[Any] | None:
+    async with runtime.database.read() as conn:
+        return (await conn.execute(select(email_links).where(email_links.c.id == link_id))).one_or_none()
 
 
 def _for_reader(
@@ -209,11 +213,15 @@ async def _record(request: Request, email_id: UUID, type: str, visit: Visit) -> 
         VISITS_UNCOUNTED.labels(type).inc()
         return
     try:
-        async with asyncio.timeout(LONGEST_WAIT), runtime.database.transaction() as conn:
-            await record_fact(conn, email_id=email_id, type=type, at=runtime.clock.now(), visit=visit)
+        await at_most(LONGEST_WAIT, _keep(runtime, email_id, type, visit))
     except (SQLAlchemyError, OSError) as error:
         told = {"error": error.__class__.__name__} if unreachable(error) else {"exc_info": error}
         log.error("tracking_lost", email_id=str(email_id), type=type, **told)
+
+
+async def _keep(runtime: Runtime, email_id: UUID, type: str, visit: Visit) -> None:
+    async with runtime.database.transaction() as conn:
+        await record_fact(conn, email_id=email_id, type=type, at=runtime.clock.now(), visit=visit)
 
 
 def _page(

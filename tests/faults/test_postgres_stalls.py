@@ -23,6 +23,7 @@ from hogsend.rest.middleware import TOO_LONG
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
 from hogsend.storage import database
+from hogsend.storage.bounded_wait import at_most
 from hogsend.storage.unreachable import AWAY
 from tests.conftest import served
 from tests.faults.site import client_of, eventually
@@ -145,6 +146,22 @@ async def test_links_and_pixels_of_emails_wait_a_moment_for_a_silent_postgres(
     assert "Try again in a moment" in link.text
     pixel = await client.get(f"/v1/t/o/{uuid4()}")
     assert (pixel.status_code, pixel.content) == (200, public.PIXEL)
+
+
+async def test_a_wait_that_is_given_up_is_not_waited_for() -> None:
+    """A cancelled statement takes its time to say goodbye."""
+    ended = asyncio.Event()
+
+    async def slow() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.wait_for(ended.wait(), 20)
+
+    with pytest.raises(TimeoutError):
+        await at_most(0.01, slow())
+    assert not ended.is_set()
+    ended.set()
 
 
 async def test_streams_and_their_tailer_outlive_a_pool_that_is_used_up(
