@@ -13,6 +13,8 @@ from functools import lru_cache
 LONGEST = 320
 # What RFC 5322 has in no word of a name that is not quoted.
 _SPECIAL = re.compile(r"""[][()<>:;@\\,."]""")
+_CAPITAL, _SMALL = "\N{GREEK CAPITAL LETTER SIGMA}", "\N{GREEK SMALL LETTER SIGMA}"
+_FINAL = "\N{GREEK SMALL LETTER FINAL SIGMA}"
 _NAMED = re.compile(r"(?P<name>[^<>]*)<(?P<address>[^<>]*)>")
 
 
@@ -27,6 +29,21 @@ def delivery_address(value: str) -> str:
     """
     spelled, _, wrong = _judged(value)
     return spelled if wrong is None else value.strip().lower()
+
+
+def sigma_spellings(value: str) -> list[str]:
+    """The one spelling of an address first, then those that differ from it in Greek sigmas alone.
+
+    An upper-case sigma has two small ones, by its place in the word: an address in capitals may be either. Neither is
+    delivered in the place of the other, and whoever refuses one refuses both.
+    """
+    spelled = delivery_address(value)
+    local, at, domain = spelled.rpartition("@")
+    if _SMALL not in local and _FINAL not in local:
+        return [spelled]
+    plain = local.replace(_FINAL, _SMALL)
+    in_place = plain.replace(_SMALL, _CAPITAL).lower()
+    return list(dict.fromkeys([spelled, *(f"{each}{at}{domain}" for each in (plain, in_place))]))
 
 
 def checked_address(value: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -43,6 +44,8 @@ BODY_LIMITS = (
     ("/v1/admin/contacts/import", 64 * MEBIBYTE),
     ("/graphql", 16 * MEBIBYTE),
     ("/v1/events/batch", 8 * MEBIBYTE),
+    # It reads the beginning alone, and counts a click whatever comes with it.
+    ("/v1/email/unsubscribe", sys.maxsize),
 )
 
 

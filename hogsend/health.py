@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.metadata import version
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import text
 
 from hogsend.runtime import Runtime
+from hogsend.storage.bounded_wait import at_most
 from hogsend.storage.migrate import SchemaStatus, schema_status
 
 LONGEST_CHECK = 2.0
@@ -151,11 +152,10 @@ def _status(
     return "healthy" if schema is not None and schema.in_sync else "migration_pending"
 
 
-async def _timed(check: Callable[[], Awaitable[object]]) -> Component:
+async def _timed(check: Callable[[], Coroutine[Any, Any, None]]) -> Component:
     started = time.perf_counter()
     try:
-        async with asyncio.timeout(LONGEST_CHECK):
-            await check()
+        await at_most(LONGEST_CHECK, check())
     except Exception:
         # Whatever keeps it from answering, the answer to "is it up" is no; those who need it log why.
         return Component(False, 0.0)
@@ -164,8 +164,7 @@ async def _timed(check: Callable[[], Awaitable[object]]) -> Component:
 
 async def _engine(runtime: Runtime) -> Component:
     try:
-        async with asyncio.timeout(LONGEST_CHECK):
-            health = await runtime.engine.health()
+        health = await at_most(LONGEST_CHECK, runtime.engine.health())
     except Exception:
         return Component(False, 0.0)
     return Component(health.up, round(health.latency_ms, 2))

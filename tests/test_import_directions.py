@@ -16,6 +16,7 @@ FLOORS = (
     "errors",  # what a person can get wrong
     "addresses",  # which email addresses are taken, and their one spelling
     "json_bounds",  # how much JSON may hold
+    "content_types",  # whether a body says that it is JSON
     "validation",  # what text, addresses and properties must look like
     "clock",  # the two times
     "backoff",  # pauses between attempts

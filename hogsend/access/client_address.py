@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 
 from starlette.requests import HTTPConnection
@@ -10,8 +11,17 @@ IPV6_PREFIX = 64
 
 
 def address_of(connection: HTTPConnection) -> str | None:
-    """Where a request or a socket comes from; behind a proxy, what the proxy says (uvicorn's forwarded_allow_ips)."""
+    """Where a request or a socket comes from; behind a proxy that is trusted, what the proxy says."""
     return connection.client.host if connection.client else None
+
+
+def trusted_proxies(environ: Mapping[str, str]) -> str:
+    """Whose `X-Forwarded-For` is believed: addresses and networks, separated by commas. Nobody's unless it is set.
+
+    uvicorn by itself believes whoever is on this machine. Of what a trusted proxy hands on, the last address that is
+    not a trusted one counts: those before it are the client's own words.
+    """
+    return environ.get("FORWARDED_ALLOW_IPS", "").strip()
 
 
 def network_of(address: str | None) -> str:

@@ -94,7 +94,7 @@ async def _email(runtime: Runtime, to: str, notice: Notice) -> None:
     async with runtime.database.read() as conn:
         refused = await refusal(conn, contact_id=None, email=to, category=TRANSACTIONAL)
     if refused is not None:
-        raise DeliveryFailed(f"The address is not written to: {refused.reason.value}")
+        raise DeliveryFailed(f"The address is not written to: {refused.reason.value}", most_attempts=1)
     link = notice.link(runtime.settings.base_url)
     message = Message(
         to=to,

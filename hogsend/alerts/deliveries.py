@@ -43,6 +43,7 @@ _DELIVERY = (
         _rules.channel,
         _rules.channel_config,
         _rules.signing_secret,
+        _rules.deleted_at,
     )
     .join(alerts, _alerts.id == _deliveries.alert_id)
     .join(alert_rules, _rules.id == _alerts.rule_id)
@@ -56,6 +57,9 @@ async def tell_job(runtime: Runtime, payload: Mapping[str, Any]) -> None:
         return
     if delivery["change"] == "resolved" and await _firing_is_under_way(runtime, delivery["alert_id"]):
         raise RunAgain(IN_ORDER)
+    if delivery["deleted_at"] is not None and not await _was_told(runtime, delivery):
+        await _leave(runtime, delivery["id"], "The rule was deleted before anybody was told")
+        return
     try:
         receipt = await tell(
             runtime,
@@ -93,6 +97,26 @@ async def _firing_is_under_way(runtime: Runtime, alert_id: UUID) -> bool:
     )
     async with runtime.database.read() as conn:
         return (await conn.execute(under_way)).first() is not None
+
+
+async def _was_told(runtime: Runtime, delivery: RowMapping) -> bool:
+    """Whether the firing of a deleted rule's alert was heard, so that its end is of interest."""
+    told = select(_deliveries.id).where(
+        _deliveries.alert_id == delivery["alert_id"],
+        _deliveries.change == "fired",
+        _deliveries.status == "delivered",
+    )
+    async with runtime.database.read() as conn:
+        return (await conn.execute(told)).first() is not None
+
+
+async def _leave(runtime: Runtime, delivery_id: UUID, reason: str) -> None:
+    async with runtime.database.transaction() as conn:
+        await conn.execute(
+            update(alert_deliveries)
+            .where(_deliveries.id == delivery_id, _deliveries.status == "pending")
+            .values(status="failed", error=reason)
+        )
 
 
 def _notice(row: RowMapping) -> Notice:

@@ -11,22 +11,27 @@ from ipaddress import IPv6Address
 import httpx
 
 from hogsend.alerts import ssrf
+from hogsend.engine.jobs import JobFailed
 
 TIMEOUT = httpx.Timeout(10.0, connect=5.0)
 LONGEST_SECONDS = 20.0
 BODY_SECONDS = 2.0
 FIRST_BYTES = 500
+GONE = 410
+FEW_ATTEMPTS = 5
+"""Of what may be a resolver's bad moment, and is most likely a name that is gone."""
 
 
-class DeliveryFailed(Exception):
+class DeliveryFailed(JobFailed):
     """The channel did not take it. `reason` is a sentence for operators; it quotes no URL.
 
     `receipt` is what the receiver answered, where it did.
     """
 
-    def __init__(self, reason: str, receipt: Receipt | None = None) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    def __init__(
+        self, reason: str, receipt: Receipt | None = None, *, most_attempts: int | None = None
+    ) -> None:
+        super().__init__(reason, most_attempts=most_attempts)
         self.receipt = receipt
 
 
@@ -49,9 +54,9 @@ async def post(
     try:
         allowed = await ssrf.verdict(target, policy, resolve=resolve)
     except ssrf.Forbidden as error:
-        raise DeliveryFailed(f"The URL {error.reason}") from None
+        raise DeliveryFailed(f"The URL {error.reason}", most_attempts=FEW_ATTEMPTS) from None
     except ssrf.Unresolved:
-        raise DeliveryFailed("The URL's host was not found") from None
+        raise DeliveryFailed("The URL's host was not found", most_attempts=FEW_ATTEMPTS) from None
     try:
         async with asyncio.timeout(LONGEST_SECONDS):
             receipt = await _answer(allowed, body, headers)
@@ -60,7 +65,8 @@ async def post(
     except httpx.HTTPError as error:
         raise DeliveryFailed(f"The request failed: {type(error).__name__}") from None
     if not 200 <= receipt.status < 300:
-        raise DeliveryFailed(f"The receiver answered {receipt.status}", receipt)
+        for_good = 1 if receipt.status == GONE else None
+        raise DeliveryFailed(f"The receiver answered {receipt.status}", receipt, most_attempts=for_good)
     return receipt
 
 

@@ -7,6 +7,7 @@ because a name can be pointed elsewhere later. The addresses that it returns are
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ LONGEST_URL = 2_000
 # Below it are the ports of mail, names and logins, which an alert has no business with.
 LOWEST_PORT = 1024
 _DEFAULT_PORTS = {"https": 443, "http": 80}
+
+# As it goes to the resolver. A space, a percent sign or a dot at the end would name another way what is refused.
+_HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.IGNORECASE)
 
 # IANA's registry of special addresses, whole, because `ipaddress` knows it by the version of Python.
 _SPECIAL_V4 = tuple(
@@ -136,6 +140,10 @@ def _parse(text: str, policy: Policy) -> httpx.URL:
     # httpx leaves out the port that the scheme stands for.
     if url.port is not None and not LOWEST_PORT <= url.port < 65_536:
         raise Forbidden(f"must have the port of its scheme, or one from {LOWEST_PORT} to 65535")
+    if ":" not in url.host and not _HOST.fullmatch(url.raw_host.decode("ascii", "replace")):
+        raise Forbidden(
+            "must name its host by letters, digits and hyphens between dots, without one at its end"
+        )
     if url.userinfo:
         raise Forbidden("must not hold a user or password")
     return url

@@ -2,16 +2,49 @@
 
 from __future__ import annotations
 
+import os
 import socket
-from typing import Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hogsend.cli.loading import loading
 from hogsend.cli.supervised import Supervised, begin_and_end_with_supervisor
 
+if TYPE_CHECKING:
+    import uvicorn
+    from starlette.types import ASGIApp
+
+    from hogsend.settings import Settings
+
 LONGEST_FRAME = 2**20
 """Bytes of one WebSocket message: longer ones close the socket before anything looks at them."""
+
+
+def server_config(settings: Settings, app: ASGIApp, environ: Mapping[str, str]) -> uvicorn.Config:
+    """How uvicorn serves the application."""
+    import uvicorn
+
+    from hogsend.access.client_address import trusted_proxies
+
+    proxies = trusted_proxies(environ)
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=10,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=proxies,
+        ws_max_size=LONGEST_FRAME,
+        ws="websockets-sansio",
+        # Each message would be compressed for each reader, which doubles what it costs.
+        ws_per_message_deflate=False,
+    )
 
 
 def api(
@@ -34,21 +67,7 @@ def api(
     warn_of_unsent_email(settings)
     # Said here in a line; what goes wrong when the application starts, uvicorn tells with a traceback.
     project = load_project(settings)
-    config = uvicorn.Config(
-        create_app(settings, project=project),
-        host=settings.host,
-        port=settings.port,
-        loop="uvloop",
-        http="httptools",
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=10,
-        ws_max_size=LONGEST_FRAME,
-        ws="websockets-sansio",
-        # Each message would be compressed for each reader, which doubles what it costs.
-        ws_per_message_deflate=False,
-    )
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(server_config(settings, create_app(settings, project=project), os.environ))
     server.run(sockets=[socket.socket(fileno=fd)] if fd is not None else None)
     if not server.started:
         raise SystemExit(3)

@@ -8,6 +8,7 @@ an answer to hold until a commit has the lock of the address (`address_lock`).
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,7 +19,7 @@ from sqlalchemy import LargeBinary, Text, bindparam, func, insert, literal, sele
 from sqlalchemy.dialects.postgresql import ARRAY, distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.addresses import delivery_address
+from hogsend.addresses import delivery_address, sigma_spellings
 from hogsend.decisions.reasons import Reason
 from hogsend.tables.consent import consent_ledger
 
@@ -97,8 +98,10 @@ def one_spelling(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _folded(name: str) -> str:
+    """Without the space around it, whatever its case and its Unicode form."""
     prefix = CATEGORY if name.startswith(CATEGORY) else ""
-    return prefix + name.removeprefix(CATEGORY).strip().casefold()
+    folded = unicodedata.normalize("NFD", name.removeprefix(CATEGORY).strip()).casefold()
+    return prefix + unicodedata.normalize("NFC", folded)
 
 
 def address_lock(address: str) -> str:
@@ -120,10 +123,12 @@ _WORDS = (
 
 async def words_about(conn: AsyncConnection, address: str) -> dict[str, Word]:
     """The last word of each scope that was ever spoken of, about one address."""
-    rows = await conn.execute(_WORDS, {"address": delivery_address(address)})
-    return {
-        row.scope: Word(row.scope, row.allowed, row.source, row.evidence, row.at, row.seq) for row in rows
-    }
+    words: dict[str, Word] = {}
+    for spelling in sigma_spellings(address):
+        for row in await conn.execute(_WORDS, {"address": spelling}):
+            if row.scope not in words or words[row.scope].seq < row.seq:
+                words[row.scope] = Word(row.scope, row.allowed, row.source, row.evidence, row.at, row.seq)
+    return words
 
 
 _SPOKEN_OF = text(
@@ -214,7 +219,14 @@ def refusing(words: Words, category: str | None, *, transactional: bool) -> tupl
 
 
 async def refused_among(conn: AsyncConnection, addresses: Sequence[str]) -> set[str]:
-    """Those of `addresses` about which something is refused now. One statement."""
+    """Those of `addresses` about which something is refused now. One statement, unless there are sigmas."""
+    spelled = {address: sigma_spellings(address) for address in addresses}
+    several = [address for address, spellings in spelled.items() if len(spellings) > 1]
+    refused = {
+        address
+        for address in several
+        if any(not word.allowed for word in (await words_about(conn, address)).values())
+    }
     spoken = select(func.unnest(bindparam("addresses", type_=ARRAY(Text))).label("address")).subquery(
         "spoken"
     )
@@ -227,6 +239,6 @@ async def refused_among(conn: AsyncConnection, addresses: Sequence[str]) -> set[
     )
     rows = await conn.execute(
         select(last.c.address).distinct().where(~last.c.allowed),
-        {"addresses": [delivery_address(address) for address in addresses]},
+        {"addresses": [spellings[0] for spellings in spelled.values() if len(spellings) == 1]},
     )
-    return set(rows.scalars())
+    return refused | set(rows.scalars())

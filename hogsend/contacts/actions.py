@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hogsend.access.audit import audit
 from hogsend.clock import Clock
 from hogsend.consent.inheritance import address_changed, preferences_of
-from hogsend.consent.suppression import change_preferences, lift, suppress
+from hogsend.consent.ledger import same_category
+from hogsend.consent.suppression import TRANSACTIONAL, change_preferences, lift, suppress
 from hogsend.contacts.identity_keys import Contact, KeyKind, Keys, normal_email
 from hogsend.contacts.lookup import find_by, lock_person, owners
 from hogsend.contacts.resolve import Resolved, resolve
@@ -209,6 +210,12 @@ def _check_categories(categories: Mapping[str, bool] | None) -> None:
         check_text("categories", name, 100)
         if not isinstance(subscribed, bool):
             raise InvalidInput(f"categories.{name}", f"categories.{name} must be true or false")
+        if not subscribed and same_category(name, TRANSACTIONAL):
+            raise InvalidInput(
+                f"categories.{name}",
+                f"categories.{name} cannot be refused: transactional email goes to whoever asked for it. "
+                "To stop all email to an address, set suppressed",
+            )
 
 
 async def _kept_preferences(

@@ -20,6 +20,7 @@ from hogsend.contacts.import_files import Format, Piece, cut
 from hogsend.engine.jobs import RunAgain
 from hogsend.engine.outbox import enqueue_job
 from hogsend.errors import InvalidInput, NotFound
+from hogsend.json_bounds import TooManyValues, check_values
 from hogsend.realtime import activity
 from hogsend.runtime import Runtime
 from hogsend.storage.database import Database
@@ -33,6 +34,10 @@ log = structlog.get_logger(__name__)
 IMPORT = "contacts.import"
 PIECES_A_SLICE = 40
 SAMPLE = 10
+MOST_VALUES = 10_000_000
+"""JSON values of a file, a contact's name for each of its values counted too."""
+MOST_ERRORS = 10_000
+"""Rejected rows that are kept with their reasons; those behind are counted."""
 MAX_FILE_NAME = 255
 
 _jobs = import_jobs.c
@@ -62,13 +67,22 @@ class Preview:
 
 
 async def read_file(format: Format, data: str, name: str | None = None) -> ImportFile:
-    """Raises `InvalidInput` for an unusable header, unusable JSON, or a name that cannot be kept."""
+    """Raises `InvalidInput` for an unusable header, unusable JSON, too much of it, or a name that cannot be kept."""
     if format not in ("csv", "json"):
         raise InvalidInput("format", "format must be csv or json")
     if name is not None and (len(name) > MAX_FILE_NAME or "\x00" in name):
         raise InvalidInput("fileName", f"fileName must be at most {MAX_FILE_NAME} characters, without NUL")
+    if format == "json":
+        await _check_values(data)
     total, pieces = await asyncio.to_thread(cut, format, data)
     return ImportFile(format, name, total, pieces)
+
+
+async def _check_values(data: str) -> None:
+    try:
+        await check_values(data.encode("utf-8", "surrogatepass"), MOST_VALUES)
+    except TooManyValues as error:
+        raise InvalidInput("data", f"data is too much: {error}; import it in parts") from None
 
 
 async def start_import(
@@ -129,16 +143,22 @@ async def _take_piece(runtime: Runtime, job_id: UUID) -> bool:
         )
         piece = taken.one_or_none()
         if piece is None:
-            await _finish(conn, clock, job_id, "completed")
+            await _finish(conn, clock, job_id, "completed", _left_out(job.failed_rows))
             return False
         rows = orjson.loads(piece.rows)
         errors = await take_in(conn, clock, piece.first_row, rows, runtime.settings.nobodys_ids)
-        if errors:
-            found = [{"job_id": job_id, "row": row, "error": error} for row, error in errors]
+        if kept := errors[: max(0, MOST_ERRORS - job.failed_rows)]:
+            found = [{"job_id": job_id, "row": row, "error": error} for row, error in kept]
             await conn.execute(insert(import_errors), found)
         await _count(conn, clock, job_id, len(rows), len(errors))
         runtime.fault_point("before_import_commit")
     return True
+
+
+def _left_out(failed_rows: int) -> str | None:
+    if failed_rows <= MOST_ERRORS:
+        return None
+    return f"{failed_rows:,} rows were rejected; the first {MOST_ERRORS:,} are listed"
 
 
 async def _count(conn: AsyncConnection, clock: Clock, job_id: UUID, rows: int, failed: int) -> None:
@@ -180,7 +200,7 @@ async def find_job(conn: AsyncConnection, job_id: UUID) -> Row[Any]:
 
 
 async def errors_of(conn: AsyncConnection, job_id: UUID) -> list[tuple[int, str]]:
-    """Every bad row so far with its reason, in the order of the file."""
+    """The bad rows so far with their reasons, in the order of the file; at most `MOST_ERRORS`."""
     e = import_errors.c
     rows = await conn.execute(select(e.row, e.error).where(e.job_id == job_id).order_by(e.row))
     return [(row.row, row.error) for row in rows]

@@ -38,6 +38,18 @@ class RunAgain(Exception):
         self.after = after
 
 
+class JobFailed(Exception):
+    """Raised by a handler for a failure of others that it expects: a line in the log, and no traceback.
+
+    After `most_attempts` it is for good, where trying again is known to be of little use; else after the job's own.
+    """
+
+    def __init__(self, reason: str, *, most_attempts: int | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.most_attempts = most_attempts
+
+
 @dataclass(frozen=True)
 class Work:
     """What an engine runs beside journeys: handlers by job kind, and what keeps the dead letter of one that failed."""
@@ -89,12 +101,26 @@ async def _run(runtime: Runtime, work: Work, job: RowMapping) -> str:
     except RunAgain as again:
         await _reschedule(runtime, job, again.after, job["attempts"] - 1, None)
         return "again"
+    except JobFailed as error:
+        log.warning(
+            "job_failed",
+            job_id=str(job["id"]),
+            kind=job["kind"],
+            attempt=job["attempts"],
+            reason=error.reason,
+        )
+        await _retry_or_give_up(runtime, work, job, _words(error), error.most_attempts)
+        return "failed"
     except Exception as error:
         log.exception("job_failed", job_id=str(job["id"]), kind=job["kind"], attempt=job["attempts"])
-        await _retry_or_give_up(runtime, work, job, f"{type(error).__name__}: {error}")
+        await _retry_or_give_up(runtime, work, job, _words(error))
         return "failed"
     await _finish(runtime, job, "done", None)
     return "done"
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _span(job: RowMapping) -> AbstractContextManager[Span]:
@@ -135,8 +161,10 @@ async def _claim(runtime: Runtime, job_id: UUID, owner: str) -> RowMapping | Non
     return job
 
 
-async def _retry_or_give_up(runtime: Runtime, work: Work, job: RowMapping, error: str) -> None:
-    if job["attempts"] < job["max_attempts"]:
+async def _retry_or_give_up(
+    runtime: Runtime, work: Work, job: RowMapping, error: str, most_attempts: int | None = None
+) -> None:
+    if job["attempts"] < min(job["max_attempts"], most_attempts or job["max_attempts"]):
         delay = backoff(job["attempts"] + 1, longest=LONGEST_PAUSE)
         await _reschedule(runtime, job, delay, job["attempts"], error)
         return

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from hogsend.content_types import is_json
 from hogsend.errors import InvalidInput
 from hogsend.json_bounds import TooManyValues, check_values
 
@@ -14,8 +16,15 @@ MAX_DEPTH = 64
 
 
 async def json_object(request: Request) -> dict[str, Any]:
-    """The body as a JSON object; an empty body is an empty one. Raises `InvalidInput`."""
-    return parse_object(await bounded(request))
+    """The body as a JSON object; an empty body is an empty one.
+
+    Raises `InvalidInput`, and 415 for a body that says it is something else. One that says nothing is taken for JSON.
+    """
+    body = await bounded(request)
+    content_type = request.headers.get("content-type", "")
+    if body and content_type and not is_json(content_type):
+        raise HTTPException(415, "Content-Type must be application/json, in UTF-8")
+    return parse_object(body)
 
 
 async def bounded(request: Request) -> bytes:

@@ -38,6 +38,7 @@ REFUSALS: Mapping[int, str] = {
     404: "There is no such thing",
     409: "It exists, and its state does not allow this",
     413: "The body is too large",
+    415: "The body says that it is something else than JSON in UTF-8",
     429: "The rate limit of the key is used up",
     503: "No key was ever made, or the database does not answer now: `Retry-After` says when to come back",
 }
@@ -119,10 +120,9 @@ def operations() -> tuple[list[Operation], dict[str, Schema]]:
 
 def _of_admin_route(route: table.AdminRoute, documents: Executor, components: dict[str, Schema]) -> Operation:
     prepared = table.prepare(route, documents)
-    refusals = {
-        400
-    }  # for a parameter of the query that is not known, wherever there is no other mistake to make
-    refusals |= {413} if route.body is not None else set()
+    # 400 for a parameter of the query that is not known, wherever there is no other mistake to make.
+    refusals = {400}
+    refusals |= {413, 415} if route.body is not None else set()
     refusals |= {404} if route.not_found is not None else set()
     refusals |= {409} if prepared.may_conflict else set()
     return Operation(
@@ -139,7 +139,7 @@ def _of_admin_route(route: table.AdminRoute, documents: Executor, components: di
 
 
 def _of_data_route(route: DataRoute) -> Operation:
-    refusals = (400, 404, 413) if route.not_found is not None else (400, 413)
+    refusals = (400, 404, 413, 415) if route.not_found is not None else (400, 413, 415)
     return Operation(
         route.method,
         route.path,

@@ -94,7 +94,7 @@ def _row(operation: Operation) -> tuple[str, ...]:
         f"{operation.status} {_shape(schema) if media == JSON else media}"
         for media, schema in operation.content.items()
     )
-    refusals = "".join(f"; {status}" for status in operation.refusals if status != 413)
+    refusals = "".join(f"; {status}" for status in operation.refusals if status not in (413, 415))
     return route, opened, _takes(operation), answers + refusals
 
 

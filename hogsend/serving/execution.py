@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from inspect import isawaitable
 from typing import Any
@@ -33,7 +33,7 @@ from hogsend.access.caller import Scope
 from hogsend.access.errors import InsufficientScope
 from hogsend.access.under_way import UnderWay
 from hogsend.graphql.context import Context
-from hogsend.graphql.errors import Code, denied, present, problem, status_of
+from hogsend.graphql.errors import Code, denied, is_unavailable, present, problem, status_of
 from hogsend.graphql.fields import ANY_KEY, SCOPE
 from hogsend.graphql.mutations import AUDIT_ACTION
 from hogsend.planning.execute import GRAPHQL_CORE, PlannedExecutor
@@ -180,7 +180,7 @@ class Executor:
         answer = self._answer(result, prepared, context, limited)
         if answer.refused:
             await self._note_refusal(prepared, variables, context, result.errors or ())
-        return answer
+        return _without_the_database(answer)
 
     def check(self, prepared: Prepared, variables: Mapping[str, Any], context: Context) -> None:
         """Raise `Refused` where the caller's scopes or the limits do not allow it; nothing is executed."""
@@ -305,6 +305,20 @@ class Executor:
         names = _root_fields(document, operation.selection_set)
         scopes = {_declared_scope(root.fields[name]) for name in names if name in root.fields}
         return frozenset(scope for scope in scopes if scope is not None)
+
+
+def _without_the_database(answer: Answer) -> Answer:
+    """503 where every root field failed because the database does not answer: there is nothing else in the answer.
+
+    Where one of them has something to say, that is worth a 200.
+    """
+    data = answer.data or {}
+    failed = {error.path[0] for error in answer.errors if error.path}
+    if answer.refused or not answer.errors or not all(is_unavailable(error) for error in answer.errors):
+        return answer
+    if any(value is not None for value in data.values()) or not failed >= data.keys():
+        return answer
+    return replace(answer, data=None, status=status_of(answer.errors[0]))
 
 
 def located(error: Exception) -> GraphQLError:

@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from hogsend.access.client_address import address_of
 from hogsend.access.errors import AccessError
 from hogsend.access.gate import Admitted, admit
+from hogsend.content_types import JSON, is_json
 from hogsend.graphql.context import Context
 from hogsend.graphql.errors import denied, problem, unavailable
 from hogsend.serving.execution import Answer, Prepared, Refused
@@ -31,7 +32,6 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 GRAPHQL = "application/graphql-response+json"
-JSON = "application/json"
 HTML = "text/html"
 
 
@@ -63,7 +63,7 @@ async def _respond(request: Request, server: GraphQLServer) -> Response:
         log.warning("key_not_checked", request_id=request.state.request_id, error=type(error).__name__)
         after = {"Retry-After": str(retry_seconds(error))}
         return _json(Answer(errors=(unavailable(error),), status=503), after, media_type)
-    if posted and not _is_json(request.headers.get("content-type", "")):
+    if posted and not is_json(request.headers.get("content-type", "")):
         return _error("Content-Type must be application/json", 415, admitted.rate.headers, media_type)
     try:
         params = await from_body(await request.body()) if posted else from_query(request.query_params)
@@ -90,7 +90,16 @@ async def _respond(request: Request, server: GraphQLServer) -> Response:
     # What changes something is finished even where nobody waits for the answer any more.
     reads = prepared.kind is OperationType.QUERY
     answer = await (_unless_gone(request, execution) if reads else execution)
-    return _json(_for_the_document(answer, params, media_type), admitted.rate.headers, media_type)
+    headers = admitted.rate.headers | _again_after(answer)
+    return _json(_for_the_document(answer, params, media_type), headers, media_type)
+
+
+def _again_after(answer: Answer) -> dict[str, str]:
+    """`Retry-After` of an answer that was refused for now."""
+    later = (
+        (answer.errors[0].extensions or {}).get("retryAfter") if answer.refused and answer.errors else None
+    )
+    return {} if later is None else {"Retry-After": str(later)}
 
 
 def _is_visit(request: Request) -> bool:
@@ -130,12 +139,6 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         return 0.0
-
-
-def _is_json(content_type: str) -> bool:
-    name, *parameters = (piece.strip().lower() for piece in content_type.split(";"))
-    charset = next((text[8:].strip('"') for text in parameters if text.startswith("charset=")), "utf-8")
-    return name == JSON and charset in ("utf-8", "utf8")
 
 
 def _for_the_document(answer: Answer, params: Params, media_type: str) -> Answer:
@@ -195,12 +198,11 @@ async def _stream(
     if prepared.kind is not OperationType.SUBSCRIPTION:
         answer = await server.executor.execute(prepared, params.variables, context)
         if answer.refused:
-            return _json(answer, headers)
+            return _json(answer, headers | _again_after(answer))
         body = event("next", answer.to_json()) + event("complete")
         return Response(body, headers=headers, media_type=EVENTS)
     asked = server.stream(prepared, params, context, request.headers.get("last-event-id"))
     stream = EventStream(server, asked, request.headers.get("authorization"), headers)
     if (refused := await stream.begin()) is not None:
-        later = (refused.errors[0].extensions or {}).get("retryAfter")
-        return _json(refused, headers | ({} if later is None else {"Retry-After": str(later)}))
+        return _json(refused, headers | _again_after(refused))
     return stream

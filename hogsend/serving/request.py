@@ -13,6 +13,8 @@ from hogsend.json_bounds import TooManyValues, check_values
 from hogsend.serving.execution import BAD_REQUEST, Refused
 
 DEEPEST = 64
+MEMBERS = ("query", "documentId", "operationName", "variables", "extensions")
+LONGEST_NAME, MOST_NAMED = 40, 5
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,14 @@ def from_query(given: Mapping[str, str]) -> Params:
 
 
 def from_json(value: Any) -> Params:
-    """Raises `Refused` (422) that names the parameter."""
+    """Raises `Refused` that names the parameter: 400 for one that no request has, 422 for one of another kind."""
     if isinstance(value, list):
         raise Refused(problem("Batching is off: send one request at a time"))
     if not isinstance(value, dict):
         raise Refused(problem("The body must be a JSON object"))
+    if unknown := sorted(value.keys() - set(MEMBERS)):
+        named = ", ".join(f"`{name[:LONGEST_NAME]}`" for name in unknown[:MOST_NAMED])
+        raise Refused(problem(f"A request has no {named}; it takes {', '.join(MEMBERS)}"), status=BAD_REQUEST)
     for name in ("query", "documentId", "operationName"):
         if not isinstance(value.get(name), str | None):
             raise Refused(problem(f"`{name}` must be a string"))

@@ -110,6 +110,36 @@ async def test_only_plain_https_urls_are_taken(text: str) -> None:
     assert not text or text not in refused.value.reason
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost.",
+        "10.0.0.1.",
+        "a b.com",
+        "exam%70le.com",
+        "a..b",
+        ".example.com",
+        "example.com.",
+        "a_b.com%00",
+    ],
+)
+async def test_a_host_has_one_spelling(host: str) -> None:
+    """Nobody is asked: what the resolver would make of it differs from machine to machine."""
+
+    async def unasked(_host: str, _port: int) -> Sequence[IPAddress]:
+        raise AssertionError("asked")
+
+    with pytest.raises(Forbidden):
+        await verdict(f"https://{host}/", Policy(), resolve=unasked)
+
+
+@pytest.mark.parametrize(
+    "host", ["hooks.example.com", "HOOKS.Example.com", "münchen.de", "a_b.com", "xn--e1afmkfd.com"]
+)
+async def test_a_plain_name_is_taken(host: str) -> None:
+    assert (await verdict(f"https://{host}/x", Policy(), resolve=somewhere)).addresses
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "2130706433", "0x7f.1", "[::1]", "localhost"])
 async def test_every_spelling_of_this_machine_is_refused(host: str) -> None:
     with pytest.raises(Forbidden, match="private network"):

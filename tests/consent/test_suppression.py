@@ -9,8 +9,10 @@ from uuid import UUID
 import pytest
 from sqlalchemy import update
 
+from hogsend.addresses import delivery_address
 from hogsend.clock import ManualClock
 from hogsend.consent import preference_centre, suppression
+from hogsend.consent.ledger import refused_among
 from hogsend.consent.tokens import ReaderToken
 from hogsend.decisions.reasons import Reason
 from hogsend.runtime import Runtime
@@ -75,6 +77,34 @@ async def test_another_spelling_of_a_category_is_no_way_around(runtime: Runtime,
         source="form",
     )
     assert await why(runtime, ada["id"], "news") is Reason.UNSUBSCRIBED_FROM_CATEGORY
+
+
+@pytest.mark.parametrize(
+    ("refused", "sent"), [("caf\u00e9", "cafe\u0301"), ("CAFE\u0301", "café"), ("Straße", "STRASSE")]
+)
+async def test_a_category_has_one_unicode_form(
+    runtime: Runtime, person: MakePerson, refused: str, sent: str
+) -> None:
+    ada = await person()
+    await change(runtime, suppression.unsubscribe, ada["id"], category=refused, source="form")
+    assert await why(runtime, ada["id"], sent) is Reason.UNSUBSCRIBED_FROM_CATEGORY
+    assert await why(runtime, None, sent) is Reason.UNSUBSCRIBED_FROM_CATEGORY
+
+
+SIGMAS = tuple(f"mega{sigma}@example.com" for sigma in "\u03a3\u03c2\u03c3")
+
+
+@pytest.mark.parametrize("refused", SIGMAS)
+async def test_an_address_in_capitals_is_refused_with_either_sigma(runtime: Runtime, refused: str) -> None:
+    await change(runtime, suppression.suppress, refused, "manual")
+    for each in SIGMAS:
+        assert await why(runtime, None, email=each) is Reason.SUPPRESSED_BY_OPERATOR
+    assert await why(runtime, None, email="megat@example.com") is None
+    async with runtime.database.read() as conn:
+        spelled = [delivery_address(each) for each in SIGMAS]
+        assert await refused_among(conn, [*spelled, "b@example.com"]) == set(spelled)
+    assert await change(runtime, suppression.lift, SIGMAS[2])
+    assert [await why(runtime, None, email=each) for each in SIGMAS] == [None] * 3
 
 
 async def test_the_preference_centre_shows_a_category_once(runtime: Runtime, person: MakePerson) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from hogsend.clock import ManualClock
@@ -15,7 +17,7 @@ from hogsend.consent.suppression import unsubscribe
 from hogsend.contacts import imports as importing
 from hogsend.contacts.actions import create, delete_contact
 from hogsend.contacts.identity_keys import Keys
-from hogsend.contacts.import_files import Format, csv_rows, cut
+from hogsend.contacts.import_files import Format, _items, csv_rows, cut
 from hogsend.contacts.lookup import find_by
 from hogsend.contacts.resolve import resolve
 from hogsend.engine.jobs import RunAgain
@@ -24,6 +26,12 @@ from hogsend.storage.database import Database
 from hogsend.tables.contacts import contacts, import_batches, import_errors
 from hogsend.tables.realtime import activity
 from hogsend.validation import NOBODYS
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
 
 
 class Crash(BaseException):
@@ -292,6 +300,22 @@ def test_a_bad_quote_spoils_its_row_only() -> None:
         ("json", "{}", "must be a JSON array"),
         ("json", "[{]", "not valid JSON: line 1"),
         ("json", "[" * 2000 + "]" * 2000, "not valid JSON"),
+        ("json", "[1 2]", "not valid JSON: line 1, column 4"),
+        ("json", "[1,]", "not valid JSON"),
+        ("json", "[1] 2", "not valid JSON: line 1, column 5"),
+        ("json", "[NaN]", "not valid JSON"),
+        ("json", "[1,\n", "not valid JSON: line 2"),
+        ("json", '["' + "x" * 3_000_000 + '"]', "a row of more than 1,000,000 characters"),
+        ("json", '["' + "x" * 1_500_000 + '"]', "a row of more than 1,000,000 characters"),
+        (
+            "json",
+            "[" + "[]," * 5_000_000 + "[]]",
+            "data is too much: JSON may hold at most 10,000,000 values",
+        ),
+        ("json", "[" + "0," * 500_000 + "0]", "at most 500,000 rows"),
+        ("csv", "externalId\n" + "a\n" * 500_001, "at most 500,000 rows"),
+        ("csv", ",".join(["externalId", *map(str, range(1_000))]), "at most 1,000 columns"),
+        ("csv", "," * 2_000_000, "more than 1,000,000 characters"),
         ("xml", "<a/>", "format must be csv or json"),
     ],
 )
@@ -304,5 +328,33 @@ async def test_a_cell_of_ten_megabytes_is_one_bad_row(imports: Imports) -> None:
     huge = "x" * 10_000_000
     job, errors = await imports.of(f"externalId,note\nada,{huge}\nbob,fine\n")
     assert job.status == "completed"
-    assert errors == [(1, "properties must be at most 256 KiB of JSON")]
+    assert errors == [(1, "Row has more than 1,000,000 characters")]
     assert (await imports.people()).keys() == {"bob"}
+
+
+async def test_a_quote_that_is_never_closed_costs_its_rows_only(imports: Imports) -> None:
+    job, errors = await imports.of('externalId,note\nada,"' + "x" * 20_000_000 + "\nbob,fine\n")
+    assert (job.status, errors) == ("completed", [(1, "Row has more than 1,000,000 characters")])
+    assert (await imports.people()).keys() == {"bob"}
+
+
+async def test_rejected_rows_are_counted_and_the_first_are_kept(
+    imports: Imports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "MOST_ERRORS", 700)
+    job, errors = await imports.of(json.dumps([*["nobody"] * 1_200, {"externalId": "ada"}]), "json")
+    assert (job.status, job.failed_rows, job.processed_rows) == ("completed", 1_200, 1_201)
+    assert errors == [(n, "Row is not an object") for n in range(1, 701)]
+    assert job.error == "1,200 rows were rejected; the first 700 are listed"
+    assert (await imports.people()).keys() == {"ada"}
+
+
+@given(st.lists(json_values, max_size=20), st.sampled_from(["", " ", "\n\t "]))
+def test_an_array_is_read_item_by_item_as_it_would_be_whole(items: list[Any], space: str) -> None:
+    data = space + "[" + f"{space},{space}".join(map(json.dumps, items)) + "]" + space
+    assert list(_items(data)) == items
+
+
+def test_rows_that_cross_the_window_are_whole() -> None:
+    items = [[n, "x" * 300_000] for n in range(20)]
+    assert list(_items(json.dumps(items))) == items

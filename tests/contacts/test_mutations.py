@@ -194,7 +194,7 @@ async def test_preferences_need_an_address_and_truth(ask: Ask) -> None:
     assert missing["userErrors"] == error("email", "Contact has no email address", "NO_EMAIL_ADDRESS")
     nobody = await change(ask, PREFERENCES, by={"ref": "eve"})
     assert nobody["userErrors"][0]["code"] == "NOT_FOUND"
-    for categories in ({"news": "no"}, {"": True}, [1]):
+    for categories in ({"news": "no"}, {"": True}, [1], {"transactional": False}, {" Transactional": False}):
         wrong = await change(ask, PREFERENCES, by={"ref": "ada"}, categories=categories)
         assert wrong["userErrors"][0]["field"][0] == "categories"
 

@@ -276,4 +276,6 @@ class Outage:
 
 def _unavailable(answer: httpx.Response) -> bool:
     body: dict[str, Any] = answer.json()
+    if answer.status_code != 503 or "Retry-After" not in answer.headers:
+        return False
     return [error["extensions"].get("retryAfter") for error in body.get("errors", [])] == [5]

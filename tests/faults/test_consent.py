@@ -244,6 +244,8 @@ async def test_one_click_counts_whatever_its_body(
         ("suppression.added", {"email": BOB, "origin": "complaint"}, "suppressed"),
         ("email.suppressed", {"to": [BOB], "email_id": "unknown"}, "suppressed"),
         ("contact.updated", {"email": BOB, "unsubscribed": True}, "unsubscribed"),
+        ("contact.updated", {"email": BOB, "unsubscribed": "true"}, "unsubscribed"),
+        ("contact.updated", {"email": BOB, "unsubscribed": "false"}, "queued"),
         ("contact.updated", {"email": BOB, "unsubscribed": False}, "queued"),
         ("suppression.added", {"email": "no address"}, "queued"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -17,11 +18,13 @@ from hogsend.app import create_app
 from hogsend.boot import open_runtime
 from hogsend.realtime import bus, hub, tailer
 from hogsend.realtime.live import Live
-from hogsend.rest import middleware
+from hogsend.rest import middleware, public
 from hogsend.rest.middleware import TOO_LONG
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
 from hogsend.storage import database
+from hogsend.storage.bounded_wait import at_most
+from hogsend.storage.unreachable import AWAY
 from tests.conftest import served
 from tests.faults.site import client_of, eventually
 from tests.realtime.test_timeline_stream import STREAM, snapshot, tell
@@ -104,6 +107,61 @@ async def test_a_silent_postgres_uses_nothing_up(
     asked = [client.get("/v1/admin/contacts") for _ in range(5)]
     assert {answer.status_code for answer in await asyncio.gather(*asked)} == {200}
     assert await eventually(lambda: given_back(runtime), lambda out: out == 0) == 0
+
+
+@pytest.mark.parametrize("accept", ["application/graphql-response+json", "application/json"])
+async def test_an_answer_that_only_the_database_has_is_503(
+    client: httpx.AsyncClient, proxy: Proxy, accept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(middleware, "LONGEST_REQUEST", 30.0)
+    await tell(client, "before")
+    create = 'mutation { contactCreate(input: {externalId: "ada"}) { contact { id } } }'
+
+    async def ask(query: str) -> httpx.Response:
+        return await client.post("/graphql", json={"query": query}, headers={"Accept": accept})
+
+    assert (await ask("{ viewer { name } }")).status_code == 200
+    await proxy.make(Fault.REFUSE)
+    for query in ("{ contacts { nodes { id } } }", create):
+        answer = await ask(query)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5"), answer.text
+        assert answer.headers["content-type"].startswith(accept)
+        (error,) = answer.json()["errors"]
+        assert (error["message"], error["extensions"]["retryAfter"]) == (AWAY, 5)
+        assert "data" not in answer.json()
+    partial = await ask('{ __typename contact(by: { externalId: "ada" }) { id } }')
+    assert (partial.status_code, partial.json()["data"]) == (200, {"__typename": "Query", "contact": None})
+
+
+async def test_links_and_pixels_of_emails_wait_a_moment_for_a_silent_postgres(
+    client: httpx.AsyncClient, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(middleware, "LONGEST_REQUEST", 60.0)
+    monkeypatch.setattr(database, "PING_SECONDS", 60.0)
+    monkeypatch.setattr(public, "LONGEST_WAIT", 0.3)
+    await tell(client, "before")
+    await proxy.make(Fault.BLACKHOLE)
+    link = await client.get(f"/v1/t/c/{uuid4()}")
+    assert (link.status_code, link.headers["Retry-After"], "location" in link.headers) == (503, "5", False)
+    assert "Try again in a moment" in link.text
+    pixel = await client.get(f"/v1/t/o/{uuid4()}")
+    assert (pixel.status_code, pixel.content) == (200, public.PIXEL)
+
+
+async def test_a_wait_that_is_given_up_is_not_waited_for() -> None:
+    """A cancelled statement takes its time to say goodbye."""
+    ended = asyncio.Event()
+
+    async def slow() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.wait_for(ended.wait(), 20)
+
+    with pytest.raises(TimeoutError):
+        await at_most(0.01, slow())
+    assert not ended.is_set()
+    ended.set()
 
 
 async def test_streams_and_their_tailer_outlive_a_pool_that_is_used_up(

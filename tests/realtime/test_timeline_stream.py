@@ -13,6 +13,8 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from hogsend.decisions.ledger import NewDecision, record_decision
+from hogsend.decisions.reasons import DecisionKind, Reason
 from hogsend.realtime import bus
 from hogsend.realtime.cursor import StreamCursor
 from hogsend.realtime.live import Live
@@ -306,3 +308,32 @@ async def test_news_of_emails_journeys_and_events(
         while (message := await socket.receive())["id"] != "events":
             assert message["id"] == "journeys"
         assert message["payload"]["data"]["eventReceived"]["event"] == {"name": "other"}
+
+
+async def test_activity_of_a_journey_that_nobody_knows_is_not_found(
+    live_server: str, client: httpx.AsyncClient, runtime: Runtime
+) -> None:
+    await tell(client, "begin")
+    cursor = (await snapshot(client))[0]["cursor"]
+    follow = (
+        "subscription ($journey: ID, $after: String)"
+        " { journeyActivity(journeyId: $journey, after: $after) { decision { journeyId } } }"
+    )
+    async with open_socket(live_server) as socket:
+        await socket.init()
+        for name in ("journey_nope", "nope", "contact_nope"):
+            await socket.subscribe(name, follow, journey=name)
+            refused = await socket.receive()
+            assert (refused["id"], refused["type"]) == (name, "error")
+            assert refused["payload"][0]["extensions"]["code"] == "NOT_FOUND"
+        gone = NewDecision(
+            kind=DecisionKind.ENROLLED,
+            reason=Reason.TRIGGER_MATCHED,
+            contact_id=None,
+            journey_id="gone-from-code",
+        )
+        async with runtime.database.transaction() as conn:
+            await record_decision(conn, runtime.clock.now(), gone)
+        await socket.subscribe("gone", follow, journey="journey_gone-from-code", after=cursor)
+        said = await socket.next("gone")
+        assert said["journeyActivity"]["decision"]["journeyId"] == "gone-from-code"

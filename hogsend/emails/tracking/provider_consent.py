@@ -39,12 +39,17 @@ async def hear_resend(
                 )
             case "suppression.removed":
                 told = await _lift(conn, clock, address, said_at)
-            case "contact.updated" | "contact.created" if data.get("unsubscribed") is True:
+            case "contact.updated" | "contact.created" if _is_yes(data.get("unsubscribed")):
                 told = await _opt_out(conn, clock, address, said_at)
             case _:
                 return False
         heard = told or heard
     return heard
+
+
+def _is_yes(value: object) -> bool:
+    """An opt-out, however it is written: better heard once too often than lost."""
+    return str(value).strip().lower() in ("true", "1", "yes")
 
 
 async def _lift(conn: AsyncConnection, clock: Clock, address: str, said_at: datetime | None) -> bool:

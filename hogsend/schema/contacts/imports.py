@@ -65,7 +65,9 @@ class ImportJob(Node, collection=IMPORT_JOBS):
     total_rows: int = attribute("Number of rows in the file, without the header.")
     processed_rows: int = attribute("Number of rows processed, rejected ones included.")
     failed_rows: int = attribute("Number of rows rejected.")
-    error: str | None = attribute("Why the whole import failed.")
+    error: str | None = attribute(
+        "Why the whole import failed; of a completed one, that more rows were rejected than `errors` lists."
+    )
     actor: str | None = attribute("Name of the API key that requested it.")
     created_at: datetime = attribute("When it was requested.")
     updated_at: datetime = attribute("When it last progressed.")
@@ -73,7 +75,9 @@ class ImportJob(Node, collection=IMPORT_JOBS):
 
     uuid = bare_uuid()
     errors = rows(
-        IMPORT_ERRORS, import_errors.c.job_id, description="Rejected rows, in the order of the file."
+        IMPORT_ERRORS,
+        import_errors.c.job_id,
+        description="Rejected rows, in the order of the file; the first 10,000 are kept.",
     )
 
 

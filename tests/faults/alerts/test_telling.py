@@ -95,6 +95,59 @@ async def test_a_worker_that_dies_on_the_way_fires_and_tells_in_the_end(
     assert len({request.headers["webhook-id"] for request in receiver.requests}) == 1
 
 
+@pytest.mark.parametrize(
+    ("outage", "url", "attempts", "error"),
+    [
+        (Answer(410, b""), None, 1, "The receiver answered 410"),
+        (None, "http://hooks.hogsend.invalid/", 5, "The URL's host was not found"),
+    ],
+)
+async def test_what_can_never_be_told_is_soon_a_dead_letter(
+    runtime: Runtime,
+    clock: ManualClock,
+    receiver: ReceiverStandIn,
+    outage: Answer | None,
+    url: str | None,
+    attempts: int,
+    error: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    await a_rule(runtime, url or receiver.url)
+    await trouble(runtime)
+    receiver.outage = outage
+    await minutes(runtime, clock)
+    while await deliveries(runtime) == [("fired", "pending")]:
+        clock.advance(timedelta(minutes=10))
+        await work(runtime)
+    [delivery] = await rows(runtime, "SELECT * FROM alert_deliveries")
+    assert (delivery.status, delivery.attempts, delivery.error) == ("failed", attempts, error)
+    [letter] = await rows(runtime, "SELECT * FROM dead_letters WHERE payload ->> 'job' = 'alerts.tell'")
+    assert letter.error == f"DeliveryFailed: {error}"
+    said = capsys.readouterr().out
+    assert said.count("job_failed") == attempts
+    assert "Traceback" not in said
+
+
+async def test_a_deleted_rule_tells_nobody_what_nobody_was_told(
+    runtime: Runtime, clock: ManualClock, receiver: ReceiverStandIn, client: httpx.AsyncClient
+) -> None:
+    rule = await a_rule(runtime, receiver.url)
+    await trouble(runtime)
+    receiver.outage = Answer(500, b"")
+    await minutes(runtime, clock)
+    await work(runtime)
+    assert await deliveries(runtime) == [("fired", "pending")]
+    receiver.outage = None
+    told = len(receiver.requests)
+    assert (await client.delete(f"/v1/admin/alerts/rules/{rule['id']}")).status_code == 200
+    for _ in range(3):
+        clock.advance(timedelta(minutes=10))
+        await work(runtime)
+    assert len(receiver.requests) == told
+    assert await deliveries(runtime) == [("fired", "failed"), ("resolved", "failed")]
+    assert await rows(runtime, "SELECT * FROM dead_letters WHERE payload ->> 'job' = 'alerts.tell'") == []
+
+
 RETRY = "mutation ($id: ID!) { deadLetterRetry(input: { id: $id }) { userErrors { message } } }"
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -98,6 +100,31 @@ async def test_one_click_unsubscribes(
     assert (await the_send(runtime, refused)).refusal == "unsubscribed_from_all"
 
 
+async def test_one_click_counts_with_a_body_that_is_too_long(
+    site: httpx.AsyncClient, runtime: Runtime, person: MakePerson, prepared: Prepare
+) -> None:
+    ada = await person()
+    answer = await site.post(await way_out(runtime, await prepared(ada)), content=b"x" * 3_000_000)
+    assert (answer.status_code, "You are unsubscribed" in answer.text) == (200, True)
+    assert (await preferences_of(runtime, ada["id"])).unsubscribed_all
+
+
+async def test_one_click_counts_with_a_body_that_breaks_off(
+    live_server: str, runtime: Runtime, person: MakePerson, prepared: Prepare
+) -> None:
+    ada = await person()
+    way = urlsplit(await way_out(runtime, await prepared(ada)))
+    _, writer = await asyncio.open_connection("127.0.0.1", urlsplit(live_server).port)
+    head = f"POST {way.path}?{way.query} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 26\r\n\r\n"
+    writer.write(f"{head}List-Unsub".encode())
+    await writer.drain()
+    writer.close()
+    async with asyncio.timeout(10):
+        while (said := await preferences_of(runtime, ada["id"])) is None:
+            await asyncio.sleep(0.02)
+    assert said.unsubscribed_all
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_looking_changes_nothing(
     site: httpx.AsyncClient, runtime: Runtime, person: MakePerson, prepared: Prepare, method: str
@@ -137,7 +164,38 @@ async def test_the_preference_centre_saves_what_is_ticked(
     assert "Saved." in answer.text
     assert re.findall(r'name="category" value="([^"]+)" checked', answer.text) == ["billing"]
     said = await preferences_of(runtime, ada["id"])
-    assert said.categories == {"billing": True, "onboarding": False}
+    assert said.categories == {"onboarding": False}
+
+
+async def test_the_preference_centre_writes_what_the_reader_changed(
+    site: httpx.AsyncClient, runtime: Runtime, person: MakePerson, prepared: Prepare
+) -> None:
+    """The page stood open while the other kind was refused elsewhere."""
+    ada = await person()
+    way = await way_out(runtime, await prepared(ada))
+    url = way.replace("/unsubscribe", "/preferences")
+    both = {"known": ["billing", "onboarding"]}
+    assert 'name="refused"' not in (await site.get(url)).text
+    await site.post(way, data={"scope": "category"})
+    assert 'name="refused" value="onboarding"' in (await site.get(url)).text
+    answer = await site.post(url, data={"do": "save", **both, "category": ["onboarding"]})
+    said = await preferences_of(runtime, ada["id"])
+    assert (answer.status_code, said.categories) == (200, {"onboarding": False, "billing": False})
+    shown = {**both, "refused": ["billing", "onboarding"]}
+    await site.post(url, data={"do": "save", **shown, "category": ["billing"]})
+    assert (await preferences_of(runtime, ada["id"])).categories == {"onboarding": False, "billing": True}
+
+
+@pytest.mark.parametrize("form", [{}, {"do": "nonsense"}, {"do": ""}, {"category": ["billing"]}])
+async def test_a_form_that_says_nothing_saves_nothing_and_says_so(
+    site: httpx.AsyncClient, runtime: Runtime, person: MakePerson, prepared: Prepare, form: Any
+) -> None:
+    ada = await person()
+    url = (await way_out(runtime, await prepared(ada))).replace("/unsubscribe", "/preferences")
+    answer = await site.post(url, data=form)
+    assert (answer.status_code, "Saved." in answer.text) == (400, False)
+    assert "Nothing was saved" in answer.text
+    assert await preferences_of(runtime, ada["id"]) is None
 
 
 async def test_the_preference_centre_unsubscribes_and_takes_back(
