@@ -243,5 +243,5 @@ async def test_imports_in_the_background(ask: Ask, runtime: Runtime) -> None:
 
 async def test_an_unusable_file_is_a_user_error(ask: Ask, runtime: Runtime) -> None:
     wrong = await change(ask, IMPORT, format="JSON", data="{")
-    assert wrong["userErrors"] == error("data", "data is not valid JSON: line 1, column 2", "INVALID")
+    assert wrong["userErrors"] == error("data", "data must be a JSON array of contacts", "INVALID")
     assert await rows(runtime, jobs) == []
