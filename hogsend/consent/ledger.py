@@ -126,26 +126,30 @@ async def words_about(conn: AsyncConnection, address: str) -> dict[str, Word]:
     words: dict[str, Word] = {}
     for spelling in sigma_spellings(address):
         for row in await conn.execute(_WORDS, {"address": spelling}):
-            if row.scope not in words or words[row.scope].seq < row.seq:
-                words[row.scope] = Word(row.scope, row.allowed, row.source, row.evidence, row.at, row.seq)
+            word = Word(row.scope, row.allowed, row.source, row.evidence, row.at, row.seq)
+            if word.scope not in words or words[word.scope].order < word.order:
+                words[word.scope] = word
     return words
 
 
 _SPOKEN_OF = text(
-    "SELECT address FROM unnest(CAST(:addresses AS text[])) AS address"
-    " WHERE EXISTS (SELECT FROM consent_ledger WHERE address_hash = consent_hash(address))"
+    "SELECT DISTINCT address"
+    " FROM unnest(CAST(:addresses AS text[]), CAST(:spellings AS text[])) AS given (address, spelling)"
+    " WHERE EXISTS (SELECT FROM consent_ledger WHERE address_hash = consent_hash(spelling))"
 )
 
 
 async def spoken_of(conn: AsyncConnection, addresses: Iterable[str]) -> list[str]:
     """Those of these addresses, each as it is delivered to, about which there is any word at all. One statement."""
-    found = await conn.execute(_SPOKEN_OF, {"addresses": list(addresses)})
-    return list(found.scalars())
+    given = [(address, each) for address in addresses for each in sigma_spellings(address)]
+    names = {"addresses": [address for address, _ in given], "spellings": [each for _, each in given]}
+    return list((await conn.execute(_SPOKEN_OF, names)).scalars())
 
 
 async def refusers_of(conn: AsyncConnection, address: str) -> dict[str, set[str]]:
     """By scope, the sources of all refusals since the last agreement: not of the last one alone."""
-    said = select(_l.scope, _l.allowed, _l.source, _l.at).where(_l.address_hash == _hash(address))
+    hashes = [_hash(spelling) for spelling in sigma_spellings(address)]
+    said = select(_l.scope, _l.allowed, _l.source, _l.at).where(_l.address_hash.in_(hashes))
     rows = (await conn.execute(said.order_by(_l.at, _l.allowed.desc()))).all()
     sources: dict[str, set[str]] = {}
     for row in rows:
