@@ -28,7 +28,7 @@ from tests.driving import drive, send_event, statements
 from tests.monitoring.conftest import Scraper
 from tests.serving.socket import open_socket
 
-EVENT = {"name": "user.signed_up", "userId": "ada", "email": "ada@example.com", "properties": {}}
+EVENT = {"name": "user.signed_up", "userId": "ada", "email": "ada@example.com", "eventProperties": {}}
 
 
 async def test_an_event_is_counted_all_the_way(

@@ -34,7 +34,7 @@ async def test_one_trace_over_processes(engine: str, postgres_url: str, redis_ur
             headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
             async with httpx.AsyncClient(base_url=api.url, headers=headers) as http:
                 await eventually(lambda: _answers(api), within=60)
-                event = {"name": "ping", "userId": ada, "email": ada, "properties": {}}
+                event = {"name": "ping", "userId": ada, "email": ada, "eventProperties": {}}
                 answer = await http.post("/v1/events", json=event)
             assert answer.status_code == 202, answer.text
             names = ("POST /v1/events", "journey brief", "send email")

@@ -73,7 +73,7 @@ async def traced(
 
 
 async def post(http: httpx.AsyncClient, name: str, **headers: str) -> None:
-    event = {"name": name, "userId": "ada", "email": ADA, "properties": {}}
+    event = {"name": name, "userId": "ada", "email": ADA, "eventProperties": {}}
     assert (await http.post("/v1/events", json=event, headers=headers)).status_code == 202
 
 
