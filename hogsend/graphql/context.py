@@ -33,9 +33,9 @@ class Context:
 
     `extensions` end up in the response's `extensions`. A subscription is `streaming` and reads with the streams' share
     of connections; `resume` stands instead of its argument `after`; `begun` says that it can be followed, `position` is
-    where it has come to, and `caught_up` that nothing before that is left to tell. `entry` is the row of the activity
-    log that its message is made of, None where it tells a state. With `raw_json`
-    the answer is only for JSON bytes: JSON columns may stand in it as `orjson.Fragment`.
+    where it has come to, `caught_up` that nothing before `settled` is left to tell. `entry` is the row of the activity
+    log that its message is made of, None where it tells a state. With `raw_json` the answer is only for JSON bytes: JSON
+    columns may stand in it as `orjson.Fragment`.
     """
 
     runtime: Runtime
@@ -48,6 +48,7 @@ class Context:
     position: StreamCursor | None = None
     entry: ActivityEntry | None = None
     begun: asyncio.Event = field(default_factory=asyncio.Event)
+    settled: StreamCursor | None = None
     caught_up: asyncio.Event = field(default_factory=asyncio.Event)
     longest_page: int = LONGEST_PAGE
     tier: str | None = None

@@ -49,7 +49,7 @@ async def entries(
                     context.entry, context.position = entry, entry.cursor
                     context.forget()
                     yield entry
-                context.position = come_to
+                context.position = context.settled = come_to
                 context.caught_up.set()
         except Exception as error:
             if not unreachable(error):

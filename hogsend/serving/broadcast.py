@@ -229,8 +229,9 @@ class Broadcast:
                     await write_in_time(sink, message)
                     cursor = message.at or cursor
                     request.context.begun.set()
-                elif context.position is not None:
-                    cursor = context.position
+                elif context.settled is not None:
+                    # Not `position`: that may already be of a message which is still being made.
+                    cursor = context.settled
                 request.context.position = cursor
                 if cursor.shown is None and self._joinable(request, cursor):
                     return cursor

@@ -121,6 +121,10 @@ class Database:
             with spanned(sql):
                 rows: list[Mapping[str, Any]] = await driver.fetch(sql, *values)
             return rows
+        except BaseException:
+            # Whoever was cancelled in the middle leaves a connection behind that nobody else may be given.
+            await greenlet_spawn(pooled.invalidate)
+            raise
         finally:
             await greenlet_spawn(pooled.close)
 

@@ -55,5 +55,5 @@ class Socket:
 @asynccontextmanager
 async def open_socket(base_url: str, protocol: str = "graphql-transport-ws") -> AsyncIterator[Socket]:
     url = base_url.replace("http", "ws", 1) + "/graphql"
-    async with connect(url, subprotocols=[Subprotocol(protocol)], max_size=None) as raw:
+    async with connect(url, subprotocols=[Subprotocol(protocol)], max_size=None, close_timeout=1) as raw:
         yield Socket(raw)
