@@ -34,8 +34,8 @@ class Context:
     `extensions` end up in the response's `extensions`. A subscription is `streaming` and reads with the streams' share
     of connections; `resume` stands instead of its argument `after`; `begun` says that it can be followed, `position` is
     where it has come to, `caught_up` that nothing before `settled` is left to tell. `entry` is the row of the activity
-    log that its message is made of, None where it tells a state. With `raw_json` the answer is only for JSON bytes: JSON
-    columns may stand in it as `orjson.Fragment`.
+    log that its message is made of, None where it tells a state. With `raw_json` the answer is only for JSON bytes:
+    JSON columns may stand in it as `orjson.Fragment`.
     """
 
     runtime: Runtime
