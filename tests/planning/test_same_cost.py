@@ -73,7 +73,9 @@ async def touched(conn: AsyncConnection, person: UUID, whale: UUID) -> dict[str,
 
 async def measured(runtime: Runtime, clock: ManualClock, size: int) -> dict[str, int]:
     async with runtime.database.transaction() as conn:
-        await conn.execute(text(f"TRUNCATE {', '.join(metadata.tables)}"))
+        # The key that addresses are hashed with is the database's own, for every test behind this one.
+        emptied = [name for name in metadata.tables if name != "consent_key"]
+        await conn.execute(text(f"TRUNCATE {', '.join(emptied)}"))
         await seed(conn, contacts=300 * size, events=3_000 * size, now=clock.now())
     async with runtime.database.each_alone() as conn:
         await conn.execute(text("VACUUM ANALYZE contacts, activity, email_sends, user_events"))
