@@ -13,15 +13,10 @@ from typing import Any
 from graphql import (
     DocumentNode,
     ExecutionResult,
-    FieldNode,
-    FragmentDefinitionNode,
-    FragmentSpreadNode,
     GraphQLError,
     GraphQLSchema,
-    InlineFragmentNode,
     OperationDefinitionNode,
     OperationType,
-    SelectionSetNode,
     execute,
     get_operation_ast,
     subscribe,
@@ -48,6 +43,7 @@ from hogsend.serving.limits import (
 from hogsend.serving.reach import first_reach
 from hogsend.serving.refusals import on_record
 from hogsend.serving.result_cost import ResultCost
+from hogsend.serving.selections import Below, fragments_of, selected
 from hogsend.telemetry.counters import GRAPHQL_ANSWERS
 
 REMEMBERED_DOCUMENTS = 512
@@ -81,7 +77,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Prepared:
-    """One operation of a valid document, and the scopes that its root fields want. Made once, whoever asks.
+    """One operation of a valid document, its root fields, and the scopes that they want. Made once, whoever asks.
 
     `reaches` is a field that leads beyond what the root fields hold themselves, for which `read` is wanted as well.
     """
@@ -89,6 +85,7 @@ class Prepared:
     schema: GraphQLSchema
     document: DocumentNode
     operation: OperationDefinitionNode
+    roots: frozenset[str]
     scopes: frozenset[Scope]
     reaches: str | None
 
@@ -154,9 +151,21 @@ class Executor:
         if operation is None:
             named = f"no operation {operation_name!r}" if operation_name else "more than one operation"
             raise Refused(problem(f"The document has {named}: name one of its operations in operationName"))
-        scopes = self._scopes(document, operation)
+        root = self.schema.get_root_type(operation.operation)
+        if root is None:
+            raise Refused(problem(f"This schema has no {operation.operation.value}"))
+        below: Below = [(operation.selection_set, root)]
+        fields = selected(self.schema, fragments_of(document), below)
+        roots = frozenset(node.name.value for node, _ in fields)
+        # What they want, whether or not a directive leaves them out.
+        scopes = {_declared_scope(root.fields[name]) for name in roots if name in root.fields}
         return Prepared(
-            self.schema, document, operation, scopes, first_reach(self.schema, document, operation)
+            self.schema,
+            document,
+            operation,
+            roots,
+            frozenset(scope for scope in scopes if scope is not None),
+            first_reach(self.schema, document, operation),
         )
 
     async def execute(
@@ -276,7 +285,7 @@ class Executor:
         mutations = self.schema.mutation_type
         assert mutations is not None
         origin = Origin(context.caller, context.ip_address, context.request_id)
-        for name in sorted(_root_fields(prepared.document, prepared.operation.selection_set)):
+        for name in sorted(prepared.roots):
             field = mutations.fields.get(name)
             if field is not None:
                 audit_action = field.extensions["strawberry-definition"].metadata[AUDIT_ACTION]
@@ -296,15 +305,6 @@ class Executor:
         if limited and not refused:
             context.extensions.setdefault("cost", {})["actual"] = prepared.result_cost.of(result.data)
         return Answer(result.data, errors, context.extensions, status)
-
-    def _scopes(self, document: DocumentNode, operation: OperationDefinitionNode) -> frozenset[Scope]:
-        """What the root fields want, whether or not a directive leaves them out."""
-        root = self.schema.get_root_type(operation.operation)
-        if root is None:
-            raise Refused(problem(f"This schema has no {operation.operation.value}"))
-        names = _root_fields(document, operation.selection_set)
-        scopes = {_declared_scope(root.fields[name]) for name in names if name in root.fields}
-        return frozenset(scope for scope in scopes if scope is not None)
 
 
 def _without_the_database(answer: Answer) -> Answer:
@@ -330,25 +330,6 @@ def _declared_scope(field: Any) -> Scope | None:
     metadata: Mapping[str, Any] = field.extensions["strawberry-definition"].metadata
     declared = metadata[SCOPE]
     return None if declared == ANY_KEY else Scope(declared)
-
-
-def _root_fields(document: DocumentNode, selections: SelectionSetNode) -> set[str]:
-    fragments = {
-        node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)
-    }
-    names: set[str] = set()
-    waiting = list(selections.selections)
-    spread: set[str] = set()
-    while waiting:
-        match waiting.pop():
-            case FieldNode() as found:
-                names.add(found.name.value)
-            case InlineFragmentNode() as inline:
-                waiting += inline.selection_set.selections
-            case FragmentSpreadNode() as used if used.name.value not in spread:
-                spread.add(used.name.value)
-                waiting += fragments[used.name.value].selection_set.selections
-    return names
 
 
 def _name(operation: OperationDefinitionNode) -> str | None:

@@ -32,8 +32,8 @@ from graphql import (
     VariableNode,
     Visitor,
     get_named_type,
+    get_nullable_type,
     is_list_type,
-    is_non_null_type,
     parse,
     value_from_ast_untyped,
     visit,
@@ -47,6 +47,7 @@ from graphql.validation import (
 
 from hogsend.access.rate_limits import Rate
 from hogsend.clock import instant_text
+from hogsend.serving.selections import fragments_of
 
 MAX_DEPTH = 12
 MAX_ALIASES = 30
@@ -258,9 +259,7 @@ class _Walk:
     ) -> None:
         self._schema = schema
         self._variables = {**_defaults(operation), **variables}
-        self._fragments = {
-            node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)
-        }
+        self._fragments = fragments_of(document)
         self._spread: dict[tuple[str, _Page], tuple[int, int]] = {}
 
     def selection(
@@ -382,8 +381,7 @@ def definition_of(parent: GraphQLNamedType, name: str) -> GraphQLField | None:
 
 
 def is_list(field: GraphQLField) -> bool:
-    kind = field.type.of_type if is_non_null_type(field.type) else field.type
-    return is_list_type(kind)
+    return is_list_type(get_nullable_type(field.type))
 
 
 def _defaults(operation: OperationDefinitionNode) -> dict[str, Any]:

@@ -11,14 +11,9 @@ from typing import Any
 
 from graphql import (
     DocumentNode,
-    FieldNode,
-    FragmentDefinitionNode,
-    FragmentSpreadNode,
     GraphQLNamedType,
     GraphQLSchema,
-    InlineFragmentNode,
     OperationDefinitionNode,
-    SelectionSetNode,
     get_named_type,
     is_abstract_type,
     is_composite_type,
@@ -27,6 +22,7 @@ from graphql import (
 
 from hogsend.graphql.node import KEY, Node
 from hogsend.graphql.rows import WORKED_OUT
+from hogsend.serving.selections import Below, fragments_of, selected
 
 STRAWBERRY = "strawberry-definition"
 
@@ -37,32 +33,18 @@ def first_reach(
     """A field, `Event.contact`, by which a valid operation leads to another object; None where none does."""
     root = schema.get_root_type(operation.operation)
     assert root is not None, "a prepared operation has a root type"
-    fragments = {
-        node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)
-    }
-    waiting: list[tuple[GraphQLNamedType, SelectionSetNode]] = [(root, operation.selection_set)]
-    spread: set[str] = set()
+    fragments, spread = fragments_of(document), set[str]()
+    waiting: Below = [(operation.selection_set, root)]
     while waiting:
-        parent, selections = waiting.pop()
-        for selection in selections.selections:
-            match selection:
-                case FieldNode() as found:
-                    name = found.name.value
-                    if name.startswith("__"):
-                        continue
-                    if parent is not root and not is_own(schema, parent, name):
-                        return f"{parent.name}.{name}"
-                    if found.selection_set is not None:
-                        holder: Any = parent
-                        waiting.append((get_named_type(holder.fields[name].type), found.selection_set))
-                case InlineFragmentNode() as inline:
-                    on = inline.type_condition
-                    waiting.append((schema.type_map[on.name.value] if on else parent, inline.selection_set))
-                case FragmentSpreadNode() as used if used.name.value not in spread:
-                    spread.add(used.name.value)
-                    fragment = fragments[used.name.value]
-                    on = fragment.type_condition
-                    waiting.append((schema.type_map[on.name.value], fragment.selection_set))
+        for node, parent in selected(schema, fragments, [waiting.pop()], spread):
+            name = node.name.value
+            if name.startswith("__"):
+                continue
+            if parent is not root and not is_own(schema, parent, name):
+                return f"{parent.name}.{name}"
+            if node.selection_set is not None:
+                holder: Any = parent
+                waiting.append((node.selection_set, get_named_type(holder.fields[name].type)))
     return None
 
 

@@ -9,19 +9,14 @@ from typing import Any
 from graphql import (
     DocumentNode,
     FieldNode,
-    FragmentDefinitionNode,
-    FragmentSpreadNode,
     GraphQLNamedType,
     GraphQLSchema,
-    InlineFragmentNode,
     OperationDefinitionNode,
-    SelectionSetNode,
     get_named_type,
 )
 
 from hogsend.serving.limits import FREE_FIELDS, definition_of, entry_points, own_points
-
-_Below = list[tuple[SelectionSetNode, GraphQLNamedType]]
+from hogsend.serving.selections import Below, fragments_of, selected
 
 
 @dataclass(frozen=True)
@@ -41,9 +36,7 @@ class ResultCost:
         self, schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode
     ) -> None:
         self._schema = schema
-        self._fragments = {
-            node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)
-        }
+        self._fragments = fragments_of(document)
         root = schema.get_root_type(operation.operation)
         assert root is not None, "validated: the schema has such operations"
         self._counted = self._tree([(operation.selection_set, root)], entry=1)
@@ -52,26 +45,11 @@ class ResultCost:
         """Points of one answer."""
         return _points(self._counted, [data]) if isinstance(data, dict) else 0
 
-    def _tree(self, below: _Below, entry: int) -> tuple[_Counted, ...]:
+    def _tree(self, below: Below, entry: int) -> tuple[_Counted, ...]:
         """What is selected, by the key it has in the answer, whatever fragments it is spread over."""
-        found: dict[str, tuple[int, int, int, _Below]] = {}
-        waiting = list(below)
-        spread: set[str] = set()
-        while waiting:
-            selections, parent = waiting.pop()
-            for node in selections.selections:
-                match node:
-                    case InlineFragmentNode():
-                        condition = node.type_condition
-                        kind = parent if condition is None else self._schema.type_map[condition.name.value]
-                        waiting.append((node.selection_set, kind))
-                    case FragmentSpreadNode() if node.name.value not in spread:
-                        spread.add(node.name.value)
-                        fragment = self._fragments[node.name.value]
-                        kind = self._schema.type_map[fragment.type_condition.name.value]
-                        waiting.append((fragment.selection_set, kind))
-                    case FieldNode():
-                        self._note(found, node, parent, entry)
+        found: dict[str, tuple[int, int, int, Below]] = {}
+        for node, parent in selected(self._schema, self._fragments, below):
+            self._note(found, node, parent, entry)
         return tuple(
             _Counted(key, each, besides, self._tree(deeper, entries))
             for key, (each, besides, entries, deeper) in found.items()
@@ -79,7 +57,7 @@ class ResultCost:
 
     def _note(
         self,
-        found: dict[str, tuple[int, int, int, _Below]],
+        found: dict[str, tuple[int, int, int, Below]],
         node: FieldNode,
         parent: GraphQLNamedType,
         entry: int,

@@ -9,14 +9,9 @@ from typing import Any
 
 import orjson
 from graphql import (
-    DocumentNode,
     FieldNode,
-    FragmentDefinitionNode,
-    FragmentSpreadNode,
     GraphQLSchema,
-    InlineFragmentNode,
     OperationDefinitionNode,
-    SelectionSetNode,
     VariableDefinitionNode,
     VariableNode,
     Visitor,
@@ -29,6 +24,7 @@ from hogsend.graphql.errors import problem
 from hogsend.graphql.fields import TELLS
 from hogsend.realtime.cursor import StreamCursor
 from hogsend.serving.execution import Prepared, Refused
+from hogsend.serving.selections import Below, fragments_of, selected
 from hogsend.serving.subscriber import Subscriber
 
 AFTER = "after"
@@ -93,7 +89,13 @@ class StreamRequest:
 
     @cached_property
     def _root(self) -> FieldNode | None:
-        return root_field(self.prepared.document, self.prepared.operation)
+        """The one field that it subscribes to, whatever fragment that stands in."""
+        root = self.schema.subscription_type
+        if root is None:
+            return None
+        below: Below = [(self.prepared.operation.selection_set, root)]
+        fields = selected(self.schema, fragments_of(self.prepared.document), below)
+        return next((node for node, _ in fields), None)
 
     @cached_property
     def _after(self) -> Any:
@@ -134,26 +136,6 @@ class _Uses(Visitor):
     def enter_variable(self, node: VariableNode, _key: Any, parent: Any, *_: Any) -> None:
         if node.name.value == self._name and not isinstance(parent, VariableDefinitionNode):
             self.count += 1
-
-
-def root_field(document: DocumentNode, operation: OperationDefinitionNode) -> FieldNode | None:
-    """A subscription's one root field, whatever fragment it stands in."""
-    fragments = {
-        node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)
-    }
-    waiting: list[SelectionSetNode] = [operation.selection_set]
-    spread: set[str] = set()
-    while waiting:
-        for node in waiting.pop().selections:
-            match node:
-                case FieldNode():
-                    return node
-                case InlineFragmentNode():
-                    waiting.append(node.selection_set)
-                case FragmentSpreadNode() if node.name.value not in spread:
-                    spread.add(node.name.value)
-                    waiting.append(fragments[node.name.value].selection_set)
-    return None
 
 
 def _default(operation: OperationDefinitionNode, name: str) -> Any:
