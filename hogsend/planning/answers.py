@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from hogsend.planning.shape import ObjectShape
+
+K = TypeVar("K")
 
 Values = list[Any]
 """What one field has of each object of a level, in the objects' order."""
@@ -14,12 +16,29 @@ Values = list[Any]
 
 async def assembled(shape: ObjectShape, columns: Iterable[Values | Awaitable[Values]], count: int) -> Values:
     """The answers of `count` objects: a column for each of the shape's fields."""
-    columns = gathered(columns)
-    waiting = [(index, column) for index, column in enumerate(columns) if not isinstance(column, list)]
-    found = await together([column for _, column in waiting])
-    for (index, _), values in zip(waiting, found, strict=True):
-        columns[index] = values
-    answers: Values = assembler(shape)(count, *columns)
+    answers: Values = assembler(shape)(count, *await settled(columns))
+    return answers
+
+
+async def settled(begun: Iterable[Any]) -> list[Any]:
+    """All of what an iterator begins, the coroutines among it awaited together; where one fails the others end too."""
+    found = gathered(begun)
+    waiting = [index for index, one in enumerate(found) if asyncio.iscoroutine(one)]
+    results = await together([found[index] for index in waiting])
+    for index, result in zip(waiting, results, strict=True):
+        found[index] = result
+    return found
+
+
+async def placed(
+    count: int, groups: Mapping[K, list[int]], answer: Callable[[K, list[int]], Awaitable[Values]]
+) -> Values:
+    """The answers of `count` objects, group by group, each in its object's place; None for those of no group."""
+    answers: Values = [None] * count
+    found = await together([answer(group, places) for group, places in groups.items()])
+    for places, values in zip(groups.values(), found, strict=True):
+        for place, value in zip(places, values, strict=True):
+            answers[place] = value
     return answers
 
 

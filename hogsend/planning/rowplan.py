@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from graphql import GraphQLEnumType, GraphQLObjectType, is_non_null_type
+from graphql import GraphQLEnumType, GraphQLObjectType, get_nullable_type
 from sqlalchemy import Text
 from sqlalchemy import cast as cast_column
 from sqlalchemy.dialects.postgresql import JSONB
@@ -95,7 +95,7 @@ def _row_field(field: FieldShape, kind: type[Node]) -> RowField:
     definition: Any = field.definition.extensions["strawberry-definition"]
     step = steps.get(field.python_name)
     if definition.is_basic_field and step is not None:
-        if step.convert is None and step.name in _json_columns(kind) and _leaf(field).name == "JSON":
+        if step.convert is None and step.name in _json_columns(kind) and _is_json(field):
             return RowField(field, ((step.name + AS_TEXT, None),), is_json=True)
         return RowField(field, ((step.name, step.convert),), words=_words(field, step.convert))
     return RowField(field)
@@ -106,7 +106,7 @@ def _words(field: FieldShape, make: Convert | None, *, worked_out: bool = False)
 
     What is `worked_out` is made of a null, too.
     """
-    kind = field.definition.type.of_type if is_non_null_type(field.definition.type) else field.definition.type
+    kind = get_nullable_type(field.definition.type)
     if not isinstance(kind, GraphQLEnumType) or make is None:
         return None
     if not worked_out:
@@ -114,9 +114,8 @@ def _words(field: FieldShape, make: Convert | None, *, worked_out: bool = False)
     return Words(lambda given: None if (made := make(given)) is None else kind.serialize(made))
 
 
-def _leaf(field: FieldShape) -> Any:
-    kind = field.definition.type
-    return kind.of_type if is_non_null_type(kind) else kind
+def _is_json(field: FieldShape) -> bool:
+    return getattr(get_nullable_type(field.definition.type), "name", None) == "JSON"
 
 
 def _json_columns(kind: type[Node]) -> frozenset[str]:

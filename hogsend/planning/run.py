@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
@@ -28,11 +27,11 @@ from hogsend.graphql.connections import Connection
 from hogsend.graphql.context import Context
 from hogsend.graphql.node import TYPES, Node
 from hogsend.graphql.rows import LINK, ROWS, THROUGH, WORKED_OUT, RowLink, RowList, Through, WorkedOut
-from hogsend.planning.answers import Values, assembled, awaited, gathered, together
+from hogsend.planning.answers import Values, assembled, awaited, placed, settled
 from hogsend.planning.leaves import finish_of, present
 from hogsend.planning.lists import Lists
 from hogsend.planning.rowplan import Convert, RowField, RowPlan, class_of, narrowed, row_plan, rows_of
-from hogsend.planning.shape import FieldShape, NotPlanned, ObjectShape
+from hogsend.planning.shape import FieldShape, NotPlanned, ObjectShape, object_type
 from hogsend.planning.statements import Row, RowsByKey
 from hogsend.storage.collections import PARENT, Selection
 
@@ -123,11 +122,7 @@ class Run:
         if resolve is None:
             raise NotPlanned
         info, arguments = self._call(field)
-        values = gathered(resolve(source, info, **arguments) for source in sources)
-        waiting = [index for index, value in enumerate(values) if asyncio.iscoroutine(value)]
-        found = await together([values[index] for index in waiting])
-        for index, value in zip(waiting, found, strict=True):
-            values[index] = value
+        values = await settled(resolve(source, info, **arguments) for source in sources)
         return await awaited(self._completed(field.definition.type, field, values))
 
     def _call(self, field: FieldShape) -> tuple[Any, dict[str, Any]]:
@@ -149,24 +144,17 @@ class Run:
             return present(await self._composite(kind.of_type, field, values))
         if is_list_type(kind):
             return await self._flattened(kind.of_type, field, values)
-        places = [index for index, value in enumerate(values) if value is not None]
-        answers: Values = [None] * len(values)
-        groups: dict[str, list[int]] = {}
-        types: dict[str, GraphQLObjectType] = {}
-        for index in places:
-            if isinstance(values[index], BaseException):
+        groups: dict[GraphQLObjectType, list[int]] = defaultdict(list)
+        for index, value in enumerate(values):
+            if isinstance(value, BaseException):
                 raise NotPlanned
-            concrete = self._type_of(kind, values[index])
-            types[concrete.name] = concrete
-            groups.setdefault(concrete.name, []).append(index)
+            if value is not None:
+                groups[self._type_of(kind, value)].append(index)
 
-        async def fill(name: str, indexes: list[int]) -> None:
-            found = await self.objects(field.of(types[name]), [values[index] for index in indexes])
-            for index, answer in zip(indexes, found, strict=True):
-                answers[index] = answer
+        def of_type(concrete: GraphQLObjectType, places: list[int]) -> Awaitable[Values]:
+            return self.objects(field.of(concrete), [values[index] for index in places])
 
-        await together([fill(name, indexes) for name, indexes in groups.items()])
-        return answers
+        return await placed(len(values), groups, of_type)
 
     async def _flattened(self, kind: GraphQLOutputType, field: FieldShape, values: Values) -> Values:
         flat = [item for value in values if value is not None for item in value]
@@ -192,7 +180,7 @@ class Run:
         if not wanted:
             return [None] * len(keys)
         assert kind.collection is not None
-        shape = field.of(cast(GraphQLObjectType, field.definition.type))
+        shape = field.of(object_type(field))
         hidden = kind.hidden_by
         collection = shape.notes.get("narrowed")
         if collection is None:
@@ -229,12 +217,7 @@ class Run:
         source = connection.source
         if not isinstance(source, Selection):
             raise NotPlanned
-        of_type: Any = (
-            field.definition.type.of_type
-            if is_non_null_type(field.definition.type)
-            else field.definition.type
-        )
-        shape = field.of(of_type)
+        shape = field.of(object_type(field))
         level = Lists(self, source, connection.paging, parents, shape.notes)
         return await assembled(shape, (level.field(one) for one in shape.fields), len(parents))
 
@@ -243,25 +226,20 @@ class Run:
         named = get_named_type(field.definition.type)
         if isinstance(named, GraphQLObjectType):
             return await self._records(field.of(named), kind, rows)
-        answers: Values = [None] * len(rows)
-        groups: dict[type[Node], list[int]] = {}
+        # Of which type a row is, is asked once for all that are told alike.
         told = [[row[name] for row in rows] for name in kind.told_by]
         alike: dict[tuple[Any, ...], list[int]] = defaultdict(list)
         for index, by in enumerate(zip(*told, strict=True)):
             alike[by].append(index)
-        for indexes in alike.values():
-            groups.setdefault(kind.type_of(cast(Any, rows[indexes[0]])), []).extend(indexes)
+        groups: dict[type[Node], list[int]] = defaultdict(list)
+        for places in alike.values():
+            groups[kind.type_of(cast(Any, rows[places[0]]))] += places
         classes = _classes(self._executor.schema)
 
-        async def fill(concrete: type[Node], indexes: list[int]) -> None:
-            found = await self._records(
-                field.of(classes[concrete]), concrete, [rows[index] for index in indexes]
-            )
-            for index, answer in zip(indexes, found, strict=True):
-                answers[index] = answer
+        def of_type(concrete: type[Node], places: list[int]) -> Awaitable[Values]:
+            return self._records(field.of(classes[concrete]), concrete, [rows[index] for index in places])
 
-        await together([fill(concrete, indexes) for concrete, indexes in groups.items()])
-        return answers
+        return await placed(len(rows), groups, of_type)
 
     def plans(self, field: FieldShape, kind: type[Node]) -> list[RowPlan]:
         """The plans of all types that the rows of a list may be of."""
