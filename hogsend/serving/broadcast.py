@@ -241,6 +241,8 @@ class Broadcast:
             return None
         except TimeoutError:
             return too_slow(cursor)
+        except OSError:
+            raise asyncio.CancelledError from None  # the reader has gone
         finally:
             await stop(coming)
             await answers.aclose()  # type: ignore[attr-defined]
