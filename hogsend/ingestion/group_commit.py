@@ -52,7 +52,7 @@ class GroupCommit:
 
         Whoever is cancelled withdraws an event that no wave has yet; any other is taken in all the same.
         """
-        waiting = _Waiting(Incoming(event, traces.current()), asyncio.get_running_loop().create_future())
+        waiting = _Waiting(Incoming(event), asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         if self._waves < MOST_WAVES:
             self._waves += 1

@@ -114,7 +114,8 @@ async def take_wave(
     now = runtime.clock.now()
     claims: dict[str, Claimed] = {}
     for one in wave:
-        claims = one.claim() | claims
+        for key, claim in one.claim().items():
+            claims.setdefault(key, claim)
     seen = await claim_keys(conn, claims, now)
     firsts = [one for one in wave if _is_first(one, claims) and one.event.idempotency_key not in seen]
     people = await resolve_plain(
@@ -123,7 +124,7 @@ async def take_wave(
     plain = [(one, contact) for one, contact in zip(firsts, people, strict=True) if contact is not None]
     results = await _store_and_react(conn, runtime, plain, now)
     left = [one for one in firsts if one.id not in results]
-    await give_up(conn, [key for one in left for key in one.claim()])
+    await give_up(conn, [given for one in left if (given := one.event.idempotency_key) is not None])
     taken = seen | {key: claim for key, claim in claims.items() if claim.event_id in results}
     for one in wave:
         first = taken.get(one.event.idempotency_key or "")
