@@ -16,7 +16,8 @@ from hogsend.alerts import ssrf
 from hogsend.alerts.channel_config import TARGETS
 from hogsend.alerts.notice import Notice
 from hogsend.alerts.posting import DeliveryFailed, Receipt, post
-from hogsend.consent.suppression import TRANSACTIONAL, refusal
+from hogsend.consent.refusal import refusal
+from hogsend.consent.suppression import TRANSACTIONAL
 from hogsend.emails.providers import Message, ProviderError
 from hogsend.runtime import Runtime
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.consent.suppression import SendRefusal, refusal
+from hogsend.consent.refusal import SendRefusal, refusal
 from hogsend.decisions.reasons import DecisionKind
 from hogsend.enrollment.condition_facts import ContactFacts
 from hogsend.enrollment.entry_history import entry_histories

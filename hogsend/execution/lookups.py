@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import RowMapping, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.consent.suppression import refusal
+from hogsend.consent.refusal import refusal
 from hogsend.enrollment.condition_facts import ENGAGEMENT
 from hogsend.journeys.conditions.builders import Condition, matches_properties
 from hogsend.runtime import Runtime

@@ -187,7 +187,7 @@ class World:
         )
 
     def refusal(self, category: str | None) -> Reason | None:
-        """Why an email of this category would not be sent now: `emails.suppression.refusal`."""
+        """Why an email of this category would not be sent now: `consent.refusal.refusal`."""
         suffered = {did for _, did, at in self.engagement if at <= self.now}
         if "complained" in suffered:
             return Reason.ADDRESS_COMPLAINED

@@ -13,6 +13,7 @@ from hogsend.addresses import delivery_address
 from hogsend.clock import ManualClock
 from hogsend.consent import preference_centre, suppression
 from hogsend.consent.ledger import refused_among
+from hogsend.consent.refusal import refusal
 from hogsend.consent.tokens import ReaderToken
 from hogsend.decisions.reasons import Reason
 from hogsend.runtime import Runtime
@@ -24,7 +25,7 @@ async def why(
     runtime: Runtime, contact_id: UUID | None, category: str | None = "news", email: str = "ada@example.com"
 ) -> Reason | None:
     async with runtime.database.read() as conn:
-        refused = await suppression.refusal(conn, contact_id=contact_id, email=email, category=category)
+        refused = await refusal(conn, contact_id=contact_id, email=email, category=category)
     return None if refused is None else refused.reason
 
 

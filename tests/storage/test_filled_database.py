@@ -12,7 +12,8 @@ from uuid import UUID, uuid4
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hogsend.consent.suppression import TRANSACTIONAL, refusal
+from hogsend.consent.refusal import refusal
+from hogsend.consent.suppression import TRANSACTIONAL
 from hogsend.settings import Settings
 from hogsend.storage.database import Database
 from hogsend.storage.migrate import migrate, schema_status

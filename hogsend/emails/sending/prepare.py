@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.addresses import delivery_address
-from hogsend.consent.suppression import SendRefusal, refusal
+from hogsend.consent.refusal import SendRefusal, refusal
 from hogsend.decisions.ledger import NewDecision, record_decision
 from hogsend.decisions.reasons import DecisionKind, Reason
 from hogsend.emails.sending.compose import Composed, compose

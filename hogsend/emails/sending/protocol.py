@@ -22,7 +22,7 @@ from sqlalchemy import func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hogsend.consent.ledger import address_lock
-from hogsend.consent.suppression import SendRefusal, refusal
+from hogsend.consent.refusal import SendRefusal, refusal
 from hogsend.deadletters.actions import add_dead_letter
 from hogsend.decisions.reasons import DecisionKind, Reason
 from hogsend.emails.providers import Message, OutcomeUnknown, ProviderRefused, TryLater

@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import select, update
 
 from hogsend.clock import ManualClock
-from hogsend.consent.suppression import TRANSACTIONAL, refusal
+from hogsend.consent.refusal import refusal
+from hogsend.consent.suppression import TRANSACTIONAL
 from hogsend.decisions.reasons import Reason
 from hogsend.emails.tracking.delivery_events import record_fact
 from hogsend.emails.tracking.visits import Visit
