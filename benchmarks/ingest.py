@@ -13,11 +13,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import statistics
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from uuid import uuid4
 
 from rich.console import Console
@@ -25,6 +23,7 @@ from rich.table import Table
 from sqlalchemy import TextClause, text
 
 from benchmarks.journeys import INGEST_FLOOR, bench_a, bench_b, bench_c
+from benchmarks.servers import own_servers
 from hogsend.boot import open_runtime
 from hogsend.emails.providers.memory import MemoryProvider
 from hogsend.events.event import NewEvent
@@ -34,7 +33,6 @@ from hogsend.ingestion.pipeline import IngestResult
 from hogsend.journeys.registry import Registry
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
-from hogsend.storage.embedded import EmbeddedStack
 from hogsend.storage.migrate import migrate
 
 MANY = 20
@@ -140,16 +138,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=2_000)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    with (
-        tempfile.TemporaryDirectory(prefix="hogsend-bench-") as folder,
-        EmbeddedStack(Path(folder)) as servers,
-    ):
-        settings = Settings(
-            database_url=servers.database_url,
-            redis_url=servers.redis_url,
-            database_pool_size=MANY,
-            email_provider="memory",
-        )
+    with own_servers(connections=MANY) as settings:
         Console().print(asyncio.run(measure(settings, options.events, options.rounds)))
 
 

@@ -12,7 +12,6 @@ import asyncio
 import os
 import resource
 import statistics
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -24,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import text
 
+from benchmarks.servers import own_servers
 from hogsend import Context, User, days, hours, journey
 from hogsend.boot import open_runtime
 from hogsend.emails.providers.memory import MemoryProvider
@@ -34,7 +34,6 @@ from hogsend.ingestion.ingest import ingest
 from hogsend.journeys.registry import Registry
 from hogsend.runtime import Runtime
 from hogsend.settings import Settings
-from hogsend.storage.embedded import EmbeddedStack
 from hogsend.storage.migrate import migrate
 from worker.main import embedded_worker
 
@@ -236,16 +235,7 @@ async def _exec(runtime: Runtime, sql: str, **values: object) -> None:
 
 
 def main(options: argparse.Namespace) -> None:
-    with (
-        tempfile.TemporaryDirectory(prefix="hogsend-bench-") as folder,
-        EmbeddedStack(Path(folder)) as servers,
-    ):
-        settings = Settings(
-            database_url=servers.database_url,
-            redis_url=servers.redis_url,
-            database_pool_size=CONNECTIONS,
-            email_provider="memory",
-        )
+    with own_servers(connections=CONNECTIONS) as settings:
         Console().print(asyncio.run(measure(settings, options)))
 
 
